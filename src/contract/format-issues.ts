@@ -1,0 +1,47 @@
+import type { z } from 'zod'
+import { PoolError } from './error.ts'
+
+/** How much of a refused value a message may show. Prompts are longer; they are never shown at all, see below. */
+const MAX_SHOWN = 60
+/** Fields whose values are a user's words. */
+const PRIVATE = new Set(['inputs', 'messages', 'content', 'text', 'stop', 'grammar'])
+
+/**
+ * Checks a value from outside against a schema.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS` that names every fault: where, what was expected, what was got.
+ * Values of fields that hold a user's words are described by type and length only.
+ */
+export function parseOrThrow<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const result = schema.safeParse(value, { reportInput: true })
+  if (result.success) return result.data
+  throw new PoolError('INVALID_PARAMS', `${what}: ${formatIssues(result.error)}`)
+}
+
+/** One line for all issues of a zod error, most specific first as zod found them, at most five. */
+export function formatIssues(error: z.ZodError): string {
+  const shown = error.issues.slice(0, 5).map(formatIssue)
+  const more = error.issues.length - shown.length
+  return shown.join('; ') + (more > 0 ? `; and ${more} more` : '')
+}
+
+function formatIssue(issue: z.core.$ZodIssue): string {
+  const where = issue.path.length === 0 ? '' : `${issue.path.map(String).join('.')}: `
+  if (issue.code === 'unrecognized_keys') {
+    return `${where}unknown ${issue.keys.length === 1 ? 'field' : 'fields'} ${issue.keys.map((k) => JSON.stringify(k)).join(', ')}`
+  }
+  const message = issue.message.replace(/^Invalid (input|string): /, '')
+  if (/\bgot\b|\breceived\b/.test(message)) return where + message.replace('received', 'got')
+  return `${where}${message}, got ${describe(issue.input, issue.path)}`
+}
+
+function describe(input: unknown, path: readonly PropertyKey[]): string {
+  if (input === undefined) return 'nothing'
+  if (path.some((key) => PRIVATE.has(String(key)))) {
+    if (typeof input === 'string') return `a string of ${input.length} characters`
+    return Array.isArray(input) ? `an array of ${input.length}` : typeof input
+  }
+  if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'an array' : 'an object'
+  const text = JSON.stringify(input) ?? typeof input
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
+}

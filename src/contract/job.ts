@@ -1,0 +1,116 @@
+/**
+ * A job: what a producer puts in the queue and what every worker reads.
+ *
+ * Words, one meaning each: **job** the request · **attempt** one try at it · **epoch** the number that orders
+ * attempts · **slot** one request a worker may hold open on its **replica** · **token** an LLM token, nothing
+ * else · **event**, **stream**, **cursor** the log of a job and a place in it · **seal** the terminal event ·
+ * **cancel** a user's wish, **abort** how code obeys it · **hand back** to give a job back to its queue unharmed
+ * · **interruption** an attempt that ended without its answer · **lease** one worker's time-bound right to a
+ * replica · **lock** BullMQ's hold on a job.
+ */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { PoolError } from './error.ts'
+import { labelSchema } from './ids.ts'
+import { formatIssues } from './format-issues.ts'
+import { parametersSchema } from './parameters.ts'
+
+/** The version of this contract that a job carries in `v`. */
+export const CONTRACT_VERSION = 1
+
+/** A message of a chat, in the replica's own template's terms. */
+export const messageSchema = z.strictObject({
+  role: z.string().min(1),
+  content: z.union([
+    z.string(),
+    z.array(z.strictObject({ type: z.literal('text'), text: z.string() })).min(1),
+  ]),
+})
+
+/** A chat message, already checked. */
+export type ChatMessage = z.infer<typeof messageSchema>
+
+/** BullMQ's priority numbers: lower goes first. */
+export const PRIORITIES = { interactive: 10, batch: 20 } as const
+
+/** Who waits for whom. */
+export type Priority = keyof typeof PRIORITIES
+
+/** A field whose time has not come: refused by name rather than ignored. */
+function notYet<const T extends string>(field: string, allowed: readonly T[]) {
+  return z
+    .literal(allowed, {
+      error: (issue) =>
+        `${field} ${JSON.stringify(issue.input)} is not supported yet; expected ${allowed.map((a) => JSON.stringify(a)).join(' or ')}`,
+    })
+    .optional()
+}
+
+const jobFields = {
+  v: z
+    .literal(CONTRACT_VERSION, {
+      error: (issue) =>
+        `contract version ${JSON.stringify(issue.input)} is not known here; expected ${CONTRACT_VERSION}. Upgrade workers before producers`,
+    })
+    .default(CONTRACT_VERSION),
+  inputs: z.string().min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),
+  messages: z
+    .array(messageSchema)
+    .min(1, { error: 'expected at least one message' })
+    .optional()
+    .describe("rendered with the replica's own chat template, then generated like any prompt"),
+  parameters: parametersSchema.default({}),
+  priority: z.enum(['interactive', 'batch']).default('interactive'),
+  deadline_ms: z
+    .number()
+    .int()
+    .positive()
+    .max(Number.MAX_SAFE_INTEGER / 4)
+    .optional()
+    .describe("budget from acceptance, queue wait included; the pool's default when absent"),
+  determinism: notYet('determinism', ['best_effort']),
+  on_interrupt: notYet('on_interrupt', ['continue']),
+  placement: z.never({ error: 'placement is not supported yet; leave it out' }).optional(),
+  session_id: labelSchema.optional(),
+  correlation_id: labelSchema.optional(),
+  tenant: labelSchema.optional(),
+}
+
+/** A job's body. Unknown fields are refused; so are, by name, those that are not honoured yet. */
+export const jobSchema = z.strictObject(jobFields).superRefine((job, context) => {
+  const given = [job.inputs, job.messages].filter((prompt) => prompt !== undefined).length
+  if (given === 1) return
+  context.addIssue({
+    code: 'custom',
+    message: `expected inputs or messages, one of the two, got ${given === 0 ? 'neither' : 'both'}`,
+  })
+})
+
+/** A job's body, checked, with defaults filled in. */
+export type Job = z.infer<typeof jobSchema>
+
+/** A job's body as a producer writes it. */
+export type JobInput = z.input<typeof jobSchema>
+
+/**
+ * Reads a job's body from outside.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS`
+ */
+export function parseJob(value: unknown): Job {
+  const result = jobSchema.safeParse(value, { reportInput: true })
+  if (result.success) return result.data
+  throw new PoolError('INVALID_PARAMS', `job: ${formatIssues(result.error)}`)
+}
+
+/** What tells two bodies under one id apart: SHA-256 of the body as given, whatever the order of its keys. */
+export function digestOf(body: unknown): string {
+  return createHash('sha256').update(JSON.stringify(sorted(body))).digest('hex')
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  return Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]))
+}

@@ -1,0 +1,57 @@
+/** The prefix of all keys unless configured otherwise. */
+export const DEFAULT_PREFIX = 'tgi-pool'
+
+/**
+ * Every Redis key and channel of one pool. All carry the hash tag `{<pool>}`, so that on a Cluster a pool lives
+ * on one shard and its scripts may touch several keys.
+ *
+ * | key | what |
+ * |---|---|
+ * | `<prefix>:pools` | SET of pool names |
+ * | `<prefix>:{<pool>}:config` | HASH: defaults, limits, pin |
+ * | `<prefix>:{<pool>}:jobs:…` | BullMQ's own |
+ * | `<prefix>:{<pool>}:events:<job_id>` | the job's stream |
+ * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
+ * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
+ * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
+ * | `<prefix>:{<pool>}:cancel` | pub/sub: a job was sealed; wakes only, state lives in the stream |
+ */
+export interface PoolKeys {
+  readonly pool: string
+  readonly pools: string
+  /** BullMQ's `prefix` option. */
+  readonly queuePrefix: string
+  readonly config: string
+  readonly deadlines: string
+  readonly replicas: string
+  readonly cancelChannel: string
+  events(jobId: string): string
+  lease(replicaId: string): string
+}
+
+/** The name of BullMQ's queue of a pool. */
+export const QUEUE_NAME = 'jobs'
+
+/** The name every BullMQ job of ours has. */
+export const JOB_NAME = 'generate'
+
+/** The SET that names all pools. */
+export function poolsKey(prefix: string = DEFAULT_PREFIX): string {
+  return `${prefix}:pools`
+}
+
+/** The keys of a pool. */
+export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKeys {
+  const base = `${prefix}:{${pool}}`
+  return {
+    pool,
+    pools: poolsKey(prefix),
+    queuePrefix: base,
+    config: `${base}:config`,
+    deadlines: `${base}:deadlines`,
+    replicas: `${base}:replicas`,
+    cancelChannel: `${base}:cancel`,
+    events: (jobId) => `${base}:events:${jobId}`,
+    lease: (replicaId) => `${base}:lease:${replicaId}`,
+  }
+}

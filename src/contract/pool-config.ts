@@ -1,0 +1,48 @@
+import { z } from 'zod'
+
+const ms = z.number().int().positive()
+
+/** The version tuple a pool insists on: a replica that differs takes no jobs. */
+export const pinSchema = z.strictObject({
+  engine_version: z.string().optional(),
+  model_id: z.string().optional(),
+  model_sha: z.string().nullable().optional(),
+})
+
+/** The version tuple a pool insists on. */
+export type Pin = z.infer<typeof pinSchema>
+
+/**
+ * What an operator decides for a pool. Stored as a HASH, one JSON value a field; a field that is not there has
+ * its default, so a new default reaches old pools.
+ */
+export const poolConfigSchema = z.object({
+  deadline_ms: ms.default(600_000).describe('of jobs that name none'),
+  max_deadline_ms: ms.default(86_400_000).describe('the longest a job may ask for'),
+  max_new_tokens: z.number().int().positive().default(512).describe('of jobs that name none'),
+  max_max_new_tokens: z.number().int().positive().default(65_536).describe('the most a job may ask for'),
+  max_input_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(1_500_000)
+    .describe("of prompt or messages; TGI's own limit is 2,000,000 for the whole request"),
+  max_queued: z.number().int().positive().default(10_000).describe('waiting jobs above which new ones are refused'),
+  max_attempts: z.number().int().positive().default(5).describe('interruptions a job survives'),
+  retention_ms: ms.default(3_600_000).describe('how long events stay readable after the end'),
+  first_token_timeout_ms: ms.default(120_000).describe('silence of a replica before the first token'),
+  token_timeout_ms: ms.default(60_000).describe('silence of a replica between tokens'),
+  metrics_interval_ms: z
+    .number()
+    .int()
+    .refine((value) => value === 0 || value >= 500, { error: 'expected 0 (off) or at least 500' })
+    .default(0)
+    .describe('how often a running job writes `metrics`; 0 is never'),
+  pin: pinSchema.default({}),
+})
+
+/** A pool's config, whole. */
+export type PoolConfig = z.infer<typeof poolConfigSchema>
+
+/** The config of a pool that nobody configured. */
+export const DEFAULT_POOL_CONFIG: PoolConfig = poolConfigSchema.parse({})

@@ -1,0 +1,90 @@
+import type { Redis } from 'ioredis'
+import { PoolError } from '../contract/error.ts'
+import { parseOrThrow } from '../contract/format-issues.ts'
+import { poolIdSchema } from '../contract/ids.ts'
+import { poolKeys, poolsKey } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import { poolConfigSchema } from '../contract/pool-config.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
+
+/** Fields of a config that somebody wants otherwise than the default. */
+export type PoolConfigChange = Partial<PoolConfig>
+
+/**
+ * A pool's config.
+ *
+ * @throws {@link PoolError} `POOL_UNAVAILABLE` when nobody has made the pool: a misspelt name is told at once
+ * instead of waiting in a queue that no worker reads.
+ */
+export async function readPoolConfig(redis: Redis, keys: PoolKeys): Promise<PoolConfig> {
+  const [[, known], [, fields]] = (await redis
+    .pipeline()
+    .sismember(keys.pools, keys.pool)
+    .hgetall(keys.config)
+    .exec()) as [[Error | null, number], [Error | null, Record<string, string>]]
+  if (known !== 1) throw await unknownPool(redis, keys)
+  return parsePoolConfig(fields, keys.pool)
+}
+
+/** Reads the HASH of a pool's config: one JSON value a field. */
+export function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string): PoolConfig {
+  const values = Object.entries(fields).map(([field, text]) => {
+    try {
+      return [field, JSON.parse(text) as unknown]
+    } catch {
+      throw new PoolError('CONFIG', `config of pool ${pool}: ${field}: expected JSON`)
+    }
+  })
+  return parseOrThrow(poolConfigSchema, Object.fromEntries(values), `config of pool ${pool}`)
+}
+
+async function unknownPool(redis: Redis, keys: PoolKeys): Promise<PoolError> {
+  const pools = (await redis.smembers(keys.pools)).toSorted()
+  const known = pools.length === 0 ? 'there are none yet' : `there are: ${pools.slice(0, 10).join(', ')}`
+  return new PoolError(
+    'POOL_UNAVAILABLE',
+    `no pool ${JSON.stringify(keys.pool)} (${known}). Start a worker for it, or: tgi-pool pool create --pool ${keys.pool}`,
+  )
+}
+
+/**
+ * Makes a pool unless it is there, and answers its config. What is already set stays.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value.
+ */
+export async function ensurePool(redis: Redis, keys: PoolKeys, change: PoolConfigChange = {}): Promise<PoolConfig> {
+  parseOrThrow(poolIdSchema, keys.pool, 'pool')
+  const checked = checkChange(change)
+  const pipeline = redis.multi()
+  for (const [field, value] of Object.entries(checked)) pipeline.hsetnx(keys.config, field, JSON.stringify(value))
+  await pipeline.sadd(keys.pools, keys.pool).exec()
+  return await readPoolConfig(redis, keys)
+}
+
+/**
+ * Changes a pool's config; jobs that are already accepted keep what they were accepted with.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS` for a bad value, `POOL_UNAVAILABLE` for an unknown pool.
+ */
+export async function changePoolConfig(redis: Redis, keys: PoolKeys, change: PoolConfigChange): Promise<PoolConfig> {
+  const checked = checkChange(change)
+  await readPoolConfig(redis, keys)
+  for (const [field, value] of Object.entries(checked)) await redis.hset(keys.config, field, JSON.stringify(value))
+  return await readPoolConfig(redis, keys)
+}
+
+function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
+  const whole = parseOrThrow(poolConfigSchema.strict(), change, 'pool config')
+  return Object.fromEntries(Object.entries(whole).filter(([field]) => Object.hasOwn(change, field)))
+}
+
+/** All pools, by name, with their configs. */
+export async function listPools(redis: Redis, prefix?: string): Promise<{ pool_id: string; config: PoolConfig }[]> {
+  const pools = (await redis.smembers(poolsKey(prefix))).toSorted()
+  return await Promise.all(
+    pools.map(async (pool) => ({
+      pool_id: pool,
+      config: parsePoolConfig(await redis.hgetall(poolKeys(pool, prefix).config), pool),
+    })),
+  )
+}

@@ -1,0 +1,197 @@
+/**
+ * Takes jobs from a pool's queue, at most one a slot, and keeps their locks.
+ *
+ * The locks are renewed here and not by BullMQ, because BullMQ never tells when it could not: a line that hangs is
+ * silence, and the same job then runs twice. So every lock is trusted for {@link TRUST} of its time, counted from
+ * before the command that took or renewed it was sent; after that the attempt is interrupted, well before another
+ * worker can have the job.
+ */
+import { DelayedError, WaitingError, Worker } from 'bullmq'
+import type { Job } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { QUEUE_NAME } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+
+/** The part of a lock's time in which it is trusted. */
+const TRUST = 0.9
+
+/** A job that was taken from the queue. */
+export interface TakenJob {
+  readonly id: string
+  /** What the producer wrote; nobody has checked it. */
+  readonly body: unknown
+  /** How often the job was handed back unharmed. */
+  readonly handBacks: number
+  /** Aborted when the lock can no longer be trusted. */
+  readonly lockLost: AbortSignal
+  /** Asks Redis whether the lock is ours still, and renews it. Throws when Redis does not answer. */
+  confirmLock(): Promise<boolean>
+}
+
+/**
+ * What became of a taken job. `over`: leave the queue. `back`: it waits again, after a delay; `counts` says
+ * whether that was an interruption. `refused`: no slot was open, back to the head of the queue.
+ */
+export type Disposition =
+  | { readonly kind: 'over' }
+  | { readonly kind: 'back'; readonly delayMs: number; readonly counts: boolean }
+  | { readonly kind: 'refused' }
+
+/** How to consume. */
+export interface ConsumerOptions {
+  /** A connection of this consumer's own, made for BullMQ; closed by the caller after {@link Consumer.close}. */
+  readonly connection: Redis
+  readonly keys: PoolKeys
+  readonly slots: number
+  /** How long a lock lasts unrenewed (ms). */
+  readonly lockMs: number
+  /** How often jobs of dead workers are looked for (ms). */
+  readonly stalledIntervalMs: number
+  /** Runs one job to its disposition. Throws only for faults of our own: the job is then given back. */
+  readonly run: (job: TakenJob) => Promise<Disposition>
+  /** BullMQ gave a job up because its workers died too often; it never reaches `run` again. */
+  readonly onGivenUp: (jobId: string) => void
+  readonly onError: (error: unknown) => void
+}
+
+/** A running consumer. */
+export interface Consumer {
+  /** Takes jobs again. */
+  open(): void
+  /** Takes no more; a job that was being taken already may still arrive once. */
+  shut(): void
+  /** Shuts, and resolves when all running jobs have their disposition. Idempotent. */
+  close(): Promise<void>
+}
+
+/** BullMQ gives a job up after this many dead workers; our own count of attempts comes first. */
+const MAX_STALLED = 10
+/** After a fault of our own. */
+const FAULT_DELAY_MS = 1000
+
+interface Held {
+  readonly id: string
+  readonly token: string
+  readonly lost: AbortController
+  /** When trust ends (performance.now()). */
+  until: number
+}
+
+/** Starts a consumer, shut. */
+export function startConsumer(options: ConsumerOptions): Consumer {
+  const { lockMs } = options
+  // By lock and not by job: a job that came back while its older attempt still ends is held twice.
+  const held = new Set<Held>()
+  const trustMs = lockMs * TRUST
+
+  const worker = new Worker(QUEUE_NAME, (job, token) => process(job, token ?? ''), {
+    connection: options.connection,
+    prefix: options.keys.queuePrefix,
+    autorun: false,
+    concurrency: options.slots,
+    lockDuration: lockMs,
+    skipLockRenewal: true,
+    stalledInterval: options.stalledIntervalMs,
+    maxStalledCount: MAX_STALLED,
+    runRetryDelay: 500,
+    drainDelay: 5,
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: 0 },
+  })
+  worker.on('error', options.onError)
+  // A job that failed in BullMQ's own hands; ours never do: `run` always ends in a disposition.
+  worker.on('failed', (job) => {
+    if (job?.id !== undefined) options.onGivenUp(job.id)
+  })
+
+  /** Renews locks; answers those that are not ours any more. */
+  async function renew(jobs: readonly Held[]): Promise<Held[]> {
+    const from = performance.now()
+    const failed = new Set(
+      await worker.extendJobLocks(
+        jobs.map((job) => job.id),
+        jobs.map((job) => job.token),
+        lockMs,
+      ),
+    )
+    for (const job of jobs) if (!failed.has(job.id)) job.until = from + trustMs
+    return jobs.filter((job) => failed.has(job.id))
+  }
+
+  function beat(): void {
+    const now = performance.now()
+    for (const job of held) if (now >= job.until) job.lost.abort(new Error('the lock on the job ran out'))
+    const jobs = [...held].filter((job) => !job.lost.signal.aborted)
+    if (jobs.length === 0) return
+    renew(jobs).then(
+      (failed) => {
+        for (const job of failed) job.lost.abort(new Error('another worker has the lock on the job'))
+      },
+      (error: unknown) => options.onError(error),
+    )
+  }
+
+  async function process(job: Job, lockToken: string): Promise<void> {
+    const id = job.id ?? ''
+    // BullMQ sends its own clock's time with the pick-up, so that is when the lock's time began.
+    const age = Math.max(0, Date.now() - (job.processedOn ?? Date.now()))
+    const mine: Held = { id, token: lockToken, lost: new AbortController(), until: performance.now() - age + trustMs }
+    held.add(mine)
+    const handBacks = handBacksOf(job)
+    try {
+      const disposition = await options
+        .run({
+          id,
+          body: job.data,
+          handBacks,
+          lockLost: mine.lost.signal,
+          confirmLock: async () => (await renew([mine])).length === 0,
+        })
+        .catch((error: unknown): Disposition => {
+          options.onError(error)
+          return { kind: 'back', delayMs: FAULT_DELAY_MS, counts: true }
+        })
+      if (disposition.kind === 'refused') {
+        await job.moveToWait(lockToken).catch(options.onError)
+        throw new WaitingError()
+      }
+      if (disposition.kind === 'back') {
+        if (!disposition.counts) await job.updateProgress({ hand_backs: handBacks + 1 }).catch(options.onError)
+        // BullMQ refuses when the lock is not ours any more: then the job is where it belongs.
+        await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(options.onError)
+        throw new DelayedError()
+      }
+    } finally {
+      held.delete(mine)
+    }
+  }
+
+  const timer = setInterval(beat, lockMs / 5)
+  let closed: Promise<void> | undefined
+  let running: Promise<void> | undefined
+  return {
+    open() {
+      if (closed !== undefined) return
+      if (running === undefined) running = worker.run().catch(options.onError)
+      else if (worker.isPaused()) void worker.resume()
+    },
+    shut() {
+      if (running !== undefined && !worker.isPaused()) void worker.pause(true)
+    },
+    close() {
+      closed ??= (async () => {
+        if (running !== undefined) await worker.pause(true)
+        await worker.close()
+        await running
+        clearInterval(timer)
+      })()
+      return closed
+    },
+  }
+}
+
+function handBacksOf(job: Job): number {
+  const progress: unknown = job.progress
+  if (typeof progress !== 'object' || progress === null || !('hand_backs' in progress)) return 0
+  return typeof progress.hand_backs === 'number' ? progress.hand_backs : 0
+}

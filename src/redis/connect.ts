@@ -1,0 +1,121 @@
+import { Redis } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
+import { PoolError } from '../contract/error.ts'
+
+/**
+ * What a connection is for, since each purpose wants another answer to a broken line:
+ *
+ * - `commands`: a caller waits: one reconnection, then the error.
+ * - `writer`: the event log. Nothing is queued while the line is down and nothing is sent again by the driver:
+ *   whoever writes looks at the stream first and decides. (`maxRetriesPerRequest: 0` is what makes ioredis 6
+ *   reject commands in flight at the moment the line breaks; with `null` and no resend they never settle.)
+ * - `blocking`: XREAD BLOCK and subscriptions, one user each, who starts again by itself.
+ * - `queue`: BullMQ's own, which insists on waiting for ever.
+ */
+export type ConnectionRole = 'commands' | 'writer' | 'blocking' | 'queue'
+
+type RoleOptions = Pick<
+  RedisOptions,
+  'maxRetriesPerRequest' | 'enableOfflineQueue' | 'autoResendUnfulfilledCommands'
+>
+
+const ROLE_OPTIONS: Record<ConnectionRole, RoleOptions> = {
+  commands: { maxRetriesPerRequest: 1 },
+  writer: { maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false },
+  blocking: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false },
+  queue: { maxRetriesPerRequest: null },
+}
+
+/** How a connection is made. */
+export interface ConnectOptions {
+  readonly role: ConnectionRole
+  /** Called for every fault of a connection that was up; the connection comes back by itself. */
+  readonly onError?: ((error: Error) => void) | undefined
+  /** The first connection's time limit, all in all. @defaultValue 5000 */
+  readonly connectTimeoutMs?: number | undefined
+}
+
+/**
+ * Connects to Redis and resolves when commands can be sent.
+ *
+ * @throws {@link PoolError} `CONFIG` for an address that is none; `REDIS_UNAVAILABLE` when nothing answers or
+ * the server refuses us. After that the connection reconnects by itself, at most 1 s between tries.
+ */
+export async function connectRedis(url: string, options: ConnectOptions): Promise<Redis> {
+  checkRedisUrl(url)
+  let up = false
+  let last: Error | undefined
+  const redis = new Redis(url, {
+    ...ROLE_OPTIONS[options.role],
+    lazyConnect: true,
+    connectTimeout: options.connectTimeoutMs ?? 5000,
+    retryStrategy: (attempt) => (up ? Math.min(50 * attempt, 1000) : null),
+    // A replica that was the primary until a moment ago: leave it, the address leads to the new one.
+    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 1 : false),
+  })
+  redis.on('error', (error: Error) => {
+    last = error
+    if (up) options.onError?.(error)
+  })
+  try {
+    await redis.connect()
+    up = true
+    return redis
+  } catch (error) {
+    redis.disconnect()
+    throw redisUnavailable(url, last ?? error)
+  }
+}
+
+/** Address without its credentials, for messages. */
+export function redactUrl(url: string): string {
+  try {
+    const parsed = new URL(url)
+    parsed.username = ''
+    parsed.password = ''
+    parsed.search = ''
+    return parsed.href
+  } catch {
+    return 'an address that cannot be read'
+  }
+}
+
+function checkRedisUrl(url: string): void {
+  const protocol = URL.canParse(url) ? new URL(url).protocol : undefined
+  if (protocol === 'redis:' || protocol === 'rediss:') return
+  throw new PoolError(
+    'CONFIG',
+    `Redis address: expected redis://[user:password@]host:port or rediss://…, got ${protocol === undefined ? 'something else' : `${protocol}//…`}`,
+  )
+}
+
+function redisUnavailable(url: string, cause: unknown): PoolError {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const where = redactUrl(url)
+  if (/^(WRONGPASS|NOAUTH|NOPERM)|invalid password/i.test(text)) {
+    return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses the user or password (${text.split(' ')[0]})`, {
+      cause,
+    })
+  }
+  return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${text}`, { cause })
+}
+
+/** Whether an error is about the line to Redis and not about the command. */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (error.name === 'MaxRetriesPerRequestError') return true
+  return /Connection is closed|isn't writeable|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Command aborted due to connection close/.test(
+    error.message,
+  )
+}
+
+/** Milliseconds since 1970, by Redis's clock: the one clock all processes of a pool share. */
+export async function redisTimeMs(redis: Redis): Promise<number> {
+  return timeReplyToMs(await redis.time())
+}
+
+/** Reads the answer of TIME (seconds, microseconds). */
+export function timeReplyToMs(reply: unknown): number {
+  const [seconds, micros] = reply as [number | string, number | string]
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+}

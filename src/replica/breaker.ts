@@ -1,0 +1,71 @@
+/**
+ * Stands in front of a replica that fails. Pure: time comes in.
+ *
+ * | state | attempts admitted | leaves it |
+ * |---|---|---|
+ * | `closed` | all | {@link FAULTS} faults in a row, or one `overloaded` → `open` |
+ * | `open` | none | its time is up → `half_open` |
+ * | `half_open` | one | that one's answer: `ok` → `closed`, else → `open`, twice as long |
+ */
+export interface Breaker {
+  /** Whether an attempt may begin now; in `half_open` the first to ask is the probe. */
+  admit(nowMs: number): boolean
+  /** What an admitted attempt met. `overloaded`: the replica had no room; no fault of its own. */
+  record(result: 'ok' | 'fault' | 'overloaded', nowMs: number): void
+  /** An admitted attempt ended without telling anything of the replica, e.g. it was cancelled. */
+  forget(): void
+  /** When `open` ends; undefined in every other state. */
+  readonly openUntil: number | undefined
+}
+
+const FAULTS = 3
+const FAULT_MIN_MS = 500
+const FAULT_MAX_MS = 30_000
+const OVERLOADED_MIN_MS = 50
+const OVERLOADED_MAX_MS = 2_000
+
+/** A breaker, closed. `random` spreads workers that met the same trouble at the same time. */
+export function createBreaker(random: () => number = Math.random): Breaker {
+  let state: 'closed' | 'open' | 'half_open' = 'closed'
+  let openUntil = 0
+  let faults = 0
+  let overloads = 0
+  let probing = false
+
+  function open(nowMs: number, minMs: number, maxMs: number, count: number): void {
+    const ms = Math.min(minMs * 2 ** Math.min(count, 20), maxMs)
+    openUntil = nowMs + ms / 2 + (random() * ms) / 2
+    state = 'open'
+    probing = false
+  }
+
+  return {
+    admit(nowMs) {
+      if (state === 'open' && nowMs >= openUntil) state = 'half_open'
+      if (state === 'closed') return true
+      if (state === 'open' || probing) return false
+      probing = true
+      return true
+    },
+    record(result, nowMs) {
+      if (result === 'ok') {
+        state = 'closed'
+        faults = 0
+        overloads = 0
+        probing = false
+      } else if (result === 'overloaded') {
+        open(nowMs, OVERLOADED_MIN_MS, OVERLOADED_MAX_MS, overloads)
+        overloads += 1
+      } else {
+        faults += 1
+        if (faults >= FAULTS || state === 'half_open') open(nowMs, FAULT_MIN_MS, FAULT_MAX_MS, faults - FAULTS)
+      }
+    },
+    forget() {
+      probing = false
+    },
+    get openUntil() {
+      return state === 'open' ? openUntil : undefined
+    },
+  }
+}

@@ -1,0 +1,72 @@
+import type { Redis } from 'ioredis'
+import { formatIssues } from '../contract/format-issues.ts'
+import { PoolError } from '../contract/error.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import { replicaEntrySchema } from '../contract/replica-entry.ts'
+import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+
+/** A worker says this often how its replica is (ms). */
+export const REGISTRY_BEAT_MS = 1000
+/** A standby that was not heard of for this long is gone; a lease holder's lease tells that for itself. */
+const STANDBY_TTL_MS = 5000
+
+/** The field of an entry: the replica for the worker that holds its lease, with the worker for one that stands by. */
+function fieldOf(entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id' | 'state'>): string {
+  return entry.state === 'standby' ? `${entry.replica_id}@${entry.worker_id}` : entry.replica_id
+}
+
+/** Writes what a worker says of its replica. */
+export async function publishReplica(redis: Redis, keys: PoolKeys, entry: Omit<ReplicaEntry, 'updated_at'>): Promise<void> {
+  const whole: ReplicaEntry = { ...entry, updated_at: await redisTimeMs(redis) }
+  const pipeline = redis.multi().hset(keys.replicas, fieldOf(entry), JSON.stringify(whole))
+  if (entry.state !== 'standby') pipeline.hdel(keys.replicas, fieldOf({ ...entry, state: 'standby' }))
+  await pipeline.exec()
+}
+
+/** Takes a worker's entry out: it left in good order. */
+export async function withdrawReplica(
+  redis: Redis,
+  keys: PoolKeys,
+  entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id' | 'state'>,
+): Promise<void> {
+  await redis.hdel(keys.replicas, fieldOf(entry))
+}
+
+/**
+ * Every replica of a pool, by id, standbys after the worker they stand by for. A replica whose lease is gone
+ * though its worker never left has state `lost`.
+ *
+ * @throws {@link PoolError} `INTERNAL` for an entry that does not fit the contract.
+ */
+export async function listReplicas(redis: Redis, keys: PoolKeys): Promise<ReplicaEntry[]> {
+  const fields = await redis.hgetall(keys.replicas)
+  const entries = Object.entries(fields).map(([field, text]) => parseReplicaEntry(field, text))
+  const now = await redisTimeMs(redis)
+  const seen = await Promise.all(
+    entries.map(async (entry): Promise<ReplicaEntry | undefined> => {
+      if (entry.state === 'standby') return now - entry.updated_at < STANDBY_TTL_MS ? entry : undefined
+      if ((await redis.get(keys.lease(entry.replica_id))) === entry.worker_id) return entry
+      return { ...entry, state: 'lost', reason: 'its worker went away without a word', busy: 0 }
+    }),
+  )
+  return seen
+    .filter((entry) => entry !== undefined)
+    .toSorted((a, b) => compare(fieldOf(a), fieldOf(b)))
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
+}
+
+function parseReplicaEntry(field: string, text: string): ReplicaEntry {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new PoolError('INTERNAL', `registry entry ${field}: not JSON`, { cause })
+  }
+  const result = replicaEntrySchema.safeParse(value)
+  if (!result.success) throw new PoolError('INTERNAL', `registry entry ${field}: ${formatIssues(result.error)}`)
+  return result.data
+}

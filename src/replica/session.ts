@@ -1,0 +1,121 @@
+/**
+ * Follows one replica: is it there, is it healthy, is it the build and model that the pool insists on?
+ *
+ * | state | what was seen last |
+ * |---|---|
+ * | `connecting` | nothing yet |
+ * | `ready` | healthy, and what the pool's pin says |
+ * | `unhealthy` | it said so, refused the connection, or is no TGI; or nothing, for too long, while nothing streamed |
+ * | `drifted` | healthy, and not what the pin says |
+ *
+ * `/health` of TGI waits behind a running prefill (server.py) and has no time limit of its own: silence alone does
+ * not make a replica unhealthy while its tokens flow.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Pin } from '../contract/pool-config.ts'
+import type { Versions } from '../contract/replica-entry.ts'
+
+/** What a probe found. */
+export type ProbeResult =
+  | { readonly kind: 'healthy'; readonly versions: Versions }
+  | { readonly kind: 'unhealthy'; readonly reason: string }
+  | { readonly kind: 'silent'; readonly reason: string }
+
+/** Where a replica stands. */
+export type SessionState =
+  | { readonly state: 'connecting'; readonly versions: undefined; readonly reason: string }
+  | { readonly state: 'ready'; readonly versions: Versions; readonly reason: undefined }
+  | { readonly state: 'unhealthy'; readonly versions: Versions | undefined; readonly reason: string }
+  | { readonly state: 'drifted'; readonly versions: Versions; readonly reason: string }
+
+/** How to follow. */
+export interface SessionOptions {
+  /** Looks once; never rejects but for the signal. */
+  readonly probe: (signal: AbortSignal) => Promise<ProbeResult>
+  /** What the pool insists on now. */
+  readonly pin: () => Pin
+  /** When the replica last sent a token (performance.now()); -Infinity for never. */
+  readonly lastActivity: () => number
+  /** Called with every change of state, reason or versions. */
+  readonly onChange: (state: SessionState) => void
+  /** Between two probes (ms). @defaultValue 1000 */
+  readonly beatMs?: number | undefined
+}
+
+/** A replica that is being followed. */
+export interface Session {
+  readonly current: SessionState
+  /** Looks again soon: an attempt has just met a fault. */
+  nudge(): void
+  /** Ends it; resolves when no probe is under way. Idempotent. */
+  stop(): Promise<void>
+}
+
+/** Silent for this many probes without a token meanwhile, a replica counts as unhealthy. */
+const SILENT_PROBES = 2
+
+/** Begins to follow a replica. */
+export function startSession(options: SessionOptions): Session {
+  const beatMs = options.beatMs ?? 1000
+  const stopping = new AbortController()
+  let nudged = new AbortController()
+  let current: SessionState = { state: 'connecting', versions: undefined, reason: 'not probed yet' }
+  let silent = 0
+
+  function judge(result: ProbeResult, since: number): SessionState {
+    if (result.kind === 'healthy') {
+      silent = 0
+      const drift = driftFrom(options.pin(), result.versions)
+      return drift === undefined
+        ? { state: 'ready', versions: result.versions, reason: undefined }
+        : { state: 'drifted', versions: result.versions, reason: drift }
+    }
+    if (result.kind === 'silent') {
+      silent = options.lastActivity() >= since ? 0 : silent + 1
+      if (silent < SILENT_PROBES && current.state !== 'connecting') return current
+    }
+    return { state: 'unhealthy', versions: current.versions, reason: result.reason }
+  }
+
+  async function follow(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const since = performance.now()
+      const result = await options.probe(stopping.signal).catch((error: unknown): ProbeResult => ({
+        kind: 'unhealthy',
+        reason: error instanceof Error ? error.message : String(error),
+      }))
+      if (stopping.signal.aborted) return
+      const next = judge(result, since)
+      const changed = JSON.stringify(next) !== JSON.stringify(current)
+      current = next
+      if (changed) options.onChange(current)
+      nudged = new AbortController()
+      await sleep(beatMs, undefined, { signal: nudged.signal }).catch(() => undefined)
+    }
+  }
+
+  const following = follow()
+  return {
+    get current() {
+      return current
+    },
+    nudge: () => nudged.abort(),
+    stop() {
+      stopping.abort()
+      nudged.abort()
+      return following
+    },
+  }
+}
+
+/** What of a replica is not as the pin says; undefined when all is. */
+export function driftFrom(pin: Pin, versions: Versions): string | undefined {
+  const fields = ['engine_version', 'model_id', 'model_sha'] as const
+  for (const field of fields) {
+    const expected = pin[field]
+    if (expected !== undefined && expected !== versions[field]) {
+      return `${field}: the pool is pinned to ${String(expected)}, the replica has ${String(versions[field])}`
+    }
+  }
+  return undefined
+}

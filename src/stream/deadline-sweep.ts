@@ -1,0 +1,87 @@
+import type { Redis } from 'ioredis'
+import type { PoolKeys } from '../contract/keys.ts'
+import { QUEUED_ID } from '../contract/stream-id.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import { parseEntry } from './entry.ts'
+import type { LogEntry } from './entry.ts'
+import type { EventLog } from './event-log.ts'
+import { errorSeal } from './seal.ts'
+import type { QueuePort } from './seal.ts'
+
+/** One pool's part of a sweep. */
+export interface SweepRequest {
+  readonly redis: Redis
+  readonly log: EventLog
+  readonly queue: Pick<QueuePort, 'removeWaiting'>
+  readonly keys: PoolKeys
+  readonly retentionMs: number
+}
+
+/** How many jobs one sweep ends at most; the next sweep goes on. */
+const SWEEP_COUNT = 200
+/** A running job's stream moves between our look and our write; it is looked at again this often. */
+const TRIES = 10
+
+/**
+ * Ends every job whose deadline has passed: `DEADLINE_UNMET` when it never started, else `DECODE_TIMEOUT`. Any
+ * number of processes may sweep at once: the first seal wins.
+ *
+ * @returns how many jobs this call ended.
+ */
+export async function sweepDeadlines(request: SweepRequest): Promise<number> {
+  const { redis, keys } = request
+  const now = await redisTimeMs(redis)
+  const due = await redis.zrangebyscore(keys.deadlines, '-inf', now, 'LIMIT', 0, SWEEP_COUNT)
+  let ended = 0
+  for (const jobId of due) {
+    if (await sweepJob(request, jobId)) ended += 1
+  }
+  return ended
+}
+
+async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> {
+  const { log, keys, retentionMs } = request
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const [last] = await log.lastEntries([jobId])
+    if (last === undefined) {
+      await request.redis.zrem(keys.deadlines, jobId)
+      return false
+    }
+    const entries = [deadlineSeal(last, keys.pool)]
+    const { written } = await log.write({ jobId, expect: last.id, entries, deadlineAt: 0, retentionMs })
+    if (!written) continue
+    await request.queue.removeWaiting(jobId)
+    return true
+  }
+  return false
+}
+
+/** The seal of a job whose deadline has passed, after its last entry. */
+export function deadlineSeal(last: LogEntry, pool: string): LogEntry {
+  if (last.id === QUEUED_ID) {
+    return errorSeal('DEADLINE_UNMET', { message: 'the deadline passed before a replica was free', pool_id: pool })
+  }
+  return errorSeal('DECODE_TIMEOUT', {
+    message: 'the deadline passed before the answer was whole',
+    pool_id: pool,
+    tokens_out: tokensAfter(last),
+  })
+}
+
+/** How many tokens a stream holds whose last entry this is. */
+export function tokensAfter(last: LogEntry): number {
+  const event = parseEntry(last)
+  switch (event.event) {
+    case 'queued':
+      return 0
+    case 'started':
+      return event.data.next_token
+    case 'token':
+      return event.data.i + 1
+    case 'metrics':
+    case 'end':
+      return event.data.tokens_out
+    case 'error':
+      return event.data.tokens_out ?? 0
+  }
+}

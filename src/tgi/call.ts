@@ -1,0 +1,72 @@
+import type { Quote } from './error.ts'
+import { TgiError } from './error.ts'
+import type { HttpPeer, HttpRequest } from './http.ts'
+
+/** How long and until when a control call may take. */
+export interface CallOptions {
+  /** Ends the call at once with its reason. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * For the whole call, in ms; beyond it `timeout`.
+   * @defaultValue 5000
+   */
+  readonly timeoutMs?: number | undefined
+}
+
+/** A whole answer. */
+export interface HttpAnswer {
+  readonly status: number
+  readonly contentType: string
+  readonly text: string
+}
+
+/** What a call needs to know of its server. */
+export interface CallTarget {
+  readonly peer: HttpPeer
+  readonly label: string
+  readonly quote: Quote
+}
+
+const DEFAULT_TIMEOUT_MS = 5000
+/** A peer that is not TGI may send anything; TGI's longest answer tells 150,000 tokens of a prompt in so much. */
+const MAX_ANSWER_BYTES = 10 * 1024 * 1024
+
+/** Sends a request and reads its whole answer, whatever the status: at most 10 MiB, else `malformed`. */
+export function call(
+  target: CallTarget,
+  request: Omit<HttpRequest, 'maxBytes'>,
+  options: CallOptions = {},
+): Promise<HttpAnswer> {
+  const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  if (signal?.aborted === true) return Promise.reject(signal.reason)
+  const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>()
+  const chunks: Buffer[] = []
+  let status = 0
+  let contentType = ''
+
+  const exchange = target.peer.send(
+    { ...request, maxBytes: MAX_ANSWER_BYTES },
+    {
+      onHead(gotStatus, gotType) {
+        status = gotStatus
+        contentType = gotType
+      },
+      onData: (chunk) => chunks.push(chunk),
+      onEnd: () => resolve({ status, contentType, text: Buffer.concat(chunks).toString('utf8') }),
+      onFault: reject,
+    },
+  )
+  function stop(reason: unknown): void {
+    exchange.close()
+    reject(reason)
+  }
+  const onAbort = () => stop(signal?.reason)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const timer = setTimeout(() => {
+    stop(new TgiError('timeout', `${target.label}${request.path} did not answer within ${timeoutMs} ms`))
+  }, timeoutMs)
+  return promise.finally(() => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
+  })
+}
