@@ -24,12 +24,14 @@ export function viewLog(entries: readonly LogEntry[]): LogView {
   const first = started[0]
   const latest = started.at(-1)
   const last = entries.at(-1)
+  // A cancel seals without looking, so an `error` may not say how many tokens there are; the entry before it does.
+  const telling = entries.findLast((entry) => entry.event !== 'error')
   const opening = entries[0] === undefined ? undefined : parseEntry(entries[0])
   return {
     sealed: last?.id === SEAL_ID,
     queued: opening?.event === 'queued' ? opening.data : undefined,
     attempts: started.length,
-    tokens: last === undefined ? 0 : tokensAfter(last),
+    tokens: telling === undefined ? 0 : tokensAfter(telling),
     firstStartedAt: first === undefined ? undefined : idParts(first.id).epoch,
     lastEpoch: latest === undefined ? 0 : idParts(latest.id).epoch,
   }

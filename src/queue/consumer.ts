@@ -58,6 +58,8 @@ export interface ConsumerOptions {
 export interface Consumer {
   /** Takes jobs again. */
   open(): void
+  /** Changes how many jobs may run at once; running ones are not touched. */
+  resize(slots: number): void
   /** Takes no more; a job that was being taken already may still arrive once. */
   shut(): void
   /** Shuts, and resolves when all running jobs have their disposition. Idempotent. */
@@ -174,6 +176,13 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       if (closed !== undefined) return
       if (running === undefined) running = worker.run().catch(options.onError)
       else if (worker.isPaused()) void worker.resume()
+    },
+    resize(slots) {
+      if (worker.concurrency === slots) return
+      const more = slots > worker.concurrency
+      worker.concurrency = slots
+      // BullMQ looks at a higher number only when a job ends; pausing and resuming wakes its loop.
+      if (more && running !== undefined && !worker.isPaused()) void worker.pause(true).then(() => worker.resume())
     },
     shut() {
       if (running !== undefined && !worker.isPaused()) void worker.pause(true)

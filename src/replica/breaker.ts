@@ -14,8 +14,12 @@ export interface Breaker {
   record(result: 'ok' | 'fault' | 'overloaded', nowMs: number): void
   /** An admitted attempt ended without telling anything of the replica, e.g. it was cancelled. */
   forget(): void
+  /** Lets `open` end when its time is up. */
+  expire(nowMs: number): void
   /** When `open` ends; undefined in every other state. */
   readonly openUntil: number | undefined
+  /** In `half_open`: one attempt at a time. */
+  readonly probing: boolean
 }
 
 const FAULTS = 3
@@ -30,21 +34,27 @@ export function createBreaker(random: () => number = Math.random): Breaker {
   let openUntil = 0
   let faults = 0
   let overloads = 0
-  let probing = false
+  /** The one attempt of `half_open` is under way. */
+  let probe = false
 
   function open(nowMs: number, minMs: number, maxMs: number, count: number): void {
     const ms = Math.min(minMs * 2 ** Math.min(count, 20), maxMs)
     openUntil = nowMs + ms / 2 + (random() * ms) / 2
     state = 'open'
-    probing = false
+    probe = false
+  }
+
+  function expire(nowMs: number): void {
+    if (state === 'open' && nowMs >= openUntil) state = 'half_open'
   }
 
   return {
+    expire,
     admit(nowMs) {
-      if (state === 'open' && nowMs >= openUntil) state = 'half_open'
+      expire(nowMs)
       if (state === 'closed') return true
-      if (state === 'open' || probing) return false
-      probing = true
+      if (state === 'open' || probe) return false
+      probe = true
       return true
     },
     record(result, nowMs) {
@@ -52,7 +62,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
         state = 'closed'
         faults = 0
         overloads = 0
-        probing = false
+        probe = false
       } else if (result === 'overloaded') {
         open(nowMs, OVERLOADED_MIN_MS, OVERLOADED_MAX_MS, overloads)
         overloads += 1
@@ -62,10 +72,13 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       }
     },
     forget() {
-      probing = false
+      probe = false
     },
     get openUntil() {
       return state === 'open' ? openUntil : undefined
+    },
+    get probing() {
+      return state === 'half_open'
     },
   }
 }

@@ -2,7 +2,7 @@ import type { Encoding } from './tokenizer.ts'
 import { encode } from './tokenizer.ts'
 
 /** A generation runs in slices of so many tokens at most (router/src/validation.rs, TGI 3.1.1 and later). */
-export const SLICE_TOKENS = 1024
+const SLICE_TOKENS = 1024
 
 /** What bounds prompt and answer. */
 export interface Limits {

@@ -19,7 +19,7 @@ export interface Run {
 }
 
 /** What beats on the engine's clock. `nowMs` is `performance.now()`. */
-export interface Beating {
+interface Beating {
   beat(nowMs: number): void
 }
 

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { COMMENT_FRAME } from './frames.ts'
 
 /** Generation stops while so many bytes wait for a client that does not read; TGI itself would let them grow. */
-export const MAX_UNSENT_BYTES = 4 * 1024 * 1024
+const MAX_UNSENT_BYTES = 4 * 1024 * 1024
 
 /** How the bytes of a body leave. */
 export interface EventWriterOptions {

@@ -1,5 +1,5 @@
 /** A metric's labels. */
-export type Labels = Readonly<Record<string, string>>
+type Labels = Readonly<Record<string, string>>
 
 /** A family of one registry, made on first use. */
 interface Family {
@@ -41,10 +41,11 @@ const QUANTILES = ['0', '0.5', '0.9', '0.95', '0.99', '0.999', '1']
 export function formatFloat64(value: number): string {
   const text = String(value)
   if (!text.includes('e')) return text
-  return value
-    .toFixed(Math.min(100, 17 - Math.floor(Math.log10(Math.abs(value)))))
-    .replace(/(\.\d*?)0+$/, '$1')
-    .replace(/\.$/, '')
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d)\.?(\d*)e([+-]\d+)$/.exec(text) ?? []
+  const digits = whole + fraction
+  const point = Number(exponent) + 1
+  return point > 0 ? sign + digits.padEnd(point, '0') : `${sign}0.${'0'.repeat(-point)}${digits}`
 }
 
 const braced = (labels: string, last = ''): string => {

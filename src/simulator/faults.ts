@@ -138,7 +138,7 @@ function valueOf(part: string): unknown {
 }
 
 /** The request that faults are looked up for. */
-export interface FaultTarget {
+interface FaultTarget {
   /** Without its query. */
   readonly path?: string | undefined
   /** A fault with `match` concerns no request without a prompt. */

@@ -1,5 +1,5 @@
 /** Where a generation request is. */
-export type RequestPhase =
+type RequestPhase =
   | 'received'
   | 'queued'
   | 'prefill'
@@ -13,7 +13,7 @@ export type RequestPhase =
 export type Outcome = 'finished' | 'failed' | 'aborted'
 
 /** One of the last requests, as `/simulator/state` tells it; never with its prompt. */
-export interface RequestState {
+interface RequestState {
   /** From 1, in the order of arrival. */
   readonly n: number
   /** Milliseconds since 1970. */
@@ -43,7 +43,7 @@ export interface SimulatorState {
 }
 
 /** A request as an observer sees it; times are `performance.now()` of this process. */
-export interface ObservedRequest {
+interface ObservedRequest {
   readonly n: number
   /** The text of `[tag:TEXT]` in the prompt, to tell requests apart without showing prompts. */
   readonly tag: string | undefined

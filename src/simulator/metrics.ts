@@ -10,7 +10,7 @@ export const DURATION_BOUNDS: readonly number[] = (() => {
 })()
 
 /** A hundred buckets up to a replica's own limit, so no two differently sized replicas share them. */
-export function tokenBounds(limit: number): readonly number[] {
+function tokenBounds(limit: number): readonly number[] {
   return Array.from({ length: 100 }, (_, index) => (limit / 100) * (index + 1))
 }
 

@@ -93,13 +93,14 @@ export function parseJson(text: string): JsonBody | Refusal {
     return { text, value }
   } catch (error) {
     const message = error instanceof Error ? error.message : ''
-    const position = /position (\d+)/.exec(message)?.[1]
     if (text.trim() === '') return refuse(`EOF while parsing a value at ${placeOf(text, text.length)}`)
-    if (position === undefined || Number(position) >= text.length) {
+    // V8 does not always say where.
+    const position = Number(/position (\d+)/.exec(message)?.[1] ?? 0)
+    if (/^Unexpected end|^Unterminated/.test(message) || position >= text.length) {
       return refuse(`EOF while parsing an object at ${placeOf(text, text.length)}`)
     }
     const detail = message.includes('after JSON') ? 'trailing characters' : 'expected value'
-    return refuse(`${detail} at ${placeOf(text, Number(position) + 1)}`)
+    return refuse(`${detail} at ${placeOf(text, position + 1)}`)
   }
 }
 

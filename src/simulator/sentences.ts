@@ -62,9 +62,9 @@ const SHARES: Readonly<Record<Kind, Partial<Record<List, number>>>> = {
 export const UNKNOWN_WAY = way(SHARES.noun)
 
 /** What the last word is called when the text ends in line breaks, however many. */
-export const LINE_BREAK = '\n\n'
+const LINE_BREAK = '\n\n'
 /** What it is called when the text ends in a space after the end of a sentence. */
-export const SPACE_AFTER_STOP = '. '
+const SPACE_AFTER_STOP = '. '
 
 /**
  * The ways on by the text's last word (with its leading space), its last character, {@link LINE_BREAK} or

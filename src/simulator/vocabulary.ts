@@ -5,8 +5,6 @@
  * tokenized again. Real tokenizers do that too, and it is what a proof of token boundaries has to notice.
  */
 
-/** `<unk>`, never produced. */
-export const UNK_ID = 0
 /** `<s>`, put in front of every prompt. */
 export const BOS_ID = 1
 /** `</s>`, the end-of-sequence token. */
@@ -98,9 +96,6 @@ function distinctPieces(): readonly string[] {
 
 /** Every piece; the one at index `i` has the id `FIRST_PIECE_ID + i`. */
 export const PIECES = distinctPieces()
-
-/** How many ids there are. */
-export const VOCABULARY_SIZE = FIRST_PIECE_ID + PIECES.length
 
 const idsByPiece = new Map(PIECES.map((piece, index) => [piece, FIRST_PIECE_ID + index]))
 

@@ -1,5 +1,17 @@
 import { describe, expect } from 'vitest'
+import type { Simulator } from '../../src/simulator/server.ts'
+import { FIRST_BYTE_ID } from '../../src/simulator/vocabulary.ts'
 import { open, send, test } from './support.ts'
+
+/** Status and text of a refusal. */
+async function refuse(simulator: Simulator, body: string, type?: string) {
+  const headers = type === undefined ? {} : { 'content-type': type }
+  const { status, text, headers: got } = await send(simulator, '/generate_stream', { body, headers })
+  expect(got['content-type']).toBe('text/plain; charset=utf-8')
+  return { status, text }
+}
+
+const byte = (value: number): number => FIRST_BYTE_ID + value
 
 describe('the routes beside generation', () => {
   test('/info has the fields of TGI 3.3.7 in its order and says it is a simulator', async ({ simulate }) => {
@@ -64,19 +76,12 @@ describe('the API key', () => {
 
   test('/chat_tokenize is open', async ({ simulate }) => {
     const simulator = await simulate({ apiKey: 'k' })
-    const body = { messages: [{ role: 'user', content: 'hi' }] }
-    expect((await send(simulator, '/chat_tokenize', { body })).status).toBe(200)
+    const chat = { messages: [{ role: 'user', content: 'hi' }] }
+    expect((await send(simulator, '/chat_tokenize', { body: chat })).status).toBe(200)
   })
 })
 
 describe('bodies refused before any handler', () => {
-  const send2 = async (simulate: () => Promise<Parameters<typeof send>[0]>, body: string, type?: string) => {
-    const headers = type === undefined ? {} : { 'content-type': type }
-    const { status, text, headers: got } = await send(await simulate(), '/generate_stream', { body, headers })
-    expect(got['content-type']).toBe('text/plain; charset=utf-8')
-    return { status, text }
-  }
-
   test.for([
     [
       '{"inputs": nonsense}',
@@ -120,7 +125,7 @@ describe('bodies refused before any handler', () => {
       'parameters.stop: invalid type: null, expected a sequence',
     ],
   ] as const)('%s', async ([body, status, text], { simulate }) => {
-    const answer = await send2(simulate, body)
+    const answer = await refuse(await simulate(), body)
     expect(answer.status).toBe(status)
     expect(answer.text).toContain(text)
   })
@@ -149,16 +154,16 @@ describe('bodies refused before any handler', () => {
   })
 
   test('a wrong content type is 415 and a json suffix is fine', async ({ simulate }) => {
-    expect(await send2(simulate, '{}', 'text/plain')).toEqual({
+    expect(await refuse(await simulate(), '{}', 'text/plain')).toEqual({
       status: 415,
       text: 'Expected request with `Content-Type: application/json`',
     })
-    expect((await send2(simulate, '{}', 'application/vnd.x+json; charset=utf-8')).status).toBe(422)
+    expect((await refuse(await simulate(), '{}', 'application/vnd.x+json; charset=utf-8')).status).toBe(422)
   })
 
   test('a body past the limit is 413', async ({ simulate }) => {
     const body = JSON.stringify({ inputs: 'a'.repeat(2000) })
-    expect(await send2(() => simulate({ payloadLimit: 1000 }), body)).toEqual({
+    expect(await refuse(await simulate({ payloadLimit: 1000 }), body)).toEqual({
       status: 413,
       text: 'Failed to buffer the request body: length limit exceeded',
     })
@@ -169,7 +174,6 @@ describe('/tokenize and /chat_tokenize', () => {
   test('tokens come with <s> first and with offsets in characters', async ({ simulate }) => {
     const simulator = await simulate()
     const answer = await send(simulator, '/tokenize', { body: { inputs: 'é🙂 river' } })
-    const byte = (value: number) => 3 + value
     expect(answer.json()).toMatchObject([
       { id: 1, text: '', start: 0, stop: 0 },
       { id: byte(0xc3), text: 'é', start: 0, stop: 1 },
@@ -194,12 +198,13 @@ describe('/tokenize and /chat_tokenize', () => {
       { role: 'user', content: 'Go' },
     ]
     const answer = await send(simulator, '/chat_tokenize', { body: { messages, model: 'tgi' } })
-    const chat = answer.json() as { templated_text: string; tokenize_response: { id: number }[] }
+    const chat: { templated_text: string; tokenize_response: { id: number }[] } = JSON.parse(answer.text)
     expect(chat.templated_text).toBe('<s>[SYS] Be brief. [/SYS][INST] Hi [/INST] Yes</s>[INST] Go [/INST]')
-    const tokenize = async (inputs: string) =>
-      ((await send(simulator, '/tokenize', { body: { inputs } })).json() as { id: number }[]).map(
-        ({ id }) => id,
-      )
+    const tokenize = async (inputs: string) => {
+      const tokenized = await send(simulator, '/tokenize', { body: { inputs } })
+      const tokens: { id: number }[] = JSON.parse(tokenized.text)
+      return tokens.map(({ id }) => id)
+    }
     const chatIds = chat.tokenize_response.map(({ id }) => id)
     expect(await tokenize(chat.templated_text)).toEqual([1, ...chatIds])
     expect(await tokenize(chat.templated_text.slice(3))).toEqual(chatIds)

@@ -35,9 +35,9 @@ export interface Stream {
   /** Bytes as they came, one string a chunk. */
   readonly chunks: readonly string[]
   /** All bytes so far. */
-  text(): string
+  readonly text: () => string
   /** Data frames so far, parsed; a frame that does not parse is its own text. */
-  events(): readonly Event[]
+  readonly events: () => readonly Event[]
   /** How it ended: whole, or cut off. */
   readonly closed: Promise<'end' | 'cut'>
   destroy(): void
@@ -152,11 +152,15 @@ export function ids(events: readonly Event[]): readonly (number | undefined)[] {
 }
 
 /** A bare TCP connection that has sent a generation request. */
-export async function openRaw(simulator: Simulator, body: unknown): Promise<net.Socket> {
+export async function openRaw(
+  simulator: Simulator,
+  body: unknown,
+  path = '/generate_stream',
+): Promise<net.Socket> {
   const socket = net.connect(simulator.port, '127.0.0.1')
   await new Promise((resolve) => socket.once('connect', resolve))
   const text = JSON.stringify(body)
-  const head = `POST /generate_stream HTTP/1.1\r\nhost: simulator\r\ncontent-type: application/json\r\n`
+  const head = `POST ${path} HTTP/1.1\r\nhost: simulator\r\ncontent-type: application/json\r\n`
   socket.write(`${head}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`)
   return socket
 }

@@ -1,0 +1,115 @@
+import type { Redis } from 'ioredis'
+import { PoolError } from '../contract/error.ts'
+import { parseOrThrow } from '../contract/format-issues.ts'
+import { jobIdSchema, newJobId } from '../contract/ids.ts'
+import { CONTRACT_VERSION, digestOf, parseJob } from '../contract/job.ts'
+import type { Job, JobInput } from '../contract/job.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import { budgetOf } from '../contract/limits.ts'
+import { QUEUED_ID, START } from '../contract/stream-id.ts'
+import { readPoolConfig } from '../pool/config-store.ts'
+import type { JobQueue, WaitingCounts } from '../queue/job-queue.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import { formatEntry, parseEntry } from '../stream/entry.ts'
+import type { EventLog } from '../stream/event-log.ts'
+
+/** What enqueueing works with. */
+export interface EnqueuePorts {
+  readonly redis: Redis
+  readonly keys: PoolKeys
+  readonly log: EventLog
+  readonly queue: JobQueue
+}
+
+/** A job that was accepted: it will reach its terminal event. */
+export interface Admission {
+  readonly job_id: string
+  /** How many jobs were ahead of it, from 0. */
+  readonly queue_position: number
+  /** The id had been accepted before with the same body: this is that job. */
+  readonly existing: boolean
+}
+
+/**
+ * Accepts a job: its `queued` event first, then the queue. Nothing half done is ever accepted: when this throws,
+ * the same call with the same id completes it or is told what stands in the way.
+ *
+ * @param jobId the idempotency key; made when absent.
+ * @throws {@link PoolError} `INVALID_PARAMS`; `ID_CONFLICT` when the id has another body; `POOL_UNAVAILABLE`;
+ * `ADMISSION_REJECT` when the queue is full.
+ */
+export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: string): Promise<Admission> {
+  const { redis, keys, log, queue } = ports
+  const job = parseJob(body)
+  const id = jobId === undefined ? newJobId() : parseOrThrow(jobIdSchema, jobId, 'job id')
+  // One round trip: they are sent together.
+  const [config, acceptedAt, waiting, held] = await Promise.all([
+    readPoolConfig(redis, keys),
+    redisTimeMs(redis),
+    queue.waiting(),
+    jobId === undefined ? false : queue.holds(id),
+  ])
+  const { deadlineMs } = budgetOf(job, config)
+  const digest = digestOf(body)
+  const [last] = held ? await log.lastEntries([id]) : []
+  if (held && last === undefined) throw conflict(keys, id, 'a job without events, put in the queue by another producer')
+
+  const position = positionOf(job, waiting)
+  const total = waiting.interactive + waiting.batch
+  if (total >= config.max_queued) {
+    const [existing] = jobId === undefined ? [] : await log.lastEntries([id])
+    if (existing === undefined) throw queueFull(keys, total, config.max_queued)
+  }
+  const deadlineAt = acceptedAt + deadlineMs
+  const { written } = await log.write({
+    jobId: id,
+    expect: START,
+    entries: [
+      formatEntry(QUEUED_ID, 'queued', {
+        digest,
+        accepted_at: acceptedAt,
+        deadline_at: deadlineAt,
+        queue_position: position,
+      }),
+    ],
+    deadlineAt,
+    retentionMs: config.retention_ms,
+  })
+  const first = written ? undefined : await firstAdmission(ports, id, digest)
+  if (first === undefined || first.waiting) await queue.add(id, { v: CONTRACT_VERSION, ...body }, job.priority)
+  return { job_id: id, queue_position: first?.position ?? position, existing: !written }
+}
+
+/** The job that has the id already, if it is the same one. */
+async function firstAdmission(
+  { log, keys }: EnqueuePorts,
+  id: string,
+  digest: string,
+): Promise<{ position: number; waiting: boolean }> {
+  const { entries } = await log.read(id)
+  const [first] = entries
+  const opening = first === undefined ? undefined : parseEntry(first)
+  if (opening?.event !== 'queued') throw conflict(keys, id, 'a job that another producer put in the queue')
+  if (opening.data.digest !== digest) throw conflict(keys, id, 'a job with another body')
+  // Its producer may have died before the queue had it.
+  return { position: opening.data.queue_position, waiting: entries.length === 1 }
+}
+
+function conflict(keys: PoolKeys, id: string, what: string): PoolError {
+  return new PoolError(
+    'ID_CONFLICT',
+    `job id ${id} in pool ${keys.pool} belongs to ${what}; nothing was changed. Use another id, or the same body`,
+  )
+}
+
+function queueFull(keys: PoolKeys, waiting: number, limit: number): PoolError {
+  return new PoolError(
+    'ADMISSION_REJECT',
+    `the queue of pool ${keys.pool} is full: ${waiting} jobs wait, at most ${limit} may (the pool's max_queued)`,
+    { retryAfterMs: 1000 },
+  )
+}
+
+function positionOf(job: Job, waiting: WaitingCounts): number {
+  return job.priority === 'interactive' ? waiting.interactive : waiting.interactive + waiting.batch
+}

@@ -1,0 +1,148 @@
+import { parseOrThrow } from '../contract/format-issues.ts'
+import { PoolError } from '../contract/error.ts'
+import type { JobEvent } from '../contract/event.ts'
+import { poolIdSchema } from '../contract/ids.ts'
+import type { JobInput } from '../contract/job.ts'
+import type { JobState } from '../contract/job-state.ts'
+import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
+import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import { START, parseCursor } from '../contract/stream-id.ts'
+import { changePoolConfig, ensurePool, readPoolConfig } from '../pool/config-store.ts'
+import type { PoolConfigChange } from '../pool/config-store.ts'
+import { openJobQueue } from '../queue/job-queue.ts'
+import type { WaitingCounts } from '../queue/job-queue.ts'
+import { connectRedis, isConnectionError, redactUrl } from '../redis/connect.ts'
+import { listReplicas } from '../replica/registry.ts'
+import { createEventLog } from '../stream/event-log.ts'
+import { readEvents } from '../stream/reader.ts'
+import type { Restart } from '../stream/reader.ts'
+import { cancelJob } from '../stream/seal.ts'
+import type { CancelOutcome } from '../stream/seal.ts'
+import { enqueueJob } from './enqueue.ts'
+import type { Admission } from './enqueue.ts'
+import { readJobState } from './job-state.ts'
+import { resultOf, textOf } from './text.ts'
+import type { JobResult } from './text.ts'
+
+/** Which pool, and where. */
+export interface PoolClientOptions {
+  /** e.g. `redis://127.0.0.1:6379` */
+  readonly redisUrl: string
+  readonly pool: string
+  /** @defaultValue `tgi-pool` */
+  readonly prefix?: string | undefined
+}
+
+/** Where to begin to read, and when to stop. */
+export interface EventsOptions {
+  /** The id of the last event that was seen; what follows it comes. @defaultValue from the first event */
+  readonly after?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * A producer's, a consumer's and an operator's hold on one pool. Every method may throw a {@link PoolError} of kind
+ * `REDIS_UNAVAILABLE`.
+ */
+export interface PoolClient {
+  readonly pool: string
+  /**
+   * Accepts a job; from then on it will reach its terminal event.
+   *
+   * @param options.jobId the idempotency key; made when absent.
+   * @throws {@link PoolError} `INVALID_PARAMS`, `ID_CONFLICT`, `POOL_UNAVAILABLE`, `ADMISSION_REJECT`.
+   */
+  enqueue(job: JobInput, options?: { readonly jobId?: string | undefined }): Promise<Admission>
+  /**
+   * A job's events from any cursor to the terminal one, live. `restart` means: drop what was read, it begins again
+   * (Redis lost events in a failover).
+   *
+   * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS` for a cursor that is none; the signal's reason.
+   */
+  events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
+  /** A job's text as it comes. @throws {@link PoolError} the code of the job's `error` event. */
+  text(jobId: string, options?: { readonly signal?: AbortSignal | undefined }): AsyncGenerator<string, unknown, undefined>
+  /** A job's answer. @throws {@link PoolError} the code of the job's `error` event. */
+  result(jobId: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<JobResult>
+  /** Ends a job, whatever it is doing. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
+  cancel(jobId: string, options?: { readonly reason?: string | undefined }): Promise<CancelOutcome>
+  /** Where a job stands. @throws `UNKNOWN_JOB`. */
+  job(jobId: string): Promise<JobState>
+  /** The pool's config. @throws `POOL_UNAVAILABLE`. */
+  config(): Promise<PoolConfig>
+  /** Makes the pool unless it is there; what is set already stays. */
+  create(change?: PoolConfigChange): Promise<PoolConfig>
+  /** Changes the pool's config. @throws `POOL_UNAVAILABLE`. */
+  set(change: PoolConfigChange): Promise<PoolConfig>
+  /** The pool's replicas, by id. @throws `POOL_UNAVAILABLE`. */
+  replicas(): Promise<ReplicaEntry[]>
+  /** How many jobs wait. */
+  waiting(): Promise<WaitingCounts>
+  /** Ends every read and closes the connections. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Connects to a pool.
+ *
+ * @throws {@link PoolError} `REDIS_UNAVAILABLE`, `CONFIG` for a bad address, `INVALID_PARAMS` for a bad pool name.
+ */
+export async function openPool(options: PoolClientOptions): Promise<PoolClient> {
+  const keys = poolKeys(parseOrThrow(poolIdSchema, options.pool, 'pool'), options.prefix ?? DEFAULT_PREFIX)
+  const redis = await connectRedis(options.redisUrl, { role: 'commands' })
+  const log = createEventLog(redis, keys)
+  const queue = openJobQueue(redis, keys)
+  const closing = new AbortController()
+
+  /** Gives faults of the line their name. */
+  async function told<T>(work: Promise<T>): Promise<T> {
+    return await work.catch((error: unknown) => {
+      if (!isConnectionError(error)) throw error
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${redactUrl(options.redisUrl)} went away`, { cause: error })
+    })
+  }
+
+  async function* events(jobId: string, read: EventsOptions = {}): AsyncGenerator<JobEvent | Restart, void, undefined> {
+    const after = read.after === undefined ? START : parseCursor(read.after)
+    if (after === undefined) {
+      throw new PoolError('INVALID_PARAMS', `cursor: expected an event's id such as 1763812345678-2, got ${JSON.stringify(read.after)}`)
+    }
+    // A controller of its own, so that nothing stays hung on long-lived signals.
+    const stop = new AbortController()
+    const sources = [closing.signal, read.signal].filter((signal) => signal !== undefined)
+    const onAbort = () => stop.abort(sources.find((signal) => signal.aborted)?.reason)
+    for (const signal of sources) signal.addEventListener('abort', onAbort, { once: true })
+    if (sources.some((signal) => signal.aborted)) onAbort()
+    const connection = await connectRedis(options.redisUrl, { role: 'blocking' })
+    try {
+      yield* readEvents({ redis: connection, keys, jobId, after, signal: stop.signal, queueHolds: queue.holds })
+    } finally {
+      for (const signal of sources) signal.removeEventListener('abort', onAbort)
+      connection.disconnect()
+    }
+  }
+
+  return {
+    pool: keys.pool,
+    enqueue: (job, { jobId } = {}) => told(enqueueJob({ redis, keys, log, queue }, job, jobId)),
+    events,
+    text: (jobId, read) => textOf(events(jobId, read)),
+    result: (jobId, read) => resultOf(events(jobId, read)),
+    async cancel(jobId, { reason } = {}) {
+      const { retention_ms: retentionMs } = await told(readPoolConfig(redis, keys))
+      return await told(cancelJob({ log, queue, pool: keys.pool, jobId, reason, retentionMs }))
+    },
+    job: (jobId) => told(readPoolConfig(redis, keys).then(() => readJobState(log, queue, keys, jobId))),
+    config: () => told(readPoolConfig(redis, keys)),
+    create: (change) => told(ensurePool(redis, keys, change)),
+    set: (change) => told(changePoolConfig(redis, keys, change)),
+    replicas: () => told(readPoolConfig(redis, keys).then(() => listReplicas(redis, keys))),
+    waiting: () => told(queue.waiting()),
+    async close() {
+      closing.abort(new PoolError('REDIS_UNAVAILABLE', 'the pool client was closed'))
+      await queue.close()
+      redis.disconnect()
+    },
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * tgi-pool as a library: put jobs in, read their events from any point, cancel them, from any process.
+ */
+export { openPool } from './client/pool-client.ts'
+export type { EventsOptions, PoolClient, PoolClientOptions } from './client/pool-client.ts'
+export type { Admission } from './client/enqueue.ts'
+export type { JobResult } from './client/text.ts'
+export type { PoolConfigChange } from './pool/config-store.ts'
+export type { Restart } from './stream/reader.ts'
+export type { CancelOutcome } from './stream/seal.ts'
+export type { WaitingCounts } from './queue/job-queue.ts'
+export { PoolError } from './contract/error.ts'
+export type { ErrorKind } from './contract/error.ts'
+export type { ErrorCode } from './contract/codes.ts'
+export type { EventData, EventName, JobEvent } from './contract/event.ts'
+export type { ChatMessage, Job, JobInput, Priority } from './contract/job.ts'
+export type { JobState } from './contract/job-state.ts'
+export type { Parameters } from './contract/parameters.ts'
+export type { PoolConfig } from './contract/pool-config.ts'
+export type { ReplicaEntry, ReplicaState } from './contract/replica-entry.ts'

@@ -1,0 +1,45 @@
+import type { Logger } from '../runtime/log.ts'
+import { DEFAULT_PREFIX } from '../contract/keys.ts'
+
+/** What a worker is told. */
+export interface WorkerOptions {
+  readonly redisUrl: string
+  readonly pool: string
+  /** The replica's address, e.g. `http://127.0.0.1:8080`. */
+  readonly replicaUrl: string
+  /** @defaultValue host and port of the address, e.g. `127.0.0.1-8080` */
+  readonly replicaId?: string | undefined
+  /** Sent to the replica as a Bearer token. */
+  readonly apiKey?: string | undefined
+  /** The most requests it may hold open; never more than the replica's own `max_concurrent_requests`. */
+  readonly slots?: number | undefined
+  readonly prefix?: string | undefined
+  /** How long BullMQ's lock on a job lasts unrenewed (ms). */
+  readonly lockMs?: number | undefined
+  /** How often jobs of dead workers are looked for (ms). */
+  readonly stalledIntervalMs?: number | undefined
+  /** How long the lease on the replica lasts unrenewed (ms). */
+  readonly leaseMs?: number | undefined
+  /** How often the replica is probed (ms). */
+  readonly probeMs?: number | undefined
+  readonly logger: Logger
+}
+
+/** A worker's times and counts unless told otherwise. */
+export const WORKER_DEFAULTS = {
+  slots: 8,
+  prefix: DEFAULT_PREFIX,
+  lockMs: 5000,
+  stalledIntervalMs: 1500,
+  leaseMs: 5000,
+  probeMs: 1000,
+  /** How long SIGTERM waits for running jobs (ms). */
+  graceMs: 20_000,
+} as const
+
+/** Names a replica after its address. */
+export function replicaIdOf(url: string): string {
+  const { hostname, port, protocol } = new URL(url)
+  const number = port === '' ? (protocol === 'https:' ? '443' : '80') : port
+  return `${hostname.replace(/[^a-z0-9.-]/gi, '')}-${number}`.toLowerCase().slice(-63).replace(/^[.-]+/, '')
+}

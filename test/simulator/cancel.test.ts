@@ -1,0 +1,135 @@
+import { describe, expect } from 'vitest'
+import type { Simulator } from '../../src/simulator/server.ts'
+import { generate, open, openRaw, send, test } from './support.ts'
+
+const dropped = async (simulator: Simulator) =>
+  /tgi_request_failure\{err="dropped"\} (\d+)/.exec((await send(simulator, '/metrics')).text)?.[1]
+
+const body = { inputs: 'x', parameters: { max_new_tokens: 1000 } }
+
+describe('a client that leaves', () => {
+  test('frees its permit at once and its place at its next token', async ({ simulate }) => {
+    const simulator = await simulate({ tokensPerSecond: 10, maxConcurrentRequests: 1 })
+    const stream = await open(simulator, '/generate_stream', { body })
+    await expect.poll(() => stream.events().length).toBe(1)
+    expect((await generate(simulator, 'y')).at(0)?.error_type).toBe('overloaded')
+    stream.destroy()
+    await expect.poll(() => simulator.state().permits_in_use, { interval: 1 }).toBe(0)
+    expect(simulator.state()).toMatchObject({ running: 1, open_requests: 0, aborted_total: 1 })
+    expect(await dropped(simulator)).toBeUndefined()
+    await expect.poll(() => simulator.state().running, { interval: 5 }).toBe(0)
+    expect(await dropped(simulator)).toBe('1')
+    expect(simulator.state().requests[0]).toMatchObject({ n: 1, state: 'aborted', tokens: 1 })
+    expect((await send(simulator, '/metrics')).text).not.toContain('tgi_request_success')
+  })
+
+  test('in prefill holds its place to the end of it', async ({ simulate }) => {
+    const simulator = await simulate({ prefillMs: 150 })
+    const stream = await open(simulator, '/generate_stream', { body })
+    await expect.poll(() => simulator.state().running).toBe(1)
+    const startedMs = performance.now()
+    stream.destroy()
+    await expect.poll(() => simulator.state().permits_in_use, { interval: 1 }).toBe(0)
+    expect(simulator.state().running).toBe(1)
+    await expect.poll(() => simulator.state().running, { interval: 5 }).toBe(0)
+    expect(performance.now() - startedMs).toBeGreaterThan(50)
+    expect(simulator.state().tokens_total).toBe(0)
+    expect(await dropped(simulator)).toBe('1')
+  })
+
+  test('in the queue stays in it until its turn comes', async ({ simulate }) => {
+    const simulator = await simulate({ tokensPerSecond: 200, maxBatchSize: 1 })
+    const first = await open(simulator, '/generate_stream', { body })
+    await expect.poll(() => simulator.state().running).toBe(1)
+    const second = await open(simulator, '/generate_stream', { body })
+    await expect.poll(() => simulator.state().queued).toBe(1)
+    second.destroy()
+    await expect.poll(() => simulator.state().permits_in_use).toBe(1)
+    expect(simulator.state().queued).toBe(1)
+    expect((await send(simulator, '/metrics')).text).toContain('\ntgi_queue_size 1\n')
+    first.destroy()
+    await expect.poll(() => simulator.state()).toMatchObject({ queued: 0, running: 0 })
+    expect(await dropped(simulator)).toBe('2')
+  })
+
+  test('by closing only its half has left as well', async ({ simulate }) => {
+    const simulator = await simulate({ tokensPerSecond: 50 })
+    const socket = await openRaw(simulator, body)
+    await new Promise((resolve) => socket.once('data', resolve))
+    socket.end()
+    await expect
+      .poll(() => simulator.state())
+      .toMatchObject({ aborted_total: 1, running: 0, open_sockets: 0 })
+    socket.destroy()
+  })
+
+  test('on a route that does not stream is noticed just so', async ({ simulate }) => {
+    const simulator = await simulate({ tokensPerSecond: 50 })
+    const socket = await openRaw(simulator, body, '/generate')
+    await expect.poll(() => simulator.state().running).toBe(1)
+    socket.destroy()
+    await expect.poll(() => simulator.state().permits_in_use, { interval: 1 }).toBe(0)
+    await expect.poll(() => simulator.state()).toMatchObject({ aborted_total: 1, running: 0 })
+    expect(await dropped(simulator)).toBe('1')
+  })
+
+  test('is seen by the observer at once, with its tag and without its prompt', async ({ simulate }) => {
+    const seen: object[] = []
+    const observer = {
+      requestReceived: (request: object) => seen.push(request),
+      requestClosed: (request: object) => seen.push(request),
+    }
+    const simulator = await simulate({ prefillMs: 60_000, observer })
+    const stream = await open(simulator, '/generate_stream', {
+      body: { ...body, inputs: 'secret [tag:job-7]' },
+    })
+    stream.destroy()
+    await expect.poll(() => seen.length).toBe(2)
+    const received = { n: 1, tag: 'job-7', receivedAtMs: expect.any(Number) }
+    expect(seen).toEqual([
+      received,
+      { ...received, closedAtMs: expect.any(Number), outcome: 'aborted', tokens: 0 },
+    ])
+    expect(JSON.stringify([seen, simulator.state()])).not.toContain('secret')
+  })
+})
+
+describe('a client that does not read', () => {
+  test.for([0, 200_000])(
+    'is not cancelled at %d tokens/s, is waited for in the end, and gets everything later',
+    async (tokensPerSecond, { simulate }) => {
+      const simulator = await simulate({ tokensPerSecond, maxTotalTokens: 60_000 })
+      const parameters = { max_new_tokens: 40_960, details: true, top_n_tokens: 5 }
+      const stream = await open(simulator, '/generate_stream', { body: { inputs: 'x', parameters } })
+      stream.pause()
+      let before = -1
+      const hasStopped = () => {
+        const now = simulator.state().tokens_total
+        const isStill = now > 0 && now === before
+        before = now
+        return isStill
+      }
+      await expect.poll(hasStopped, { interval: 100 }).toBe(true)
+      expect(before).toBeLessThan(40_960)
+      expect(simulator.state()).toMatchObject({ open_requests: 1, running: 1, permits_in_use: 1 })
+      stream.resume()
+      expect(await stream.closed).toBe('end')
+      const events = stream.events()
+      expect(events.map(({ index }) => index)).toEqual(events.map((_, at) => at + 1))
+      expect(events.at(-1)?.details?.generated_tokens).toBe(40_960)
+    },
+  )
+
+  test('gives its place up when it leaves after all', async ({ simulate }) => {
+    const simulator = await simulate({ maxTotalTokens: 60_000 })
+    const stream = await open(simulator, '/generate_stream', {
+      body: { inputs: 'x', parameters: { max_new_tokens: 40_960, top_n_tokens: 5 } },
+    })
+    stream.pause()
+    await expect.poll(() => simulator.state().tokens_total).toBeGreaterThan(100)
+    stream.destroy()
+    await expect
+      .poll(() => simulator.state())
+      .toMatchObject({ running: 0, permits_in_use: 0, aborted_total: 1 })
+  })
+})
