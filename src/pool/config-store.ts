@@ -58,7 +58,7 @@ export async function ensurePool(redis: Redis, keys: PoolKeys, change: PoolConfi
   const pipeline = redis.multi()
   for (const [field, value] of Object.entries(checked)) pipeline.hsetnx(keys.config, field, JSON.stringify(value))
   await pipeline.sadd(keys.pools, keys.pool).exec()
-  return await readPoolConfig(redis, keys)
+  return readPoolConfig(redis, keys)
 }
 
 /**
@@ -70,7 +70,7 @@ export async function changePoolConfig(redis: Redis, keys: PoolKeys, change: Poo
   const checked = checkChange(change)
   await readPoolConfig(redis, keys)
   for (const [field, value] of Object.entries(checked)) await redis.hset(keys.config, field, JSON.stringify(value))
-  return await readPoolConfig(redis, keys)
+  return readPoolConfig(redis, keys)
 }
 
 function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
@@ -81,7 +81,7 @@ function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
 /** All pools, by name, with their configs. */
 export async function listPools(redis: Redis, prefix?: string): Promise<{ pool_id: string; config: PoolConfig }[]> {
   const pools = (await redis.smembers(poolsKey(prefix))).toSorted()
-  return await Promise.all(
+  return Promise.all(
     pools.map(async (pool) => ({
       pool_id: pool,
       config: parsePoolConfig(await redis.hgetall(poolKeys(pool, prefix).config), pool),

@@ -67,11 +67,10 @@ export function findRedisBinary(): string {
 
 function serverArgs(port: number, dir: string, options: RedisServerOptions): string[] {
   const keep = options.dir !== undefined
-  return [
-    ...['--port', String(port), '--bind', '127.0.0.1', '--dir', dir],
-    ...['--save', '', '--appendonly', keep ? 'yes' : 'no', '--appendfsync', 'everysec'],
-    ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no', ...(options.args ?? [])],
-  ]
+  const listen = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir]
+  const persist = ['--save', '', '--appendonly', keep ? 'yes' : 'no', '--appendfsync', 'everysec']
+  const behave = ['--maxmemory-policy', 'noeviction', '--daemonize', 'no']
+  return [...listen, ...persist, ...behave, ...(options.args ?? [])]
 }
 
 async function waitUntilUp(child: ChildProcess, port: number): Promise<string | undefined> {

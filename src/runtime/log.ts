@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import type { Logger } from 'pino'
+import pretty from 'pino-pretty'
 
 export type { Logger } from 'pino'
 
@@ -10,20 +11,28 @@ export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', '
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /**
- * Logs as JSON lines on stderr, where they never mix with data. Errors are written by name, message and kind
- * only: what libraries hang on theirs (commands with their arguments, requests) may hold prompts.
+ * Logs on stderr, where lines never mix with data: JSON, or lines for people with `pretty`. Errors are written by
+ * name, message and kind only: what libraries hang on theirs (commands with their arguments, requests) may hold
+ * prompts.
  */
-export function createLogger(name: string, level: LogLevel = 'info'): Logger {
+export function createLogger(
+  name: string,
+  level: LogLevel = 'info',
+  options: { readonly pretty?: boolean | undefined } = {},
+): Logger {
+  const destination =
+    options.pretty === true
+      ? pretty({ destination: 2, sync: true, colorize: true, ignore: 'pid,name', translateTime: 'SYS:HH:MM:ss.l', singleLine: true })
+      : pino.destination({ fd: 2, sync: true })
   return pino(
     {
-      name,
       level,
       base: { name, pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    pino.destination({ fd: 2, sync: true }),
+    destination,
   )
 }
 

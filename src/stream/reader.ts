@@ -155,9 +155,7 @@ function tokensBefore(event: JobEvent): number | undefined {
       return event.data.next_token
     case 'token':
       return event.data.i
-    case 'metrics':
-    case 'end':
-    case 'error':
+    default:
       return event.data.tokens_out
   }
 }

@@ -1,0 +1,67 @@
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { startDemo } from '../demo/demo.ts'
+import type { Demo } from '../demo/demo.ts'
+import { redactUrl } from '../redis/connect.ts'
+import { Exit } from './exit.ts'
+import { withInterrupt } from './interrupt.ts'
+import { readApiKey } from './options.ts'
+
+/** `tgi-pool demo`: the main job in a few seconds, then gone without a trace. */
+export function addDemo(program: Command): void {
+  program
+    .command('demo')
+    .description('Show the main job in a few seconds: a prompt streams, a consumer resumes, a cancel frees the replica')
+    .option('--keep', 'keep everything up afterwards and say what to try next')
+    .addOption(new Option('--redis <url>', 'where Redis is (default: a server of its own)').env('REDIS_URL'))
+    .option('--replica <url...>', 'addresses of real replicas (default: two simulated ones)')
+    .action(async (flags: { keep?: boolean; redis?: string; replica?: string[] }) => {
+      const write = (text: string) => void process.stdout.write(text)
+      let demo: Demo | undefined
+      try {
+        await withInterrupt(async (signal) => {
+          demo = await startDemo({
+            redisUrl: flags.redis === '' ? undefined : flags.redis,
+            replicas: flags.replica,
+            apiKey: await readApiKey(process.env),
+            write,
+            signal,
+          })
+          await demo.show()
+          if (flags.keep !== true) return
+          write(nextSteps(demo))
+          await new Promise<void>((_, reject) => {
+            // The promise alone would not keep the process up when everything is idle.
+            const alive = setInterval(() => undefined, 60_000)
+            signal.addEventListener('abort', () => {
+              clearInterval(alive)
+              reject(signal.reason as Exit)
+            })
+          })
+        })
+      } catch (error) {
+        // To end what was kept is no interruption.
+        if (!(flags.keep === true && error instanceof Exit)) throw error
+      } finally {
+        await demo?.stop()
+      }
+      write('\nAll stopped. Next: README.md, or npm run demo -- --keep\n')
+    })
+}
+
+function nextSteps(demo: Demo): string {
+  const at = `--pool ${demo.pool} --redis ${redactUrl(demo.redisUrl)}`
+  const run = 'npm run -s tgi-pool --'
+  return `
+Everything stays up until Ctrl-C. In another terminal, try:
+
+  ${run} generate "Once upon a time" ${at}
+  ${run} replicas ${at}
+  ${run} enqueue "A long story" --max-new-tokens 1000 ${at}
+  ${run} events JOB ${at}          (JOB: the job_id that enqueue printed)
+  ${run} cancel JOB ${at}
+
+Redis     ${redactUrl(demo.redisUrl)}
+Replicas  ${demo.replicas.join('\n          ')}
+`
+}

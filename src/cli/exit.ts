@@ -1,0 +1,48 @@
+import { PoolError } from '../contract/error.ts'
+import type { ErrorKind } from '../contract/error.ts'
+
+/** What the command's exit status says. */
+export const EXIT = {
+  success: 0,
+  fault: 1,
+  usage: 2,
+  /** The job ended in `error`. */
+  jobFailed: 3,
+  interrupted: 130,
+} as const
+
+/** Ends a command with a status and nothing more to say. */
+export class Exit extends Error {
+  override readonly name = 'Exit'
+  readonly status: number
+
+  constructor(status: number) {
+    super(`exit ${status}`)
+    this.status = status
+  }
+}
+
+/** Kinds that mean: what was typed, or put in a file, is wrong. */
+const USAGE: ReadonlySet<ErrorKind> = new Set<ErrorKind>(['INVALID_PARAMS', 'CONFIG'])
+
+/** The status for an error. */
+export function exitStatus(error: unknown): number {
+  if (error instanceof Exit) return error.status
+  return error instanceof PoolError && USAGE.has(error.kind) ? EXIT.usage : EXIT.fault
+}
+
+/** Prints an error for a person, or as one JSON line where a program reads. */
+export function printError(error: unknown, json: boolean): void {
+  if (error instanceof Exit) return
+  const known = error instanceof PoolError
+  const message = error instanceof Error ? error.message : String(error)
+  if (json) {
+    const body = known
+      ? { kind: error.kind, message, retriable: error.retriable }
+      : { kind: 'INTERNAL', message, retriable: false }
+    process.stderr.write(`${JSON.stringify({ error: body })}\n`)
+  } else {
+    process.stderr.write(`tgi-pool: ${known ? `${error.kind}: ` : ''}${message}\n`)
+  }
+  if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`)
+}

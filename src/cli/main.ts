@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+/** The command `tgi-pool`. Looks at Node first: what it imports does not load on an old one. */
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major < 22 || (major === 22 && minor < 19)) {
+  process.stderr.write(
+    `tgi-pool: expected Node 22.19 or newer, got ${process.versions.node} (${process.execPath}). In a checkout, run it as: npm run -s tgi-pool -- …\n`,
+  )
+  process.exit(2)
+}
+const { runCli } = await import('./program.ts')
+process.exitCode = await runCli(process.argv)

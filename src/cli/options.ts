@@ -1,0 +1,148 @@
+import { readFile } from 'node:fs/promises'
+import { InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
+import { PoolError } from '../contract/error.ts'
+import type { JobInput } from '../contract/job.ts'
+import { DEFAULT_PREFIX } from '../contract/keys.ts'
+import { openPool } from '../client/pool-client.ts'
+import type { PoolClient } from '../client/pool-client.ts'
+import { LOG_LEVELS, createLogger } from '../runtime/log.ts'
+import type { LogLevel, Logger } from '../runtime/log.ts'
+
+/** Options of every command that reaches Redis. */
+export interface RedisFlags {
+  readonly redis: string
+  readonly prefix: string
+}
+
+/** Options of every command that touches a pool. */
+export interface PoolFlags extends RedisFlags {
+  readonly pool: string
+}
+
+/** Adds `--redis` and `--prefix`. */
+export function withRedis(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--redis <url>', 'where Redis is; put a password in REDIS_URL, not here')
+        .env('REDIS_URL')
+        .default('redis://127.0.0.1:6379'),
+    )
+    .addOption(new Option('--prefix <prefix>', 'of all Redis keys').env('TGI_POOL_PREFIX').default(DEFAULT_PREFIX))
+}
+
+/** Adds `--pool`, `--redis` and `--prefix`. */
+export function withPool(command: Command): Command {
+  return withRedis(command.addOption(new Option('--pool <pool>', 'the pool').env('TGI_POOL').makeOptionMandatory()))
+}
+
+/** Adds `--log-level`. */
+export function withLog(command: Command): Command {
+  return command.addOption(
+    new Option('--log-level <level>', 'how much is logged, on stderr').env('LOG_LEVEL').choices(LOG_LEVELS).default('info'),
+  )
+}
+
+/** The logger of a command: lines for people on a terminal, JSON elsewhere. */
+export function cliLogger(name: string, level: LogLevel): Logger {
+  return createLogger(name, level, { pretty: process.stderr.isTTY })
+}
+
+/** Opens the pool of a command's flags, runs its work and closes the pool whatever happens. */
+export async function usingPool<T>(flags: PoolFlags, work: (pool: PoolClient) => Promise<T>): Promise<T> {
+  warnOfPassword(flags.redis)
+  const pool = await openPool({ redisUrl: flags.redis, pool: flags.pool, prefix: flags.prefix })
+  try {
+    return await work(pool)
+  } finally {
+    await pool.close()
+  }
+}
+
+/** Arguments are visible to everybody on the machine. */
+export function warnOfPassword(url: string): void {
+  if (!process.argv.some((arg) => arg.includes(url)) || !URL.canParse(url) || new URL(url).password === '') return
+  process.stderr.write('tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL\n')
+}
+
+/** A whole number of at least `min`. */
+export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    throw new InvalidArgumentError(`Expected a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}.`)
+  }
+}
+
+/** A number above 0. */
+export function decimal(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text)
+  if (Number.isFinite(value) && value >= 0) return value
+  throw new InvalidArgumentError('Expected a number, 0 or more.')
+}
+
+/** The API key of a replica: `TGI_API_KEY`, or the file that `TGI_API_KEY_FILE` names. Never a flag. */
+export async function readApiKey(env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const { TGI_API_KEY: key, TGI_API_KEY_FILE: file } = env
+  if (key !== undefined && key !== '') return key
+  if (file === undefined || file === '') return undefined
+  try {
+    return (await readFile(file, 'utf8')).trim()
+  } catch (cause) {
+    throw new PoolError('CONFIG', `TGI_API_KEY_FILE: cannot read ${file}`, { cause })
+  }
+}
+
+/** Options that describe one job. */
+export interface JobFlags {
+  readonly maxNewTokens?: number
+  readonly seed?: number
+  readonly temperature?: number
+  readonly topP?: number
+  readonly stop?: string[]
+  readonly priority?: 'interactive' | 'batch'
+  readonly deadlineMs?: number
+  readonly jobId?: string
+  readonly correlationId?: string
+}
+
+/** Adds the options of one job. */
+export function withJob(command: Command): Command {
+  return command
+    .option('--max-new-tokens <n>', "at most this many tokens (default: the pool's)", integer(1))
+    .option('--seed <n>', 'of the sampling (default: derived from the job id)', integer(0))
+    .option('--temperature <t>', '0 is greedy; above 0 samples', decimal)
+    .option('--top-p <p>', 'samples from the most likely tokens of this probability', decimal)
+    .option('--stop <text...>', 'ends the answer at this text')
+    .addOption(new Option('--priority <priority>', 'who goes first').choices(['interactive', 'batch']))
+    .option('--deadline-ms <ms>', 'budget from now, waiting included (default: the pool\'s)', integer(1))
+    .option('--job-id <id>', 'the idempotency key (default: made)')
+    .option('--correlation-id <id>', 'carried to events and logs')
+}
+
+/** The job that a prompt and its options describe. */
+export function jobOf(prompt: string, flags: JobFlags): JobInput {
+  const parameters = {
+    ...(flags.maxNewTokens === undefined ? {} : { max_new_tokens: flags.maxNewTokens }),
+    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+    ...(flags.temperature === undefined ? {} : { temperature: flags.temperature }),
+    ...(flags.temperature === undefined || flags.temperature === 0 ? {} : { do_sample: true }),
+    ...(flags.topP === undefined ? {} : { top_p: flags.topP, do_sample: flags.temperature !== 0 }),
+    ...(flags.stop === undefined ? {} : { stop: flags.stop }),
+  }
+  return {
+    inputs: prompt,
+    parameters,
+    ...(flags.priority === undefined ? {} : { priority: flags.priority }),
+    ...(flags.deadlineMs === undefined ? {} : { deadline_ms: flags.deadlineMs }),
+    ...(flags.correlationId === undefined ? {} : { correlation_id: flags.correlationId }),
+  }
+}
+
+/** A prompt as typed, or all of standard input when it is `-`. */
+export async function readPrompt(argument: string): Promise<string> {
+  if (argument !== '-') return argument
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString('utf8')
+}

@@ -1,0 +1,88 @@
+import type { Command } from 'commander'
+import type { PoolClient } from '../client/pool-client.ts'
+import { PoolError } from '../contract/error.ts'
+import { poolConfigSchema } from '../contract/pool-config.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
+import { listPools } from '../pool/config-store.ts'
+import type { PoolConfigChange } from '../pool/config-store.ts'
+import { connectRedis } from '../redis/connect.ts'
+import { usingPool, warnOfPassword, withPool, withRedis } from './options.ts'
+import type { PoolFlags, RedisFlags } from './options.ts'
+
+interface JsonFlag {
+  readonly json?: boolean
+}
+
+/** `tgi-pool pool create|show|set|list`. */
+export function addPool(program: Command): void {
+  const pool = program.command('pool').description('Make, show and change pools')
+  const settings = `settings: ${Object.keys(poolConfigSchema.shape).join(', ')}`
+  addVerb(pool, 'create', 'Make a pool; what is set already stays', settings, (client, change) => client.create(change))
+  addVerb(pool, 'set', "Change a pool's settings", settings, (client, change) => client.set(change))
+  withPool(pool.command('show').description("A pool's settings").option('--json', 'as JSON')).action(
+    async (flags: PoolFlags & JsonFlag) => {
+      print(await usingPool(flags, (client) => client.config()), flags)
+    },
+  )
+  withRedis(pool.command('list').description('All pools').option('--json', 'one JSON array')).action(
+    async (flags: RedisFlags & JsonFlag) => {
+      warnOfPassword(flags.redis)
+      const redis = await connectRedis(flags.redis, { role: 'commands' })
+      try {
+        const pools = await listPools(redis, flags.prefix)
+        const names = pools.map(({ pool_id: id }) => `${id}\n`).join('')
+        process.stdout.write(flags.json === true ? `${JSON.stringify(pools)}\n` : names)
+      } finally {
+        redis.disconnect()
+      }
+    },
+  )
+}
+
+function addVerb(
+  pool: Command,
+  name: string,
+  description: string,
+  settings: string,
+  run: (client: PoolClient, change: PoolConfigChange) => Promise<PoolConfig>,
+): void {
+  const command = pool
+    .command(name)
+    .description(description)
+    .argument('[setting=value...]', settings)
+    .option('--json', 'as JSON')
+  withPool(command).action(async (pairs: string[], flags: PoolFlags & JsonFlag) => {
+    const change = parseSettings(pairs)
+    print(await usingPool(flags, (client) => run(client, change)), flags)
+  })
+}
+
+/** Reads `name=value`, the value as JSON; what is no JSON is a plain string. */
+function parseSettings(pairs: readonly string[]): PoolConfigChange {
+  const entries = pairs.map((pair) => {
+    const [, name, text] = /^([a-z_]+)=(.*)$/s.exec(pair) ?? []
+    if (name === undefined || text === undefined) {
+      throw new PoolError('INVALID_PARAMS', `expected setting=value, got ${JSON.stringify(pair)}`)
+    }
+    return [name, parseValue(text)]
+  })
+  return Object.fromEntries(entries) as PoolConfigChange
+}
+
+function parseValue(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function print(config: PoolConfig, flags: JsonFlag): void {
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(config)}\n`)
+    return
+  }
+  for (const [name, value] of Object.entries(config)) {
+    process.stdout.write(`${name.padEnd(24)} ${JSON.stringify(value)}\n`)
+  }
+}

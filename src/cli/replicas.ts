@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import { usingPool, withPool } from './options.ts'
+import type { PoolFlags } from './options.ts'
+
+/** `tgi-pool replicas`. */
+export function addReplicas(program: Command): void {
+  const command = program
+    .command('replicas')
+    .description("A pool's replicas, who serves them and how they are")
+    .option('--json', 'one JSON array')
+  withPool(command).action(async (flags: PoolFlags & { json?: boolean }) => {
+    const replicas = await usingPool(flags, (pool) => pool.replicas())
+    process.stdout.write(flags.json === true ? `${JSON.stringify(replicas)}\n` : table(replicas))
+  })
+}
+
+function table(replicas: readonly ReplicaEntry[]): string {
+  if (replicas.length === 0) return 'no replicas; start one with: tgi-pool worker\n'
+  const rows = replicas.map((replica) => [
+    replica.replica_id,
+    replica.state,
+    `${replica.busy}/${replica.slots}`,
+    replica.versions?.engine_version ?? '–',
+    replica.versions?.model_id ?? '–',
+    replica.url,
+    replica.reason ?? '',
+  ])
+  const all = [['REPLICA', 'STATE', 'BUSY', 'ENGINE', 'MODEL', 'URL', ''], ...rows]
+  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
+  return all.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()}\n`).join('')
+}

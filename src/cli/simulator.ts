@@ -1,0 +1,51 @@
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { onEndSignals } from '../runtime/signals.ts'
+import { FAULT_KINDS, parseFault } from '../simulator/faults.ts'
+import { startSimulator } from '../simulator/server.ts'
+import { decimal, integer } from './options.ts'
+
+interface SimulatorFlags {
+  readonly port: number
+  readonly host?: string
+  readonly tokensPerSecond?: number
+  readonly prefillMs?: number
+  readonly modelId?: string
+  readonly maxConcurrentRequests?: number
+  readonly batchDivergence?: boolean
+  readonly fault?: string[]
+}
+
+/** `tgi-pool simulator`: a look-alike of a replica, for trying things without a GPU. */
+export function addSimulator(program: Command): void {
+  program
+    .command('simulator')
+    .description('A look-alike of TGI over real HTTP, without a model: made-up text, real framing, quirks and faults')
+    .requiredOption('--port <n>', 'where to listen; 0 finds a free port', integer(0, 65_535))
+    .option('--host <address>', 'where to listen (default: 127.0.0.1)')
+    .option('--tokens-per-second <r>', 'of each request; 0 is as fast as it goes (default: 50)', decimal)
+    .option('--prefill-ms <ms>', 'before the first token of a request', integer(0))
+    .option('--model-id <id>', 'what /info says')
+    .option('--max-concurrent-requests <n>', 'above it requests are refused as overloaded', integer(1))
+    .option('--batch-divergence', 'the text depends on how many requests run at once')
+    .addOption(
+      new Option('--fault <fault...>', `what goes wrong, e.g. crash:after=5,times=1; kinds: ${FAULT_KINDS.join(', ')}`),
+    )
+    .action(async (flags: SimulatorFlags) => {
+      const { fault, ...options } = flags
+      const simulator = await startSimulator({ ...options, faults: fault?.map(parseFault) })
+      process.stderr.write(
+        `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C ends it\n`,
+      )
+      await new Promise<void>((resolve) => {
+        const stopListening = onEndSignals({
+          onFirst: () => {
+            stopListening()
+            resolve()
+          },
+          onSecond: () => undefined,
+        })
+      })
+      await simulator.stop()
+    })
+}

@@ -1,0 +1,65 @@
+import { InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
+import type { LogLevel } from '../runtime/log.ts'
+import { serveWorker } from '../worker/serve.ts'
+import { WORKER_DEFAULTS } from '../worker/worker-options.ts'
+import { cliLogger, integer, readApiKey, warnOfPassword, withLog, withPool } from './options.ts'
+import type { PoolFlags } from './options.ts'
+
+interface WorkerFlags extends PoolFlags {
+  readonly replica: string
+  readonly replicaId?: string
+  readonly slots: number
+  readonly graceMs: number
+  readonly logLevel: LogLevel
+}
+
+/** `tgi-pool worker`: serves one replica until it is told to stop. */
+export function addWorker(program: Command): void {
+  const command = program
+    .command('worker')
+    .description("Serve a pool's queue with one replica; Ctrl-C or SIGTERM drains, a second one hands back at once")
+    .addOption(
+      new Option('--replica <url>', "the replica's address, http://host:port")
+        .env('TGI_REPLICA')
+        .argParser(replicaAddress)
+        .makeOptionMandatory(),
+    )
+    .addOption(new Option('--replica-id <id>', 'its name (default: host-port)').env('TGI_REPLICA_ID'))
+    .addOption(
+      new Option('--slots <n>', 'requests held open at once; never more than the replica allows')
+        .env('TGI_POOL_SLOTS')
+        .argParser(integer(1, 10_000))
+        .default(WORKER_DEFAULTS.slots),
+    )
+    .addOption(
+      new Option('--grace-ms <ms>', 'how long running jobs may take to finish when it stops')
+        .env('TGI_POOL_GRACE_MS')
+        .argParser(integer(0))
+        .default(WORKER_DEFAULTS.graceMs),
+    )
+    .addHelpText('after', "\nThe replica's API key is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.")
+  withLog(withPool(command)).action(async (flags: WorkerFlags) => {
+    warnOfPassword(flags.redis)
+    await serveWorker(
+      {
+        redisUrl: flags.redis,
+        pool: flags.pool,
+        prefix: flags.prefix,
+        replicaUrl: flags.replica,
+        replicaId: flags.replicaId,
+        slots: flags.slots,
+        apiKey: await readApiKey(process.env),
+        logger: cliLogger('worker', flags.logLevel),
+      },
+      flags.graceMs,
+    )
+  })
+}
+
+/** An address with its port: without one, http means 80, which is nearly never what was meant. */
+function replicaAddress(text: string): string {
+  const match = /^https?:\/\/(?:[^@/]*@)?(?:\[[^\]]+\]|[^:/?#]+):(\d+)(?:\/[^?#]*)?$/.exec(text)
+  if (match !== null && URL.canParse(text)) return text
+  throw new InvalidArgumentError('Expected http://host:port or https://host:port, with the port.')
+}

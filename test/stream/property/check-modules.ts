@@ -1,0 +1,67 @@
+import fc from 'fast-check'
+import type { Redis } from 'ioredis'
+import { poolKeys } from '../../../src/contract/keys.ts'
+import { ensurePool } from '../../../src/pool/config-store.ts'
+import { connectRedis } from '../../../src/redis/connect.ts'
+import type { Modules } from './modules.ts'
+import { runSchedule } from './run-schedule.ts'
+import type { Lane } from './run-schedule.ts'
+import { formatSchedule, schedules } from './schedule.ts'
+
+/** How long and from which seed a set of modules is tried. */
+export interface PropertyOptions {
+  readonly modules: Modules
+  readonly url: string
+  /** Schedules, all in all. */
+  readonly runs: number
+  readonly seed: number
+  /** Name of the pools of this property: two may run on one server. */
+  readonly name: string
+  /** Look for a smaller schedule once one has failed. */
+  readonly shrink: boolean
+}
+
+/** Schedules that run at the same time: most of one is spent waiting for a writer's or a reader's next try. */
+const LANES = 6
+const READERS = 3
+
+/**
+ * Tries schedules until one breaks a promise of the event log.
+ *
+ * @returns how, with the seed that does it again; undefined when none did.
+ */
+export async function findViolation(options: PropertyOptions): Promise<string | undefined> {
+  const lanes = Array.from({ length: LANES }, (_, index) => tryLane(options, index))
+  return (await Promise.all(lanes)).find((sentence) => sentence !== undefined)
+}
+
+async function tryLane(options: PropertyOptions, index: number): Promise<string | undefined> {
+  const opened: Redis[] = []
+  const open = async (role: 'writer' | 'blocking') => {
+    const redis = await connectRedis(options.url, { role })
+    opened.push(redis)
+    return redis
+  }
+  try {
+    const lane: Lane = {
+      modules: options.modules,
+      redis: await open('writer'),
+      readers: await Promise.all(Array.from({ length: READERS }, () => open('blocking'))),
+      lastReader: await open('blocking'),
+      keys: poolKeys(`${options.name}-${index}`),
+    }
+    await ensurePool(lane.redis, lane.keys)
+    const seed = options.seed + index
+    let job = 0
+    const result = await fc.check(
+      fc.asyncProperty(schedules, (schedule) => runSchedule(lane, `job-${(job += 1)}`, schedule)),
+      { seed, numRuns: Math.ceil(options.runs / LANES), endOnFailure: !options.shrink, interruptAfterTimeLimit: 30_000 },
+    )
+    if (!result.failed) return undefined
+    const error = result.errorInstance instanceof Error ? result.errorInstance.message : String(result.errorInstance)
+    const schedule = result.counterexample === null ? '' : formatSchedule(result.counterexample[0])
+    return `seed ${seed}, run ${result.numRuns}: ${error}\n${schedule}`
+  } finally {
+    for (const redis of opened) redis.disconnect()
+  }
+}

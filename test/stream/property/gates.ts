@@ -1,0 +1,81 @@
+import type { Fault } from './schedule.ts'
+
+/** A command that somebody has sent and the schedule has not let through yet. */
+export interface Gate {
+  /** Lets it through, as far as the fault allows; resolves when the sender has its answer. */
+  run(fault: Fault): Promise<void>
+}
+
+/** Where all commands of a schedule wait, so that the schedule and not the network decides on their order. */
+export interface Gates {
+  readonly waiting: Gate[]
+  /** Commands whose senders have given them up and that Redis has yet to execute. */
+  readonly late: (() => Promise<void>)[]
+  pass<T>(execute: () => Promise<T>): Promise<T>
+  /** Resolves when a command has come, or after `ms`. */
+  arrival(ms: number): Promise<void>
+}
+
+/** What a sender hears of a line that breaks under its command. */
+const LINE_CUT = 'Command aborted due to connection close'
+/** What Redis answers then; it means the whole server, so here it is only said (attempt-writer.test.ts has the real one). */
+const OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
+
+/** Whether an error is one that a schedule makes. */
+export function isInjected(error: unknown): boolean {
+  return error instanceof Error && (error.message === LINE_CUT || error.message === OUT_OF_MEMORY)
+}
+
+/** Opens gates at which nothing waits. */
+export function createGates(): Gates {
+  const waiting: Gate[] = []
+  const late: (() => Promise<void>)[] = []
+  let announce: () => void = () => undefined
+
+  async function through<T>(execute: () => Promise<T>, fault: Fault): Promise<T> {
+    const lineCut = new Error(LINE_CUT)
+    switch (fault) {
+      case 'none':
+        return await execute()
+      case 'lose_answer':
+        await execute()
+        throw lineCut
+      case 'lose_command':
+        throw lineCut
+      case 'late':
+        late.push(() => execute().then(ignore, ignore))
+        throw lineCut
+      case 'twice_first': {
+        const answer = await execute()
+        await execute()
+        return answer
+      }
+      case 'twice_second':
+        await execute()
+        return await execute()
+      case 'refuse':
+        throw new Error(OUT_OF_MEMORY)
+    }
+  }
+
+  return {
+    waiting,
+    late,
+    pass(execute) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ run: (fault) => through(execute, fault).then(resolve, reject) })
+        announce()
+      })
+    },
+    async arrival(ms) {
+      let timer: NodeJS.Timeout | undefined
+      await new Promise<void>((resolve) => {
+        announce = resolve
+        timer = setTimeout(resolve, ms)
+      })
+      clearTimeout(timer)
+    },
+  }
+}
+
+function ignore(): void {}

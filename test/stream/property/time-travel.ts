@@ -1,0 +1,54 @@
+import type { Redis } from 'ioredis'
+import type { PoolKeys } from '../../../src/contract/keys.ts'
+import { execPipeline } from '../../../src/stream/event-log.ts'
+import type { QueueModel } from './queue-model.ts'
+
+/** What a Redis replica had of the job at one moment. */
+export interface Snapshot {
+  readonly stream: { readonly dump: Buffer; readonly ttlMs: number } | undefined
+  readonly deadline: string | undefined
+  readonly queues: ReturnType<QueueModel['save']>
+}
+
+/** Copies what there is. */
+export async function takeSnapshot(
+  redis: Redis,
+  keys: PoolKeys,
+  jobId: string,
+  queues: QueueModel,
+): Promise<Snapshot> {
+  const stream = keys.events(jobId)
+  const [dump, ttlMs, deadline] = await Promise.all([
+    redis.dumpBuffer(stream),
+    redis.pttl(stream),
+    redis.zscore(keys.deadlines, jobId),
+  ])
+  // Redis answers null for a key that is not there, whatever the driver's types say.
+  const copy: Buffer | null = dump
+  return {
+    stream: copy === null ? undefined : { dump: copy, ttlMs: Math.max(0, ttlMs) },
+    deadline: deadline ?? undefined,
+    queues: queues.save(),
+  }
+}
+
+/** Puts a snapshot in the place of what there is and breaks the lines of readers, in one step, as a failover does. */
+export async function rollBack(
+  redis: Redis,
+  keys: PoolKeys,
+  jobId: string,
+  snapshot: Snapshot,
+  readers: readonly Redis[],
+): Promise<void> {
+  const stream = keys.events(jobId)
+  const transaction = redis.multi()
+  if (snapshot.stream === undefined) transaction.del(stream)
+  else transaction.restore(stream, snapshot.stream.ttlMs, snapshot.stream.dump, 'REPLACE')
+  if (snapshot.deadline === undefined) transaction.zrem(keys.deadlines, jobId)
+  else transaction.zadd(keys.deadlines, snapshot.deadline, jobId)
+  for (const reader of readers) {
+    const { localPort } = reader.stream
+    if (localPort !== undefined) transaction.call('CLIENT', 'KILL', 'ADDR', `127.0.0.1:${localPort}`)
+  }
+  await execPipeline(transaction)
+}

@@ -1,0 +1,212 @@
+import { describe, expect } from 'vitest'
+import { collect, endOf, errorOf, only, readLog, tokensIn } from '../support/job-log.ts'
+import { KEYS, POOL, test } from '../support/lab.ts'
+import type { Lab, Replica } from '../support/lab.ts'
+
+/** How long a live worker has to close the socket of a job that is over (ms). */
+const CLOSED_MS = 100
+
+const NOTHING = { interactive: 0, batch: 0, delayed: 0 }
+
+/** Waits until the first request of a replica is closed and tells how long that took from `since` on (ms). */
+async function closedAfter(replica: Replica, since: number): Promise<number> {
+  await expect.poll(() => replica.seen.requests[0]?.closedAtMs, { interval: 1 }).toBeDefined()
+  return (replica.seen.requests[0]?.closedAtMs ?? Infinity) - since
+}
+
+async function subscribersOf(lab: Lab): Promise<string[]> {
+  const list = String(await lab.redis.client('LIST'))
+  return list.split('\n').filter((line) => / ssub=[1-9]/.test(line))
+}
+
+describe('a cancel', () => {
+  test('before any worker is there ends the job, and no worker ever sees it', async ({ lab }) => {
+    const client = await lab.client()
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Never mind' })
+    expect(await client.cancel(jobId, { reason: 'changed\nmy mind' })).toBe('cancelled')
+    const events = await collect(client, jobId)
+    expect(errorOf(events)).toMatchObject({
+      code: 'CANCELLED',
+      message: 'cancelled: changed my mind',
+      retriable: false,
+      pool_id: POOL,
+    })
+    expect(events).toHaveLength(2)
+    expect(await client.waiting()).toEqual(NOTHING)
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    const next = await client.enqueue({ inputs: 'This one', parameters: { max_new_tokens: 2 } })
+    await client.result(next.job_id)
+    expect(replica.seen.requests).toHaveLength(1)
+  })
+
+  test('of a job that waits behind another leaves that one alone', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 100 })
+    await lab.worker(replica, { slots: 1 })
+    const first = await client.enqueue({ inputs: '[tag:first]', parameters: { max_new_tokens: 30 } })
+    const second = await client.enqueue({ inputs: '[tag:second]' })
+    const third = await client.enqueue({ inputs: '[tag:third]', parameters: { max_new_tokens: 2 } })
+    expect(await client.cancel(second.job_id)).toBe('cancelled')
+    endOf(await collect(client, first.job_id))
+    endOf(await collect(client, third.job_id))
+    expect(replica.seen.requests.map(({ tag }) => tag)).toEqual(['first', 'third'])
+  })
+
+  test.for(['in prefill', 'in the first silence of a replica that stalls', 'while it streams'])(
+    '%s closes the request at once and frees its slot',
+    async (when, { lab }) => {
+      const client = await lab.client()
+      const replica = await lab.replica({ tokensPerSecond: 20 })
+      if (when === 'in prefill') replica.addFault({ kind: 'slow-prefill', ms: 60_000, times: 1 })
+      if (when.endsWith('stalls')) replica.addFault({ kind: 'stall', times: 1 })
+      const worker = await lab.worker(replica, { slots: 1 })
+      const { job_id: jobId } = await client.enqueue({ inputs: 'Stop', parameters: { max_new_tokens: 1000 } })
+      if (when === 'while it streams') await tokensIn(lab.redis, KEYS, jobId, 2)
+      else await expect.poll(() => replica.seen.open).toBe(1)
+      const calledAt = performance.now()
+      expect(await client.cancel(jobId)).toBe('cancelled')
+      const returned = await readLog(lab.redis, KEYS, jobId)
+      expect(await closedAfter(replica, calledAt)).toBeLessThan(CLOSED_MS)
+      expect(replica.seen.requests[0]?.outcome).toBe('aborted')
+      await expect.poll(() => worker.busy, { interval: 1, timeout: CLOSED_MS }).toBe(0)
+
+      const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 1 } })
+      endOf(await collect(client, next.job_id))
+      const events = await collect(client, jobId)
+      expect(events).toEqual(returned)
+      expect(errorOf(events).code).toBe('CANCELLED')
+    },
+  )
+
+  test('while the replica has not answered yet closes the connection', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ faults: [{ kind: 'hang-headers', times: 1 }] })
+    // Probes come and go; the only other socket is the one that hangs.
+    const worker = await lab.worker(replica, { slots: 1, probeMs: 60_000 })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Hang' })
+    await expect.poll(() => worker.busy).toBe(1)
+    await expect.poll(() => replica.state().open_sockets).toBe(1)
+    await client.cancel(jobId)
+    await expect
+      .poll(() => [worker.busy, replica.state().open_sockets], { interval: 1, timeout: CLOSED_MS })
+      .toEqual([0, 0])
+    expect(errorOf(await readLog(lab.redis, KEYS, jobId)).code).toBe('CANCELLED')
+  })
+
+  test('while the job waits for its next attempt ends it for good', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ faults: [{ kind: 'overloaded' }] })
+    const worker = await lab.worker(replica)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Back' })
+    await expect.poll(async () => (await client.waiting()).delayed).toBe(1)
+    await client.cancel(jobId)
+    await expect.poll(() => client.waiting()).toEqual(NOTHING)
+    expect(errorOf(await readLog(lab.redis, KEYS, jobId)).code).toBe('CANCELLED')
+    await expect.poll(() => worker.busy).toBe(0)
+  })
+
+  test('from another process than the one that put the job in works the same', async ({ lab }) => {
+    const producer = await lab.client()
+    const canceller = await lab.client()
+    const reader = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 50 })
+    await lab.worker(replica)
+    const { job_id: jobId } = await producer.enqueue({ inputs: 'Stop', parameters: { max_new_tokens: 1000 } })
+    const reading = collect(reader, jobId)
+    await tokensIn(lab.redis, KEYS, jobId)
+    await producer.close()
+    expect(await canceller.cancel(jobId)).toBe('cancelled')
+    expect(errorOf(await reading).code).toBe('CANCELLED')
+    expect(await closedAfter(replica, performance.now())).toBeLessThan(CLOSED_MS)
+  })
+
+  test('after the end changes nothing', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Done', parameters: { max_new_tokens: 3 } })
+    const events = await collect(client, jobId)
+    expect(await client.cancel(jobId)).toBe('already_over')
+    expect(await readLog(lab.redis, KEYS, jobId)).toEqual(events)
+  })
+
+  test('that comes twice, or ten times at once, cancels once', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 50 })
+    await lab.worker(replica)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Stop', parameters: { max_new_tokens: 1000 } })
+    await tokensIn(lab.redis, KEYS, jobId)
+    const outcomes = await Promise.all(Array.from({ length: 10 }, () => client.cancel(jobId)))
+    expect(outcomes.filter((outcome) => outcome === 'cancelled')).toHaveLength(1)
+    expect(await client.cancel(jobId)).toBe('already_over')
+    expect(errorOf(await readLog(lab.redis, KEYS, jobId)).code).toBe('CANCELLED')
+  })
+
+  test('of a job that nobody knows says so and writes nothing', async ({ lab }) => {
+    const client = await lab.client()
+    const keys = (await lab.redis.keys('*')).toSorted()
+    await expect(client.cancel('no-such-job')).rejects.toMatchObject({ kind: 'UNKNOWN_JOB' })
+    expect((await lab.redis.keys('*')).toSorted()).toEqual(keys)
+  })
+
+  test('in a pool that nobody has made is told so', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.redis.flushall()
+    await expect(client.cancel('job')).rejects.toMatchObject({ kind: 'POOL_UNAVAILABLE' })
+  })
+})
+
+describe('a wake-up that is lost', () => {
+  test('with the line of the subscriber loses no cancel', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 60_000 })
+    await lab.worker(replica)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Stop' })
+    await expect.poll(() => replica.seen.open).toBe(1)
+    // In one step, so that the message goes out while nobody listens.
+    const cancelling = client.cancel(jobId)
+    await lab.redis.client('KILL', 'TYPE', 'pubsub')
+    await cancelling
+    expect(await closedAfter(replica, performance.now())).toBeLessThan(1500)
+    expect(errorOf(await readLog(lab.redis, KEYS, jobId)).code).toBe('CANCELLED')
+  })
+
+  test('without anybody noticing is made good by the beat', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 60_000 })
+    const worker = await lab.worker(replica)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Stop' })
+    await expect.poll(() => replica.seen.open).toBe(1)
+    // The channel is sealed off: the publish inside the script goes to nobody although the line stands.
+    await lab.redis.config('SET', 'maxclients', '10000')
+    const [subscriber] = await subscribersOf(lab)
+    expect(subscriber).toBeDefined()
+    await sealSilently(lab, jobId)
+    expect(await closedAfter(replica, performance.now())).toBeLessThan(1500)
+    await expect.poll(() => worker.busy).toBe(0)
+  })
+
+  test('over and over does not keep later cancels from coming at once', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 20 })
+    await lab.worker(replica)
+    for (let round = 0; round < 3; round += 1) {
+      await expect.poll(async () => (await subscribersOf(lab)).length).toBe(1)
+      await lab.redis.client('KILL', 'TYPE', 'pubsub')
+    }
+    await expect.poll(async () => (await subscribersOf(lab)).length).toBe(1)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Stop', parameters: { max_new_tokens: 1000 } })
+    await tokensIn(lab.redis, KEYS, jobId)
+    const calledAt = performance.now()
+    await client.cancel(jobId)
+    expect(await closedAfter(replica, calledAt)).toBeLessThan(CLOSED_MS)
+    expect(only(await readLog(lab.redis, KEYS, jobId), 'error')).toHaveLength(1)
+  })
+})
+
+/** Seals a job as `cancel` does, but tells nobody. */
+async function sealSilently(lab: Lab, jobId: string): Promise<void> {
+  const data = { code: 'CANCELLED', message: 'cancelled', retriable: false, engine: 'tgi', pool_id: POOL }
+  const entry = ['event', 'error', 'data', JSON.stringify(data)]
+  await lab.redis.xadd(KEYS.events(jobId), '9007199254740991-1', ...entry)
+}

@@ -1,0 +1,280 @@
+import { describe, expect } from 'vitest'
+import { seedOf } from '../../src/contract/ids.ts'
+import { QUEUED_ID, SEAL_ID } from '../../src/contract/stream-id.ts'
+import { createTgiClient } from '../../src/tgi/client.ts'
+import { collect, endOf, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
+import { KEYS, POOL, test } from '../support/lab.ts'
+
+describe('one job', () => {
+  test('has its events in order, with the ids and the fields of the contract', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 20, tokensPerSecond: 500 })
+    const worker = await lab.worker(replica)
+    const body = { inputs: 'Tell me a story', parameters: { max_new_tokens: 8 }, correlation_id: 'order-66' }
+    const before = Date.now()
+    const { job_id: jobId, queue_position: position, existing } = await client.enqueue(body)
+    expect({ position, existing }).toEqual({ position: 0, existing: false })
+
+    const events = await collect(client, jobId)
+    expect(events).toEqual(await readLog(lab.redis, KEYS, jobId))
+    const [queued, started, ...rest] = events
+    expect(queued).toMatchObject({
+      id: QUEUED_ID,
+      event: 'queued',
+      data: { digest: expect.stringMatching(/^[0-9a-f]{64}$/), queue_position: 0 },
+    })
+    expect(only(events, 'queued')[0]?.data.accepted_at).toBeGreaterThan(before - 2)
+    const epoch = started?.id.split('-')[0]
+    expect(Number(epoch)).toBeGreaterThan(before - 2)
+    expect(started).toEqual({
+      id: `${epoch}-1`,
+      event: 'started',
+      data: {
+        attempt: 1,
+        engine: 'tgi',
+        engine_version: '3.3.6-dev0+sim',
+        pool_id: POOL,
+        replica_id: worker.replicaId,
+        model_id: 'simulated/tiny-llm',
+        seed: seedOf(jobId),
+        queue_time_ms: expect.any(Number),
+        determinism: 'best_effort',
+        next_token: 0,
+        correlation_id: 'order-66',
+      },
+    })
+    expect(rest.map(({ id }) => id)).toEqual([
+      ...Array.from({ length: 8 }, (_, index) => `${epoch}-${index + 2}`),
+      SEAL_ID,
+    ])
+    expect(only(events, 'token').map(({ data }) => Object.keys(data))).toEqual(
+      Array.from({ length: 8 }, () => ['t', 'i', 'id', 'logprob']),
+    )
+    const end = endOf(events)
+    expect(end).toMatchObject({ finish_reason: 'length', tokens_out: 8, attempts: 1, exact: true, seed: seedOf(jobId) })
+    expect(end.text).toBe(textOf(events))
+    expect(end.first_token_ms).toBeGreaterThanOrEqual(end.queue_time_ms + 15)
+    expect(end.decode_time_ms).toBeGreaterThanOrEqual(10)
+    expect(replica.seen.requests).toMatchObject([{ outcome: 'finished', tokens: 8 }])
+  })
+
+  test('tells the end-of-sequence token as special and leaves it out of the text', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Say hello [eos:3]' })
+    const events = await collect(client, jobId)
+    const end = endOf(events)
+    expect(end).toMatchObject({ finish_reason: 'eos_token', tokens_out: 4, text: textOf(events) })
+    expect(only(events, 'token').map(({ data }) => data.special)).toEqual([undefined, undefined, undefined, true])
+    expect(end.text).not.toContain('</s>')
+  })
+
+  test('counts the tokens of its prompt as the replica does', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    const inputs = 'How many tokens are there in this sentence?'
+    const tgi = createTgiClient({ url: replica.url })
+    const expected = (await tgi.tokenize(inputs)).length
+    await tgi.close()
+    const { job_id: jobId } = await client.enqueue({ inputs, parameters: { max_new_tokens: 2 } })
+    expect((await client.result(jobId)).end.tokens_in).toBe(expected)
+  })
+
+  test('publishes every token when characters come in pieces, and its text has them whole', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const { job_id: jobId } = await client.enqueue({
+      inputs: 'An emoji [emoji:2]',
+      parameters: { max_new_tokens: 10 },
+    })
+    const events = await collect(client, jobId)
+    expect(endOf(events).text).toBe(textOf(events))
+    expect(only(events, 'token').filter(({ data }) => data.t === '')).not.toEqual([])
+    expect(textOf(events)).not.toContain('\uFFFD')
+  })
+
+  test('has the likeliest other tokens when it asks for them', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const { job_id: jobId } = await client.enqueue({
+      inputs: 'Which?',
+      parameters: { max_new_tokens: 3, top_n_tokens: 2 },
+    })
+    for (const { data } of only(await collect(client, jobId), 'token')) expect(data.top).toHaveLength(2)
+  })
+})
+
+describe('readers', () => {
+  test('see the same from the start, and after every id what follows it', async ({ lab }) => {
+    const client = await lab.client()
+    const other = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 300 }))
+    const { job_id: jobId } = await client.enqueue({
+      inputs: 'Read me twice',
+      parameters: { max_new_tokens: 15 },
+    })
+    const [first, second] = await Promise.all([collect(client, jobId), collect(other, jobId)])
+    expect(second).toEqual(first)
+    endOf(first)
+    const suffixes = await Promise.all(first.map(({ id }) => collect(other, jobId, id)))
+    expect(suffixes).toEqual(first.map((_, index) => first.slice(index + 1)))
+  })
+
+  test('that connect anew after every event while it is written miss and repeat nothing', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 100, prefillMs: 20 }))
+    const { job_id: jobId } = await client.enqueue({
+      inputs: 'Once more',
+      parameters: { max_new_tokens: 15 },
+    })
+    const read: unknown[] = []
+    let after: string | undefined
+    for (let over = false; !over; ) {
+      over = true
+      for await (const event of client.events(jobId, { after })) {
+        read.push(event)
+        after = event.id
+        over = event.event === 'end'
+        break
+      }
+    }
+    expect(read).toEqual(await readLog(lab.redis, KEYS, jobId))
+  })
+
+  test('of the text get its pieces and the whole result alike', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Both [eos:6]' })
+    const result = await client.result(jobId)
+    expect((await Array.fromAsync(client.text(jobId))).join('')).toBe(result.text)
+    expect(await client.job(jobId)).toMatchObject({ state: 'ended', attempts: 1, tokens_out: 7, end: result.end })
+  })
+})
+
+describe('the queue', () => {
+  test('gives interactive jobs first and keeps the order within a priority', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 50 })
+    await lab.worker(replica, { slots: 1 })
+    const { job_id: first } = await client.enqueue({ inputs: '[tag:first]', parameters: { max_new_tokens: 1000 } })
+    await tokensIn(lab.redis, KEYS, first)
+    const positions: number[] = []
+    const enqueue = async (tag: string, priority: 'interactive' | 'batch') => {
+      const job = { inputs: `[tag:${tag}]`, parameters: { max_new_tokens: 1 }, priority }
+      positions.push((await client.enqueue(job, { jobId: tag })).queue_position)
+    }
+    for (const tag of ['b1', 'b2', 'b3']) await enqueue(tag, 'batch')
+    for (const tag of ['i1', 'i2', 'i3']) await enqueue(tag, 'interactive')
+    await enqueue('b4', 'batch')
+    expect(positions).toEqual([0, 1, 2, 0, 1, 2, 6])
+    expect(await client.waiting()).toEqual({ interactive: 3, batch: 4, delayed: 0 })
+    await client.cancel(first)
+    await client.result('b4')
+    expect(replica.seen.requests.map(({ tag }) => tag)).toEqual(['first', 'i1', 'i2', 'i3', 'b1', 'b2', 'b3', 'b4'])
+  })
+})
+
+describe('chats', () => {
+  test('feed exactly the tokens of the chat route, without a doubled beginning of sequence', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    const messages = [
+      { role: 'system', content: 'Be brief' },
+      { role: 'user', content: [{ type: 'text' as const, text: 'How are you?' }] },
+      { role: 'assistant', content: 'Fine' },
+      { role: 'user', content: 'And now?' },
+    ]
+    const tgi = createTgiClient({ url: replica.url })
+    const { tokens, templatedText } = await tgi.chatTokenize(messages)
+    await tgi.close()
+    const parameters = { max_new_tokens: 12 }
+    const chat = await client.enqueue({ messages, parameters })
+    const plain = await client.enqueue({ inputs: templatedText.replace(/^<s>/, ''), parameters })
+    const { text, end } = await client.result(chat.job_id)
+    expect(end.tokens_in).toBe(tokens.length)
+    expect(text).toBe((await client.result(plain.job_id)).text)
+  })
+
+  test('that the template refuses end in INVALID_PARAMS', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const { job_id: jobId } = await client.enqueue({ messages: [{ role: 'wizard', content: 'hm' }] })
+    await expect(client.result(jobId)).rejects.toMatchObject({ kind: 'INVALID_PARAMS' })
+  })
+})
+
+describe('parameters', () => {
+  test.for([
+    { asked: undefined, got: 7 },
+    { asked: 3, got: 3 },
+    { asked: 1500, got: 1500 },
+  ])('max_new_tokens $asked gives $got tokens where the pool says 7', async ({ asked, got }, { lab }) => {
+    const client = await lab.client({ max_new_tokens: 7 })
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    const inputs = 'Go on and on'
+    const parameters = asked === undefined ? {} : { max_new_tokens: asked }
+    const { job_id: jobId } = await client.enqueue({ inputs, parameters })
+    const events = await collect(client, jobId)
+    const end = endOf(events)
+    expect(end).toMatchObject({ finish_reason: 'length', tokens_out: got, text: textOf(events) })
+    expect(end.tokens_in).toBeGreaterThan(1)
+    await expect.poll(() => replica.seen.open).toBe(0)
+  })
+
+  test('a seed of the job is used and told, and an absent one follows from the job id', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const parameters = { do_sample: true, temperature: 0.8, max_new_tokens: 20 }
+    const run = async (jobId: string, seed?: number) => {
+      await client.enqueue({ inputs: 'Sample', parameters: { ...parameters, ...(seed === undefined ? {} : { seed }) } }, { jobId })
+      const events = await collect(client, jobId)
+      const end = endOf(events)
+      expect(only(events, 'started')[0]?.data.seed).toBe(end.seed)
+      return end
+    }
+    const derived = await run('job-a')
+    expect(derived.seed).toBe(seedOf('job-a'))
+    const given = await run('job-b', 42)
+    expect(given.seed).toBe(42)
+    expect((await run('job-c', derived.seed)).text).toBe(derived.text)
+    expect((await run('job-d', 42)).text).toBe(given.text)
+    expect(given.text).not.toBe(derived.text)
+  })
+
+  test("the orchestrator's greedy profile is taken and is plain greedy", async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    const profile = { do_sample: false, temperature: 0, top_p: 1, top_k: 0, typical_p: 1, max_new_tokens: 10 }
+    const greedy = await client.enqueue({ inputs: 'Greed', parameters: profile })
+    const plain = await client.enqueue({ inputs: 'Greed', parameters: { max_new_tokens: 10 } })
+    expect((await client.result(greedy.job_id)).text).toBe((await client.result(plain.job_id)).text)
+  })
+})
+
+describe('metrics events', () => {
+  test('come at most twice a second when the pool asks for them, with true figures', async ({ lab }) => {
+    const client = await lab.client({ metrics_interval_ms: 500 })
+    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Measure', parameters: { max_new_tokens: 130 } })
+    const events = await collect(client, jobId)
+    endOf(events)
+    const metrics = only(events, 'metrics')
+    expect(metrics.length).toBe(2)
+    for (const { id, data } of metrics) {
+      const before = only(events.slice(0, events.findIndex((event) => event.id === id)), 'token').length
+      expect(data.tokens_out).toBe(before)
+      expect(data.tokens_per_second).toBeGreaterThan(50)
+      expect(data.time_budget_remaining_ms).toBeGreaterThan(590_000)
+    }
+  })
+
+  test('do not come unasked', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Do not', parameters: { max_new_tokens: 60 } })
+    expect(only(await collect(client, jobId), 'metrics')).toEqual([])
+  })
+})
