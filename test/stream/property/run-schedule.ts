@@ -4,7 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import { SEAL_ID, START, parseCursor } from '../../../src/contract/stream-id.ts'
+import { START, parseCursor } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
 import { parseEntry } from '../../../src/stream/entry.ts'
@@ -64,6 +64,7 @@ class ScheduleRun {
   private readonly snapshots: Snapshot[] = []
   private readonly parties = new Set<Promise<void>>()
   private violation: Error | undefined
+  private over = false
   /** The era in which a cancel returned, and how much had landed by then. */
   private cancelled: { readonly era: number; readonly landed: number } | undefined
 
@@ -208,7 +209,7 @@ class ScheduleRun {
 
   private readerWorld() {
     const { modules, keys } = this.lane
-    return { modules, keys, jobId: this.jobId, held: () => this.queues.held, era: () => this.landings.era }
+    return { modules, keys, jobId: this.jobId, held: () => !this.over && this.queues.held, era: () => this.landings.era }
   }
 
   private snapshotAt(index: number): Snapshot | undefined {
@@ -270,9 +271,6 @@ class ScheduleRun {
     this.checkCancel()
     if (log.length === 0) {
       if (this.landings.all.length > 0 && this.landings.era === 0) throw new Error('the stream is gone')
-      // Those who read it would find out after their block; now they do at once.
-      for (const reader of this.readers) reader.redis.disconnect(true)
-      await Promise.all(this.readers.map((reader) => reader.done))
       return
     }
     const ttl = await redis.pttl(keys.events(this.jobId))
@@ -314,21 +312,14 @@ class ScheduleRun {
   async close(): Promise<void> {
     for (const attempt of this.attempts) attempt.writer?.abort()
     const { redis, keys } = this.lane
-    // Readers that wait for what will not come are told at once.
-    for (const reader of this.readers) if (reader.ended === undefined) reader.redis.disconnect(true)
-    if (this.readers.some((reader) => reader.ended === undefined)) {
-      await redis.eval(SEAL_ANYHOW, 1, keys.events(this.jobId), SEAL_ID)
-    }
-    await Promise.all(this.readers.map((reader) => reader.done))
     await redis.del(keys.events(this.jobId))
     await redis.zrem(keys.deadlines, this.jobId)
+    // Readers that still wait for what will not come would find out after their block; now they do at once.
+    this.over = true
+    for (const reader of this.readers) if (reader.ended === undefined) reader.redis.disconnect(true)
+    await Promise.all(this.readers.map((reader) => within(reader.done, 'a reader of nothing does not end')))
   }
 }
-
-/** After a failure only: ends whoever still reads. */
-const SEAL_ANYHOW = `
-redis.call('DEL', KEYS[1])
-return redis.call('XADD', KEYS[1], ARGV[1], 'event', 'error', 'data', '{}')`
 
 function takeSnapshotOfNothing(queues: QueueModel): Snapshot {
   return { stream: undefined, deadline: undefined, queues: queues.save() }

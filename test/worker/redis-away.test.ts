@@ -1,0 +1,214 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { startRedisServer } from '../../src/redis/server.ts'
+import type { RedisServer } from '../../src/redis/server.ts'
+import { collect, endOf, errorOf, expectSound, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
+import { createLab, KEYS } from '../support/lab.ts'
+import type { Lab } from '../support/lab.ts'
+import { startProxy } from '../support/proxy.ts'
+import { freeze, killed } from '../support/signals.ts'
+
+/** A Redis of the test's own, which it may ill-treat; with its data in a folder. */
+async function startOwn(): Promise<{ server: RedisServer; again: () => Promise<RedisServer> }> {
+  const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-away-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const start = async (port?: number) => {
+    const server = await startRedisServer({ dir, port })
+    onTestFinished(() => server.stop())
+    return server
+  }
+  const server = await start()
+  return { server, again: () => start(server.port) }
+}
+
+async function labOn(url: string): Promise<Lab> {
+  const lab = await createLab(url)
+  onTestFinished(() => lab.close())
+  return lab
+}
+
+describe('Redis that dies in mid-stream and comes back with its append-only file', () => {
+  test('within the lock time leaves no hole and no repeat, for the worker and for readers', async () => {
+    const { server, again } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 100 })
+    await lab.worker(replica)
+    const parameters = { max_new_tokens: 150 }
+    const jobs = await Promise.all([1, 2, 3].map((n) => client.enqueue({ inputs: `Job ${n}`, parameters })))
+    const readings = jobs.map(({ job_id: jobId }) => collect(client, jobId))
+    for (const { job_id: jobId } of jobs) await tokensIn(lab.redis, KEYS, jobId, 20)
+    await killed(server.pid)
+    await again()
+    for (const [index, reading] of readings.entries()) {
+      const events = await reading
+      expect(endOf(events)).toMatchObject({ tokens_out: 150, attempts: 1, text: textOf(events) })
+      expect(await readLog(lab.redis, KEYS, jobs[index]?.job_id ?? '')).toEqual(events)
+    }
+    expect(replica.seen.requests).toHaveLength(3)
+  })
+
+  test('gives the jobs that wait and those that are put in later their answers', async () => {
+    const { server, again } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 200 }), { slots: 1 })
+    const parameters = { max_new_tokens: 40 }
+    const jobs = []
+    for (let n = 0; n < 5; n += 1) jobs.push((await client.enqueue({ inputs: `Job ${n}`, parameters })).job_id)
+    await tokensIn(lab.redis, KEYS, jobs[0] ?? '')
+    await killed(server.pid)
+    await again()
+    await expect.poll(() => client.enqueue({ inputs: 'Late', parameters }, { jobId: 'late' }).catch(() => undefined))
+      .toBeDefined()
+    for (const jobId of [...jobs, 'late']) endOf(await collect(client, jobId))
+  })
+})
+
+describe('Redis that is frozen', () => {
+  test('for longer than the lock interrupts the attempt and closes its request; one terminal event in the end', async () => {
+    const { server } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 50 })
+    await lab.worker(replica, { lockMs: 1000, stalledIntervalMs: 300 })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 2000 } })
+    await tokensIn(lab.redis, KEYS, jobId, 5)
+    const thaw = freeze(server.pid)
+    const since = performance.now()
+    await expect.poll(() => replica.seen.open, { interval: 5, timeout: 3000 }).toBe(0)
+    // The lock is trusted for 0.9 s from its last renewal; the watch looks every fifth of a lock's time.
+    expect(performance.now() - since).toBeLessThan(1250)
+    const held = performance.now()
+    await expect.poll(() => performance.now() - held).toBeGreaterThan(500)
+    thaw()
+    const events = await collect(client, jobId)
+    expectSound(events)
+    expect(errorOf(events).code).toBe('WORKER_RESET')
+    expect(replica.seen.requests).toHaveLength(1)
+    await expect.poll(() => client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+    expect(await readLog(lab.redis, KEYS, jobId)).toEqual(events)
+    const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 2 } })
+    endOf(await collect(client, next.job_id))
+  })
+
+  test('before the first token runs the job again and ends it well', async () => {
+    const { server } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ faults: [{ kind: 'slow-prefill', ms: 60_000, times: 1 }] })
+    await lab.worker(replica, { lockMs: 1000, stalledIntervalMs: 300 })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 5 } })
+    await expect.poll(() => replica.seen.open).toBe(1)
+    const thaw = freeze(server.pid)
+    await expect.poll(() => replica.seen.open, { interval: 5, timeout: 3000 }).toBe(0)
+    thaw()
+    expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 2, tokens_out: 5 })
+  })
+
+  test('for less than the lock only holds the stream up', async () => {
+    const { server } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 200 })
+    await lab.worker(replica)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 300 } })
+    await tokensIn(lab.redis, KEYS, jobId, 5)
+    const thaw = freeze(server.pid)
+    const held = performance.now()
+    await expect.poll(() => performance.now() - held, { timeout: 3000 }).toBeGreaterThan(600)
+    thaw()
+    expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 1, tokens_out: 300 })
+    expect(replica.seen.requests).toHaveLength(1)
+  })
+
+  test('while a worker stops does not keep it from stopping', async () => {
+    const { server } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 60_000 })
+    const worker = await lab.worker(replica, { lockMs: 1000, leaseMs: 1000 })
+    await client.enqueue({ inputs: 'Stuck' })
+    await expect.poll(() => replica.seen.open).toBe(1)
+    const thaw = freeze(server.pid)
+    let stopped = false
+    const stopping = worker.stop(0).then(() => {
+      stopped = true
+    })
+    await expect
+      .poll(() => stopped, { timeout: 5000 })
+      .toBe(true)
+      .finally(thaw)
+    await stopping
+  })
+})
+
+describe('a failover that loses a tail', () => {
+  test('is made good by the worker, and readers have the whole in the end', async () => {
+    const { server } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Lose', parameters: { max_new_tokens: 100 } })
+    const key = KEYS.events(jobId)
+    await tokensIn(lab.redis, KEYS, jobId, 10)
+    const reading = collect(client, jobId)
+    const copy = await lab.redis.dumpBuffer(key)
+    const ttl = await lab.redis.pttl(key)
+    await tokensIn(lab.redis, KEYS, jobId, 40)
+    const before = await readLog(lab.redis, KEYS, jobId)
+    await lab.redis.restore(key, ttl, copy, 'REPLACE')
+    const events = await reading
+    expect(endOf(events)).toMatchObject({ attempts: 1, tokens_out: 100, text: textOf(events) })
+    expect(events.slice(0, before.length)).toEqual(before)
+    const log = await readLog(lab.redis, KEYS, jobId)
+    expect(log).toEqual(events)
+    // A reader whose cursor was among what was lost goes on from it, since it is there again.
+    const cursor = before.at(-1)?.id
+    expect(await collect(client, jobId, cursor)).toEqual(events.slice(before.length))
+  })
+
+  test('of the whole stream is made good as well', async () => {
+    const { server } = await startOwn()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Lose', parameters: { max_new_tokens: 60 } })
+    await tokensIn(lab.redis, KEYS, jobId, 10)
+    const before = await readLog(lab.redis, KEYS, jobId)
+    await lab.redis.multi().del(KEYS.events(jobId)).zrem(KEYS.deadlines, jobId).exec()
+    const events = await collect(client, jobId)
+    expect(endOf(events)).toMatchObject({ attempts: 1, tokens_out: 60 })
+    expect(events.slice(0, before.length)).toEqual(before)
+    expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
+    expect(await lab.redis.pttl(KEYS.events(jobId))).toBeGreaterThan(0)
+  })
+})
+
+describe('a line to Redis that goes silent', () => {
+  test('closes the requests before the lease is another worker’s, and that one takes over', async () => {
+    const { server } = await startOwn()
+    const proxy = await startProxy(server.port)
+    onTestFinished(() => proxy.close())
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 0, tokensPerSecond: 20 })
+    const cutOff = await lab.worker(replica, { redisUrl: proxy.url, leaseMs: 1000, lockMs: 1000, stalledIntervalMs: 300 })
+    await expect.poll(() => cutOff.state).toBe('ready')
+    const standby = await lab.worker(replica, { leaseMs: 1000, lockMs: 1000, stalledIntervalMs: 300 })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Cut', parameters: { max_new_tokens: 1000 } })
+    await tokensIn(lab.redis, KEYS, jobId, 3)
+    proxy.stall()
+    await expect.poll(() => standby.state, { interval: 5, timeout: 5000 }).toBe('ready')
+    expect(replica.seen.open).toBe(0)
+    const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 3 } })
+    endOf(await collect(client, next.job_id))
+    expect(errorOf(await collect(client, jobId)).code).toBe('WORKER_RESET')
+    proxy.pass()
+    await expect.poll(() => cutOff.state).toBe('standby')
+    expect(only(await readLog(lab.redis, KEYS, jobId), 'started')).toHaveLength(1)
+    expect(replica.seen.most).toBe(1)
+  })
+})
