@@ -14,7 +14,10 @@ type JsonSchema = Record<string, unknown>
  */
 export function buildSchemas(): Record<string, JsonSchema> {
   const events = Object.fromEntries(
-    Object.entries(EVENT_SCHEMAS).map(([name, schema]) => [`event-${name}.json`, convert(schema, `The data of a \`${name}\` event`)]),
+    Object.entries(EVENT_SCHEMAS).map(([name, schema]) => [
+      `event-${name}.json`,
+      convert(schema, `The data of a \`${name}\` event`),
+    ]),
   )
   return {
     'job.json': {

@@ -33,9 +33,7 @@ function fail(text) {
 }
 
 function installPackages() {
-  const stamp = createHash('sha256')
-  for (const file of ['package-lock.json', 'package.json', 'tools/node/package.json']) stamp.update(readFileSync(file))
-  const wanted = stamp.digest('hex')
+  const wanted = createHash('sha256').update(readFileSync('package-lock.json')).digest('hex')
   const done = () => existsSync(stampFile) && readFileSync(stampFile, 'utf8') === wanted
   if (done()) return
   // Two terminals may begin at once: the second waits for the first.
@@ -95,7 +93,9 @@ function checkNode() {
 function ensureRedis() {
   const found = findRedis()
   if (found.usable) return
-  const why = found.old ? `${found.old} is older than ${minRedis}` : 'no valkey-server or redis-server on the PATH'
+  const why = found.old
+    ? `${found.old} is older than ${minRedis}`
+    : 'no valkey-server or redis-server on the PATH'
   for (const manager of managers()) {
     if (!runs(manager.probe)) continue
     const prefix = manager.needsRoot ? rootPrefix() : []
@@ -140,9 +140,27 @@ function managers() {
         ['apt-get', 'install', '-y', '--no-install-recommends', 'redis-server'],
       ],
     },
-    { name: 'dnf', probe: ['dnf', '--version'], package: 'valkey', needsRoot: true, commands: [['dnf', 'install', '-y', 'valkey']] },
-    { name: 'apk', probe: ['apk', '--version'], package: 'valkey', needsRoot: true, commands: [['apk', 'add', 'valkey']] },
-    { name: 'brew', probe: ['brew', '--version'], package: 'valkey', needsRoot: false, commands: [['brew', 'install', 'valkey']] },
+    {
+      name: 'dnf',
+      probe: ['dnf', '--version'],
+      package: 'valkey',
+      needsRoot: true,
+      commands: [['dnf', 'install', '-y', 'valkey']],
+    },
+    {
+      name: 'apk',
+      probe: ['apk', '--version'],
+      package: 'valkey',
+      needsRoot: true,
+      commands: [['apk', 'add', 'valkey']],
+    },
+    {
+      name: 'brew',
+      probe: ['brew', '--version'],
+      package: 'valkey',
+      needsRoot: false,
+      commands: [['brew', 'install', 'valkey']],
+    },
   ]
 }
 

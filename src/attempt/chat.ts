@@ -42,10 +42,12 @@ async function prove(
 ): Promise<Mend> {
   const candidates: Mend[] = [{ kind: 'none' }]
   const marker = tokens[0]?.text
-  if (marker !== undefined && marker !== '' && text.startsWith(marker)) candidates.push({ kind: 'strip', marker })
+  if (marker !== undefined && marker !== '' && text.startsWith(marker))
+    candidates.push({ kind: 'strip', marker })
   for (const candidate of candidates) {
     const fed = await client.tokenize(mend(candidate, text), { signal })
-    if (fed.length === tokens.length && fed.every((token, index) => token.id === tokens[index]?.id)) return candidate
+    if (fed.length === tokens.length && fed.every((token, index) => token.id === tokens[index]?.id))
+      return candidate
   }
   throw new TgiError(
     'validation',

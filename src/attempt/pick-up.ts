@@ -76,7 +76,12 @@ interface Decision {
   readonly attempt: PickedUp | undefined
 }
 
-function decide(request: PickUpRequest, entries: readonly LogEntry[], view: LogView, nowMs: number): Decision {
+function decide(
+  request: PickUpRequest,
+  entries: readonly LogEntry[],
+  view: LogView,
+  nowMs: number,
+): Decision {
   const { config, pool, replicaId } = request
   // Without `queued`, a plain BullMQ producer's job: its time counts from its first pick-up, by Redis's clock.
   const acceptedAt = view.queued?.accepted_at ?? view.firstStartedAt ?? nowMs
@@ -105,7 +110,15 @@ function decide(request: PickUpRequest, entries: readonly LogEntry[], view: LogV
     const message = `${config.max_attempts} attempts were interrupted before their first token`
     return end(errorSeal('REPLICA_EXHAUSTED', { ...details, message, attempt: view.attempts }))
   }
-  return begin(request, { job, entries, view, nowMs, acceptedAt, deadlineAt, maxNewTokens: budget.maxNewTokens })
+  return begin(request, {
+    job,
+    entries,
+    view,
+    nowMs,
+    acceptedAt,
+    deadlineAt,
+    maxNewTokens: budget.maxNewTokens,
+  })
 }
 
 interface Beginning {
@@ -143,6 +156,17 @@ function begin(request: PickUpRequest, beginning: Beginning): Decision {
   return {
     entry,
     deadlineAt,
-    attempt: { job, epoch, attempt, seed, maxNewTokens, acceptedAt, startedAt: nowMs, firstStartedAt, deadlineAt, history },
+    attempt: {
+      job,
+      epoch,
+      attempt,
+      seed,
+      maxNewTokens,
+      acceptedAt,
+      startedAt: nowMs,
+      firstStartedAt,
+      deadlineAt,
+      history,
+    },
   }
 }

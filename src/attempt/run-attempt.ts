@@ -178,7 +178,9 @@ class Attempt {
     const end = await this.generation.done
     if (end.tokensIn !== undefined || inputs === undefined) return end
     // Cut off by us, so the replica never told how long the prompt was: it can be asked.
-    const counted = await context.client.tokenize(prompt, { signal: interrupt.signal, timeoutMs: 1000 }).catch(() => undefined)
+    const counted = await context.client
+      .tokenize(prompt, { signal: interrupt.signal, timeoutMs: 1000 })
+      .catch(() => undefined)
     return counted === undefined ? end : { ...end, tokensIn: counted.length }
   }
 
@@ -188,7 +190,8 @@ class Attempt {
     this.lastTokenAt = at
     const data: EventData['token'] = { t: token.text, i: this.tokens, id: token.id, logprob: token.logprob }
     if (token.special) data.special = true
-    if (token.top !== undefined) data.top = token.top.map((top) => ({ id: top.id, t: top.text, logprob: top.logprob }))
+    if (token.top !== undefined)
+      data.top = token.top.map((top) => ({ id: top.id, t: top.text, logprob: top.logprob }))
     this.tokens += 1
     this.context.onToken()
     this.writer.append('token', JSON.stringify(data))
@@ -228,13 +231,17 @@ class Attempt {
       exact: true,
     }
     if (end.tokensIn !== undefined) data.tokens_in = end.tokensIn
-    return await this.settle({ kind: 'seal', event: 'end', data: JSON.stringify(data) }, 'end')
+    return this.settle({ kind: 'seal', event: 'end', data: JSON.stringify(data) }, 'end')
   }
 
   private async fail(error: unknown): Promise<AttemptReport> {
-    const verdict = verdictOn(error, { tokens: this.tokens, lockMs: this.context.lockMs, attempt: this.begun.attempt })
+    const verdict = verdictOn(error, {
+      tokens: this.tokens,
+      lockMs: this.context.lockMs,
+      attempt: this.begun.attempt,
+    })
     if (verdict.replica !== undefined) this.context.onReplica(verdict.replica)
-    if (verdict.kind !== 'seal') return await this.settle(verdict, verdict.outcome, verdict.message)
+    if (verdict.kind !== 'seal') return this.settle(verdict, verdict.outcome, verdict.message)
     const data = errorData(verdict.code, {
       message: verdict.message,
       pool_id: this.context.pool,
@@ -242,7 +249,11 @@ class Attempt {
       tokens_out: this.tokens,
       attempt: this.begun.attempt,
     })
-    return await this.settle({ kind: 'seal', event: 'error', data: JSON.stringify(data) }, verdict.code, verdict.message)
+    return this.settle(
+      { kind: 'seal', event: 'error', data: JSON.stringify(data) },
+      verdict.code,
+      verdict.message,
+    )
   }
 
   /** Writes the terminal event, if there is one to write, and says what becomes of the job. */
@@ -257,7 +268,8 @@ class Attempt {
       disposition = await this.sealed()
     } else {
       this.writer.abort()
-      disposition = step.kind === 'over' ? { kind: 'over' } : { kind: 'back', delayMs: step.delayMs, counts: step.counts }
+      disposition =
+        step.kind === 'over' ? { kind: 'over' } : { kind: 'back', delayMs: step.delayMs, counts: step.counts }
     }
     return {
       disposition,
@@ -265,7 +277,8 @@ class Attempt {
       attempt: this.begun.attempt,
       tokensOut: this.tokens,
       queueTimeMs: Math.max(0, this.begun.startedAt - this.begun.acceptedAt),
-      firstTokenMs: this.firstTokenAt === undefined ? undefined : Math.round(this.firstTokenAt - this.begun.acceptedAt),
+      firstTokenMs:
+        this.firstTokenAt === undefined ? undefined : Math.round(this.firstTokenAt - this.begun.acceptedAt),
       decodeTimeMs:
         this.firstTokenAt === undefined || this.lastTokenAt === undefined
           ? undefined
@@ -283,6 +296,8 @@ class Attempt {
     if (lockLost.aborted) abort()
     const result = await this.writer.outcome
     lockLost.removeEventListener('abort', abort)
-    return result === 'sealed' ? { kind: 'over' } : { kind: 'back', delayMs: this.context.lockMs, counts: true }
+    return result === 'sealed'
+      ? { kind: 'over' }
+      : { kind: 'back', delayMs: this.context.lockMs, counts: true }
   }
 }

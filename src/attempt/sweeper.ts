@@ -12,6 +12,8 @@ export interface SweeperOptions {
   /** A connection for commands; stays the caller's. */
   readonly redis: Redis
   readonly prefix: string
+  /** Only this pool. @defaultValue all pools */
+  readonly pool?: string | undefined
   /** @defaultValue 700 */
   readonly beatMs?: number | undefined
   readonly onError: (error: unknown) => void
@@ -43,7 +45,8 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   async function sweep(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        for (const pool of await redis.smembers(poolsKey(prefix))) await sweepPool(pool)
+        const pools = options.pool === undefined ? await redis.smembers(poolsKey(prefix)) : [options.pool]
+        for (const pool of pools) await sweepPool(pool)
       } catch (error) {
         if (!stopping.signal.aborted) options.onError(error)
       }

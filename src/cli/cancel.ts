@@ -13,6 +13,8 @@ export function addCancel(program: Command): void {
   withPool(command).action(async (jobId: string, flags: PoolFlags & { reason?: string; json?: boolean }) => {
     const outcome = await usingPool(flags, (pool) => pool.cancel(jobId, { reason: flags.reason }))
     const text = outcome === 'cancelled' ? 'cancelled' : 'was over already'
-    process.stdout.write(flags.json === true ? `${JSON.stringify({ job_id: jobId, outcome })}\n` : `job ${jobId} ${text}\n`)
+    process.stdout.write(
+      flags.json === true ? `${JSON.stringify({ job_id: jobId, outcome })}\n` : `job ${jobId} ${text}\n`,
+    )
   })
 }

@@ -7,16 +7,19 @@ import { Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { readApiKey } from './options.ts'
 
+const write = (text: string) => void process.stdout.write(text)
+
 /** `tgi-pool demo`: the main job in a few seconds, then gone without a trace. */
 export function addDemo(program: Command): void {
   program
     .command('demo')
-    .description('Show the main job in a few seconds: a prompt streams, a consumer resumes, a cancel frees the replica')
+    .description(
+      'Show the main job in a few seconds: a prompt streams, a consumer resumes, a cancel frees the replica',
+    )
     .option('--keep', 'keep everything up afterwards and say what to try next')
     .addOption(new Option('--redis <url>', 'where Redis is (default: a server of its own)').env('REDIS_URL'))
     .option('--replica <url...>', 'addresses of real replicas (default: two simulated ones)')
     .action(async (flags: { keep?: boolean; redis?: string; replica?: string[] }) => {
-      const write = (text: string) => void process.stdout.write(text)
       let demo: Demo | undefined
       try {
         await withInterrupt(async (signal) => {

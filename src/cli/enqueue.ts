@@ -21,23 +21,30 @@ export function addEnqueue(program: Command): void {
     .argument('[prompt]', 'the prompt of one job; - reads it from standard input')
     .option('--file <file>', 'one JSON job a line, with an optional job_id; - reads standard input')
     .option('--json', 'errors as JSON, too')
-  withJob(withPool(command)).action(async (prompt: string | undefined, flags: PoolFlags & JobFlags & { file?: string }) => {
-    if ((prompt === undefined) === (flags.file === undefined)) {
-      throw new PoolError('INVALID_PARAMS', `expected a prompt or --file, got ${prompt === undefined ? 'neither' : 'both'}`)
-    }
-    if (prompt !== undefined) {
-      const job = jobOf(await readPrompt(prompt), flags)
-      print(await usingPool(flags, (pool) => pool.enqueue(job, { jobId: flags.jobId })))
-      return
-    }
-    const file = flags.file ?? '-'
-    const refused = await usingPool(flags, (pool) => enqueueLines(pool, file))
-    if (refused > 0) throw new Exit(EXIT.usage)
-  })
+  withJob(withPool(command)).action(
+    async (prompt: string | undefined, flags: PoolFlags & JobFlags & { file?: string }) => {
+      if ((prompt === undefined) === (flags.file === undefined)) {
+        throw new PoolError(
+          'INVALID_PARAMS',
+          `expected a prompt or --file, got ${prompt === undefined ? 'neither' : 'both'}`,
+        )
+      }
+      if (prompt !== undefined) {
+        const job = jobOf(await readPrompt(prompt), flags)
+        print(await usingPool(flags, (pool) => pool.enqueue(job, { jobId: flags.jobId })))
+        return
+      }
+      const file = flags.file ?? '-'
+      const refused = await usingPool(flags, (pool) => enqueueLines(pool, file))
+      if (refused > 0) throw new Exit(EXIT.usage)
+    },
+  )
 }
 
 function print(admission: { job_id: string; queue_position: number }): void {
-  process.stdout.write(`${JSON.stringify({ job_id: admission.job_id, queue_position: admission.queue_position })}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ job_id: admission.job_id, queue_position: admission.queue_position })}\n`,
+  )
 }
 
 /**
@@ -66,7 +73,11 @@ async function enqueueLines(pool: PoolClient, file: string): Promise<number> {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     throw error instanceof PoolError
-      ? new PoolError(error.kind, `${message} (after ${accepted} accepted jobs; with job_id in each line the file can be given again)`, { cause: error })
+      ? new PoolError(
+          error.kind,
+          `${message} (after ${accepted} accepted jobs; with job_id in each line the file can be given again)`,
+          { cause: error },
+        )
       : error
   } finally {
     await Promise.allSettled(window)
@@ -77,17 +88,25 @@ async function enqueueLines(pool: PoolClient, file: string): Promise<number> {
 }
 
 /** Enqueues one line and prints its answer once the line before is through; resolves to whether it was accepted. */
-async function enqueueLine(pool: PoolClient, text: string, line: number, before: Promise<boolean> | undefined): Promise<boolean> {
+async function enqueueLine(
+  pool: PoolClient,
+  text: string,
+  line: number,
+  before: Promise<boolean> | undefined,
+): Promise<boolean> {
   const answer = (async () => {
     const { job, jobId } = parseLine(text)
-    return await pool.enqueue(job, { jobId })
+    return pool.enqueue(job, { jobId })
   })()
   const [result] = await Promise.allSettled([answer, before])
   if (result.status === 'fulfilled') {
     print(result.value)
     return true
   }
-  if (exitStatus(result.reason) !== EXIT.usage && !(result.reason instanceof PoolError && result.reason.kind === 'ID_CONFLICT')) {
+  if (
+    exitStatus(result.reason) !== EXIT.usage &&
+    !(result.reason instanceof PoolError && result.reason.kind === 'ID_CONFLICT')
+  ) {
     throw result.reason
   }
   process.stderr.write(`tgi-pool: line ${line}: ${(result.reason as Error).message}\n`)
@@ -102,13 +121,16 @@ function parseLine(text: string): { job: JobInput; jobId: string | undefined } {
     throw new PoolError('INVALID_PARAMS', 'expected a JSON object, got something that is not JSON')
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new PoolError('INVALID_PARAMS', `expected a JSON object, got ${Array.isArray(value) ? 'an array' : typeof value}`)
+    throw new PoolError(
+      'INVALID_PARAMS',
+      `expected a JSON object, got ${Array.isArray(value) ? 'an array' : typeof value}`,
+    )
   }
   const { job_id: jobId, ...job } = value as Record<string, unknown>
   if (jobId !== undefined && typeof jobId !== 'string') {
     throw new PoolError('INVALID_PARAMS', `job_id: expected a string, got ${typeof jobId}`)
   }
-  return { job: job as JobInput, jobId }
+  return { job, jobId }
 }
 
 function openInput(file: string): NodeJS.ReadableStream {
@@ -125,8 +147,17 @@ interface Progress {
 async function startProgress(file: string): Promise<Progress> {
   const size = file === '-' ? undefined : (await statFile(file)).size
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
-  const format = size === undefined ? 'enqueued {accepted} jobs' : '{bar} {percentage}% | {accepted} jobs | {eta_formatted} left'
-  const bar = new SingleBar({ format, stream: process.stderr, hideCursor: true, clearOnComplete: false, fps: 10 })
+  const format =
+    size === undefined
+      ? 'enqueued {accepted} jobs'
+      : '{bar} {percentage}% | {accepted} jobs | {eta_formatted} left'
+  const bar = new SingleBar({
+    format,
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: false,
+    fps: 10,
+  })
   bar.start(size ?? 1, 0, { accepted: 0 })
   let done = 0
   return {

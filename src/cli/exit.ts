@@ -44,5 +44,6 @@ export function printError(error: unknown, json: boolean): void {
   } else {
     process.stderr.write(`tgi-pool: ${known ? `${error.kind}: ` : ''}${message}\n`)
   }
-  if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`)
+  if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error)
+    process.stderr.write(`${error.stack ?? ''}\n`)
 }

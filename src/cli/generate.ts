@@ -16,19 +16,22 @@ export function addGenerate(program: Command): void {
     .description('Generate from a prompt and print the text as it comes; Ctrl-C cancels the job')
     .argument('<prompt>', 'the prompt; - reads it from standard input')
     .option('--json', 'one JSON line an event instead of the text')
-  withJob(withPool(command)).action(async (argument: string, flags: PoolFlags & JobFlags & { json?: boolean }) => {
-    const job = jobOf(await readPrompt(argument), flags)
-    await usingPool(flags, async (pool) => {
-      const { job_id: jobId } = await pool.enqueue(job, { jobId: flags.jobId })
-      await withInterrupt(
-        (signal) => (flags.json === true ? printEvents(pool, jobId, signal) : printText(pool, jobId, signal)),
-        async () => {
-          await pool.cancel(jobId, { reason: 'Ctrl-C' })
-          process.stderr.write(`\ntgi-pool: cancelled job ${jobId}\n`)
-        },
-      )
-    })
-  })
+  withJob(withPool(command)).action(
+    async (argument: string, flags: PoolFlags & JobFlags & { json?: boolean }) => {
+      const job = jobOf(await readPrompt(argument), flags)
+      await usingPool(flags, async (pool) => {
+        const { job_id: jobId } = await pool.enqueue(job, { jobId: flags.jobId })
+        await withInterrupt(
+          (signal) =>
+            flags.json === true ? printEvents(pool, jobId, signal) : printText(pool, jobId, signal),
+          async () => {
+            await pool.cancel(jobId, { reason: 'Ctrl-C' })
+            process.stderr.write(`\ntgi-pool: cancelled job ${jobId}\n`)
+          },
+        )
+      })
+    },
+  )
 }
 
 async function printEvents(pool: PoolClient, jobId: string, signal: AbortSignal): Promise<void> {
@@ -60,7 +63,10 @@ async function printText(pool: PoolClient, jobId: string, signal: AbortSignal): 
 async function explainWait(pool: PoolClient, jobId: string): Promise<void> {
   const [state, replicas] = await Promise.all([pool.job(jobId), pool.replicas()])
   const ready = replicas.filter((replica) => replica.state === 'ready')
-  const seen = replicas.map(({ replica_id, state: its, reason }) => `${replica_id} is ${its}${reason === undefined ? '' : ` (${reason})`}`)
+  const seen = replicas.map(
+    ({ replica_id, state: its, reason }) =>
+      `${replica_id} is ${its}${reason === undefined ? '' : ` (${reason})`}`,
+  )
   const waitsFor =
     state.state === 'started'
       ? `it is on ${state.replica_id ?? 'a replica'}; no token yet`

@@ -22,11 +22,15 @@ export function addJob(program: Command): void {
       ['replica', state.replica_id],
       ['accepted', time(state.accepted_at)],
       ['deadline', time(state.deadline_at)],
-      ['ended with', state.end?.finish_reason ?? (state.error && `${state.error.code}: ${state.error.message}`)],
+      [
+        'ended with',
+        state.end?.finish_reason ?? (state.error && `${state.error.code}: ${state.error.message}`),
+      ],
       ['last event', state.last_id],
     ]
     for (const [name, value] of facts) {
-      if (value !== undefined && value !== null) process.stdout.write(`${String(name).padEnd(11)} ${String(value)}\n`)
+      if (value !== undefined && value !== null)
+        process.stdout.write(`${String(name).padEnd(11)} ${String(value)}\n`)
     }
   })
 }

@@ -28,18 +28,25 @@ export function withRedis(command: Command): Command {
         .env('REDIS_URL')
         .default('redis://127.0.0.1:6379'),
     )
-    .addOption(new Option('--prefix <prefix>', 'of all Redis keys').env('TGI_POOL_PREFIX').default(DEFAULT_PREFIX))
+    .addOption(
+      new Option('--prefix <prefix>', 'of all Redis keys').env('TGI_POOL_PREFIX').default(DEFAULT_PREFIX),
+    )
 }
 
 /** Adds `--pool`, `--redis` and `--prefix`. */
 export function withPool(command: Command): Command {
-  return withRedis(command.addOption(new Option('--pool <pool>', 'the pool').env('TGI_POOL').makeOptionMandatory()))
+  return withRedis(
+    command.addOption(new Option('--pool <pool>', 'the pool').env('TGI_POOL').makeOptionMandatory()),
+  )
 }
 
 /** Adds `--log-level`. */
 export function withLog(command: Command): Command {
   return command.addOption(
-    new Option('--log-level <level>', 'how much is logged, on stderr').env('LOG_LEVEL').choices(LOG_LEVELS).default('info'),
+    new Option('--log-level <level>', 'how much is logged, on stderr')
+      .env('LOG_LEVEL')
+      .choices(LOG_LEVELS)
+      .default('info'),
   )
 }
 
@@ -61,8 +68,11 @@ export async function usingPool<T>(flags: PoolFlags, work: (pool: PoolClient) =>
 
 /** Arguments are visible to everybody on the machine. */
 export function warnOfPassword(url: string): void {
-  if (!process.argv.some((arg) => arg.includes(url)) || !URL.canParse(url) || new URL(url).password === '') return
-  process.stderr.write('tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL\n')
+  if (!process.argv.some((arg) => arg.includes(url)) || !URL.canParse(url) || new URL(url).password === '')
+    return
+  process.stderr.write(
+    'tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL\n',
+  )
 }
 
 /** A whole number of at least `min`. */
@@ -70,7 +80,9 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): (te
   return (text) => {
     const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
     if (value >= min && value <= max) return value
-    throw new InvalidArgumentError(`Expected a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}.`)
+    throw new InvalidArgumentError(
+      `Expected a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}.`,
+    )
   }
 }
 
@@ -115,7 +127,7 @@ export function withJob(command: Command): Command {
     .option('--top-p <p>', 'samples from the most likely tokens of this probability', decimal)
     .option('--stop <text...>', 'ends the answer at this text')
     .addOption(new Option('--priority <priority>', 'who goes first').choices(['interactive', 'batch']))
-    .option('--deadline-ms <ms>', 'budget from now, waiting included (default: the pool\'s)', integer(1))
+    .option('--deadline-ms <ms>', "budget from now, waiting included (default: the pool's)", integer(1))
     .option('--job-id <id>', 'the idempotency key (default: made)')
     .option('--correlation-id <id>', 'carried to events and logs')
 }

@@ -17,7 +17,9 @@ interface JsonFlag {
 export function addPool(program: Command): void {
   const pool = program.command('pool').description('Make, show and change pools')
   const settings = `settings: ${Object.keys(poolConfigSchema.shape).join(', ')}`
-  addVerb(pool, 'create', 'Make a pool; what is set already stays', settings, (client, change) => client.create(change))
+  addVerb(pool, 'create', 'Make a pool; what is set already stays', settings, (client, change) =>
+    client.create(change),
+  )
   addVerb(pool, 'set', "Change a pool's settings", settings, (client, change) => client.set(change))
   withPool(pool.command('show').description("A pool's settings").option('--json', 'as JSON')).action(
     async (flags: PoolFlags & JsonFlag) => {

@@ -15,7 +15,9 @@ import { addWorker } from './worker.ts'
 /** Runs the command line; resolves with the exit status, errors printed. */
 export async function runCli(argv: readonly string[]): Promise<number> {
   // A reader such as `head` may close the pipe: then there is nobody left to write for.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.success : EXIT.fault))
+  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === 'EPIPE' ? EXIT.success : EXIT.fault),
+  )
   const program = buildProgram()
   try {
     await program.parseAsync([...argv])
@@ -40,7 +42,18 @@ function buildProgram(): Command {
       'after',
       '\nData goes to stdout, logs and progress to stderr.\nExit status: 0 success, 1 fault, 2 bad usage, 3 the job ended in error, 130 interrupted.',
     )
-  for (const add of [addDemo, addSimulator, addWorker, addEnqueue, addEvents, addGenerate, addCancel, addJob, addPool, addReplicas]) {
+  for (const add of [
+    addDemo,
+    addSimulator,
+    addWorker,
+    addEnqueue,
+    addEvents,
+    addGenerate,
+    addCancel,
+    addJob,
+    addPool,
+    addReplicas,
+  ]) {
     add(program)
   }
   return program
@@ -50,7 +63,10 @@ function packageVersion(): string {
   // src/cli in a checkout, dist/src/cli in the package.
   for (const up of ['../../package.json', '../../../package.json']) {
     try {
-      const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as Record<string, unknown>
+      const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as Record<
+        string,
+        unknown
+      >
       if (name === 'tgi-pool' && typeof version === 'string') return version
     } catch {
       continue

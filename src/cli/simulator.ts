@@ -20,7 +20,9 @@ interface SimulatorFlags {
 export function addSimulator(program: Command): void {
   program
     .command('simulator')
-    .description('A look-alike of TGI over real HTTP, without a model: made-up text, real framing, quirks and faults')
+    .description(
+      'A look-alike of TGI over real HTTP, without a model: made-up text, real framing, quirks and faults',
+    )
     .requiredOption('--port <n>', 'where to listen; 0 finds a free port', integer(0, 65_535))
     .option('--host <address>', 'where to listen (default: 127.0.0.1)')
     .option('--tokens-per-second <r>', 'of each request; 0 is as fast as it goes (default: 50)', decimal)
@@ -29,7 +31,10 @@ export function addSimulator(program: Command): void {
     .option('--max-concurrent-requests <n>', 'above it requests are refused as overloaded', integer(1))
     .option('--batch-divergence', 'the text depends on how many requests run at once')
     .addOption(
-      new Option('--fault <fault...>', `what goes wrong, e.g. crash:after=5,times=1; kinds: ${FAULT_KINDS.join(', ')}`),
+      new Option(
+        '--fault <fault...>',
+        `what goes wrong, e.g. crash:after=5,times=1; kinds: ${FAULT_KINDS.join(', ')}`,
+      ),
     )
     .action(async (flags: SimulatorFlags) => {
       const { fault, ...options } = flags

@@ -18,7 +18,9 @@ interface WorkerFlags extends PoolFlags {
 export function addWorker(program: Command): void {
   const command = program
     .command('worker')
-    .description("Serve a pool's queue with one replica; Ctrl-C or SIGTERM drains, a second one hands back at once")
+    .description(
+      "Serve a pool's queue with one replica; Ctrl-C or SIGTERM drains, a second one hands back at once",
+    )
     .addOption(
       new Option('--replica <url>', "the replica's address, http://host:port")
         .env('TGI_REPLICA')
@@ -38,7 +40,10 @@ export function addWorker(program: Command): void {
         .argParser(integer(0))
         .default(WORKER_DEFAULTS.graceMs),
     )
-    .addHelpText('after', "\nThe replica's API key is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.")
+    .addHelpText(
+      'after',
+      "\nThe replica's API key is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.",
+    )
   withLog(withPool(command)).action(async (flags: WorkerFlags) => {
     warnOfPassword(flags.redis)
     await serveWorker(

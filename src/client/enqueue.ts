@@ -52,7 +52,8 @@ export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: st
   const { deadlineMs } = budgetOf(job, config)
   const digest = digestOf(body)
   const [last] = held ? await log.lastEntries([id]) : []
-  if (held && last === undefined) throw conflict(keys, id, 'a job without events, put in the queue by another producer')
+  if (held && last === undefined)
+    throw conflict(keys, id, 'a job without events, put in the queue by another producer')
 
   const position = positionOf(job, waiting)
   const total = waiting.interactive + waiting.batch
@@ -76,7 +77,8 @@ export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: st
     retentionMs: config.retention_ms,
   })
   const first = written ? undefined : await firstAdmission(ports, id, digest)
-  if (first === undefined || first.waiting) await queue.add(id, { v: CONTRACT_VERSION, ...body }, job.priority)
+  if (first === undefined || first.waiting)
+    await queue.add(id, { v: CONTRACT_VERSION, ...body }, job.priority)
   return { job_id: id, queue_position: first?.position ?? position, existing: !written }
 }
 

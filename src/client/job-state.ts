@@ -11,7 +11,12 @@ import type { EventLog } from '../stream/event-log.ts'
  *
  * @throws {@link PoolError} `UNKNOWN_JOB` when there is none, or its events have expired.
  */
-export async function readJobState(log: EventLog, queue: JobQueue, keys: PoolKeys, jobId: string): Promise<JobState> {
+export async function readJobState(
+  log: EventLog,
+  queue: JobQueue,
+  keys: PoolKeys,
+  jobId: string,
+): Promise<JobState> {
   const { entries } = await log.read(jobId)
   if (entries.length === 0 && !(await queue.holds(jobId))) {
     throw new PoolError('UNKNOWN_JOB', `no job ${jobId} in pool ${keys.pool}, or its events have expired`)

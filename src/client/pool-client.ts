@@ -1,3 +1,6 @@
+import { setMaxListeners } from 'node:events'
+import { startSweeper } from '../attempt/sweeper.ts'
+import type { Sweeper } from '../attempt/sweeper.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { PoolError } from '../contract/error.ts'
 import type { JobEvent } from '../contract/event.ts'
@@ -62,7 +65,10 @@ export interface PoolClient {
    */
   events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
   /** A job's text as it comes. @throws {@link PoolError} the code of the job's `error` event. */
-  text(jobId: string, options?: { readonly signal?: AbortSignal | undefined }): AsyncGenerator<string, unknown, undefined>
+  text(
+    jobId: string,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): AsyncGenerator<string, unknown, undefined>
   /** A job's answer. @throws {@link PoolError} the code of the job's `error` event. */
   result(jobId: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<JobResult>
   /** Ends a job, whatever it is doing. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
@@ -93,34 +99,78 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
   const redis = await connectRedis(options.redisUrl, { role: 'commands' })
   const log = createEventLog(redis, keys)
   const queue = openJobQueue(redis, keys)
-  const closing = new AbortController()
+  const reads = new Set<AbortController>()
+  let sweeper: Sweeper | undefined
+  let closed: PoolError | undefined
 
   /** Gives faults of the line their name. */
   async function told<T>(work: Promise<T>): Promise<T> {
-    return await work.catch((error: unknown) => {
+    return work.catch((error: unknown) => {
       if (!isConnectionError(error)) throw error
-      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${redactUrl(options.redisUrl)} went away`, { cause: error })
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${redactUrl(options.redisUrl)} went away`, {
+        cause: error,
+      })
     })
   }
 
-  async function* events(jobId: string, read: EventsOptions = {}): AsyncGenerator<JobEvent | Restart, void, undefined> {
+  async function* events(
+    jobId: string,
+    read: EventsOptions = {},
+  ): AsyncGenerator<JobEvent | Restart, void, undefined> {
     const after = read.after === undefined ? START : parseCursor(read.after)
     if (after === undefined) {
-      throw new PoolError('INVALID_PARAMS', `cursor: expected an event's id such as 1763812345678-2, got ${JSON.stringify(read.after)}`)
+      const got = JSON.stringify(read.after)
+      throw new PoolError(
+        'INVALID_PARAMS',
+        `cursor: expected an event's id such as 1763812345678-2, got ${got}`,
+      )
     }
-    // A controller of its own, so that nothing stays hung on long-lived signals.
     const stop = new AbortController()
-    const sources = [closing.signal, read.signal].filter((signal) => signal !== undefined)
-    const onAbort = () => stop.abort(sources.find((signal) => signal.aborted)?.reason)
-    for (const signal of sources) signal.addEventListener('abort', onAbort, { once: true })
-    if (sources.some((signal) => signal.aborted)) onAbort()
-    const connection = await connectRedis(options.redisUrl, { role: 'blocking' })
-    try {
-      yield* readEvents({ redis: connection, keys, jobId, after, signal: stop.signal, queueHolds: queue.holds })
-    } finally {
-      for (const signal of sources) signal.removeEventListener('abort', onAbort)
-      connection.disconnect()
+    const onAbort = () => stop.abort(read.signal?.reason)
+    if (read.signal !== undefined) {
+      // One signal may end any number of reads.
+      setMaxListeners(0, read.signal)
+      read.signal.addEventListener('abort', onAbort, { once: true })
+      if (read.signal.aborted) onAbort()
     }
+    beginRead(stop)
+    try {
+      const connection = await connectRedis(options.redisUrl, { role: 'blocking' })
+      try {
+        yield* readEvents({
+          redis: connection,
+          keys,
+          jobId,
+          after,
+          signal: stop.signal,
+          queueHolds: (id) => queue.holds(id),
+        })
+      } finally {
+        connection.disconnect()
+      }
+    } finally {
+      read.signal?.removeEventListener('abort', onAbort)
+      endRead(stop)
+    }
+  }
+
+  /** Whoever waits for a job also sees to it that its deadline is kept, though no worker may run. */
+  function beginRead(stop: AbortController): void {
+    if (closed !== undefined) throw closed
+    reads.add(stop)
+    sweeper ??= startSweeper({
+      redis,
+      prefix: options.prefix ?? DEFAULT_PREFIX,
+      pool: keys.pool,
+      onError: () => undefined,
+    })
+  }
+
+  function endRead(stop: AbortController): void {
+    reads.delete(stop)
+    if (reads.size > 0) return
+    void sweeper?.stop()
+    sweeper = undefined
   }
 
   return {
@@ -131,7 +181,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
     result: (jobId, read) => resultOf(events(jobId, read)),
     async cancel(jobId, { reason } = {}) {
       const { retention_ms: retentionMs } = await told(readPoolConfig(redis, keys))
-      return await told(cancelJob({ log, queue, pool: keys.pool, jobId, reason, retentionMs }))
+      return told(cancelJob({ log, queue, pool: keys.pool, jobId, reason, retentionMs }))
     },
     job: (jobId) => told(readPoolConfig(redis, keys).then(() => readJobState(log, queue, keys, jobId))),
     config: () => told(readPoolConfig(redis, keys)),
@@ -140,7 +190,9 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
     replicas: () => told(readPoolConfig(redis, keys).then(() => listReplicas(redis, keys))),
     waiting: () => told(queue.waiting()),
     async close() {
-      closing.abort(new PoolError('REDIS_UNAVAILABLE', 'the pool client was closed'))
+      closed ??= new PoolError('REDIS_UNAVAILABLE', 'the pool client was closed')
+      for (const stop of reads) stop.abort(closed)
+      await sweeper?.stop()
       await queue.close()
       redis.disconnect()
     },

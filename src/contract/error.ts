@@ -11,7 +11,7 @@ import { CODES } from './codes.ts'
  * - `REPLICA_UNAVAILABLE`: the address does not answer as a TGI server.
  * - `CONFIG`: a flag, a variable or a file is wrong.
  */
-export const LOCAL_KINDS = {
+const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
   UNKNOWN_JOB: { retriable: false, status: 404 },
   GONE: { retriable: false, status: 410 },

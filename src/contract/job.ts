@@ -105,12 +105,16 @@ export function parseJob(value: unknown): Job {
 
 /** What tells two bodies under one id apart: SHA-256 of the body as given, whatever the order of its keys. */
 export function digestOf(body: unknown): string {
-  return createHash('sha256').update(JSON.stringify(sorted(body))).digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify(sorted(body)))
+    .digest('hex')
 }
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
-  return Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]))
+  return Object.fromEntries(
+    entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]),
+  )
 }

@@ -27,5 +27,8 @@ export function budgetOf(job: Job, config: PoolConfig): JobBudget {
 
 function check(field: string, got: number, limit: number, name: string): void {
   if (got <= limit) return
-  throw new PoolError('INVALID_PARAMS', `job: ${field}: expected at most ${limit} (the pool's ${name}), got ${got}`)
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `job: ${field}: expected at most ${limit} (the pool's ${name}), got ${got}`,
+  )
 }

@@ -10,13 +10,18 @@ const MAX_I32 = 2_147_483_647
 /** A parameter that TGI knows and that cannot work behind a queue: only its harmless values pass. */
 function only<const T extends readonly (boolean | number | null)[]>(allowed: T, why: string) {
   return z
-    .literal(allowed, { error: (issue) => `${why}; expected ${allowed.join(' or ')}, got ${JSON.stringify(issue.input)}` })
+    .literal(allowed, {
+      error: (issue) => `${why}; expected ${allowed.join(' or ')}, got ${JSON.stringify(issue.input)}`,
+    })
     .optional()
 }
 
 const grammar = z.union(
   [
-    z.strictObject({ type: z.enum(['json', 'json_object']), value: z.union([z.string(), z.record(z.string(), z.unknown())]) }),
+    z.strictObject({
+      type: z.enum(['json', 'json_object']),
+      value: z.union([z.string(), z.record(z.string(), z.unknown())]),
+    }),
     z.strictObject({ type: z.literal('regex'), value: z.string() }),
     z.strictObject({
       type: z.literal('json_schema'),
@@ -63,7 +68,11 @@ export const parametersSchema = z.strictObject({
     .describe('absent: the first 53 bits of the SHA-256 of the job id'),
   top_n_tokens: z.number().int().min(0).max(MAX_U32).nullish(),
   grammar: grammar.nullish(),
-  adapter_id: z.string().min(1).nullish().describe('TGI does not check it: an unknown id runs the base model'),
+  adapter_id: z
+    .string()
+    .min(1)
+    .nullish()
+    .describe('TGI does not check it: an unknown id runs the base model'),
 })
 
 /** Generation parameters as a job carries them, already checked. */

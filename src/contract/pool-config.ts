@@ -27,7 +27,12 @@ export const poolConfigSchema = z.object({
     .positive()
     .default(1_500_000)
     .describe("of prompt or messages; TGI's own limit is 2,000,000 for the whole request"),
-  max_queued: z.number().int().positive().default(10_000).describe('waiting jobs above which new ones are refused'),
+  max_queued: z
+    .number()
+    .int()
+    .positive()
+    .default(10_000)
+    .describe('waiting jobs above which new ones are refused'),
   max_attempts: z.number().int().positive().default(5).describe('interruptions a job survives'),
   retention_ms: ms.default(3_600_000).describe('how long events stay readable after the end'),
   first_token_timeout_ms: ms.default(120_000).describe('silence of a replica before the first token'),

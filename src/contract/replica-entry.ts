@@ -36,9 +36,7 @@ export const replicaEntrySchema = z.object({
   url: z.string(),
   state: z.enum(REPLICA_STATES),
   reason: z.string().optional().describe('why it is not ready'),
-  versions: versionsSchema
-    .nullable()
-    .describe('null until the replica has told'),
+  versions: versionsSchema.nullable().describe('null until the replica has told'),
   slots: z.number().int().nonnegative().describe('requests it may hold open now'),
   slots_configured: z.number().int().positive(),
   busy: z.number().int().nonnegative(),

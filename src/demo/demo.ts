@@ -53,13 +53,27 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const replicas = options.replicas ?? (await startReplicas(undo))
     for (const replicaUrl of replicas) {
       const logger = createLogger('worker', 'error')
-      const worker = await startWorker({ redisUrl, pool: POOL, replicaUrl, slots: SLOTS, apiKey: options.apiKey, logger })
+      const worker = await startWorker({
+        redisUrl,
+        pool: POOL,
+        replicaUrl,
+        slots: SLOTS,
+        apiKey: options.apiKey,
+        logger,
+      })
       undo.push(() => worker.stop(0))
     }
     const client = await openPool({ redisUrl, pool: POOL })
     undo.push(() => client.close())
     await waitUntilReady(client, replicas.length, options.signal)
-    return { redisUrl, pool: POOL, replicas, stop, show: () => show({ ...options, client, redisUrl, urls: replicas, simulated: options.replicas === undefined }) }
+    return {
+      redisUrl,
+      pool: POOL,
+      replicas,
+      stop,
+      show: () =>
+        show({ ...options, client, redisUrl, urls: replicas, simulated: options.replicas === undefined }),
+    }
   } catch (error) {
     await stop()
     throw error
@@ -108,16 +122,26 @@ async function show(stage: Stage): Promise<void> {
 
 async function showStreaming({ client, write, signal }: Stage): Promise<void> {
   write('\n1. A prompt goes in, its text comes out as it is made.\n\n   ')
-  const { job_id: jobId } = await client.enqueue({ inputs: 'Tell me about the sea', parameters: { max_new_tokens: 40 } })
+  const { job_id: jobId } = await client.enqueue({
+    inputs: 'Tell me about the sea',
+    parameters: { max_new_tokens: 40 },
+  })
   for await (const piece of client.text(jobId, { signal })) write(piece)
   const { end, replica_id: replicaId } = await client.job(jobId)
-  write(`\n\n   job ${jobId} on ${replicaId ?? '?'}: ${end?.tokens_out ?? '?'} tokens, the first after ${end?.first_token_ms ?? '?'} ms\n`)
+  write(
+    `\n\n   job ${jobId} on ${replicaId ?? '?'}: ${end?.tokens_out ?? '?'} tokens, the first after ${end?.first_token_ms ?? '?'} ms\n`,
+  )
 }
 
 async function showResuming(stage: Stage): Promise<void> {
   const { client, write, signal } = stage
-  write('\n2. A consumer leaves in the middle and comes back: not one event is missing, not one comes twice.\n\n')
-  const { job_id: jobId } = await client.enqueue({ inputs: 'Tell me about rain', parameters: { max_new_tokens: 30 } })
+  write(
+    '\n2. A consumer leaves in the middle and comes back: not one event is missing, not one comes twice.\n\n',
+  )
+  const { job_id: jobId } = await client.enqueue({
+    inputs: 'Tell me about rain',
+    parameters: { max_new_tokens: 30 },
+  })
   const seen: JobEvent[] = []
   for await (const event of client.events(jobId, { signal })) {
     if (event.event === 'restart') throw new Error('the events were lost')
@@ -125,7 +149,9 @@ async function showResuming(stage: Stage): Promise<void> {
     if (event.event === 'token' && event.data.i === 9) break
   }
   const cursor = seen.at(-1)?.id
-  write(`   read:    ${textOf(seen)}\n   left after event ${cursor ?? '?'} … and came back as somebody else:\n`)
+  write(
+    `   read:    ${textOf(seen)}\n   left after event ${cursor ?? '?'} … and came back as somebody else:\n`,
+  )
   const other = await openPool({ redisUrl: stage.redisUrl, pool: POOL })
   try {
     const rest: JobEvent[] = []
@@ -134,7 +160,8 @@ async function showResuming(stage: Stage): Promise<void> {
     }
     write(`   resumed: ${textOf(rest)}\n`)
     const whole: JobEvent[] = []
-    for await (const event of other.events(jobId, { signal })) if (event.event !== 'restart') whole.push(event)
+    for await (const event of other.events(jobId, { signal }))
+      if (event.event !== 'restart') whole.push(event)
     const same = JSON.stringify([...seen, ...rest]) === JSON.stringify(whole)
     if (!same) throw new Error('the two halves are not the whole')
     write(`   together they are the ${whole.length} events that a third reader gets from the start\n`)
@@ -145,12 +172,16 @@ async function showResuming(stage: Stage): Promise<void> {
 
 async function showCancelling({ client, write, signal }: Stage): Promise<void> {
   write("\n3. A cancel closes the request, and the replica is free: by the replica's own counters.\n\n")
-  const { job_id: jobId } = await client.enqueue({ inputs: 'Tell me everything', parameters: { max_new_tokens: 1000 } })
+  const { job_id: jobId } = await client.enqueue({
+    inputs: 'Tell me everything',
+    parameters: { max_new_tokens: 1000 },
+  })
   let url = ''
   let before: ReplicaCounters = { dropped: 0, running: 0 }
   for await (const event of client.events(jobId, { signal })) {
     if (event.event === 'started') {
-      url = (await client.replicas()).find((replica) => replica.replica_id === event.data.replica_id)?.url ?? ''
+      url =
+        (await client.replicas()).find((replica) => replica.replica_id === event.data.replica_id)?.url ?? ''
       before = await readCounters(url)
     }
     if (event.event === 'token' && event.data.i === 20) {
@@ -167,7 +198,11 @@ async function showCancelling({ client, write, signal }: Stage): Promise<void> {
 }
 
 /** The replica counts a dropped request at that request's next token. */
-async function waitUntilFree(url: string, before: ReplicaCounters, signal: AbortSignal): Promise<ReplicaCounters> {
+async function waitUntilFree(
+  url: string,
+  before: ReplicaCounters,
+  signal: AbortSignal,
+): Promise<ReplicaCounters> {
   const until = performance.now() + 5000
   for (;;) {
     signal.throwIfAborted()

@@ -52,11 +52,16 @@ async function unknownPool(redis: Redis, keys: PoolKeys): Promise<PoolError> {
  *
  * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value.
  */
-export async function ensurePool(redis: Redis, keys: PoolKeys, change: PoolConfigChange = {}): Promise<PoolConfig> {
+export async function ensurePool(
+  redis: Redis,
+  keys: PoolKeys,
+  change: PoolConfigChange = {},
+): Promise<PoolConfig> {
   parseOrThrow(poolIdSchema, keys.pool, 'pool')
   const checked = checkChange(change)
   const pipeline = redis.multi()
-  for (const [field, value] of Object.entries(checked)) pipeline.hsetnx(keys.config, field, JSON.stringify(value))
+  for (const [field, value] of Object.entries(checked))
+    pipeline.hsetnx(keys.config, field, JSON.stringify(value))
   await pipeline.sadd(keys.pools, keys.pool).exec()
   return readPoolConfig(redis, keys)
 }
@@ -66,10 +71,15 @@ export async function ensurePool(redis: Redis, keys: PoolKeys, change: PoolConfi
  *
  * @throws {@link PoolError} `INVALID_PARAMS` for a bad value, `POOL_UNAVAILABLE` for an unknown pool.
  */
-export async function changePoolConfig(redis: Redis, keys: PoolKeys, change: PoolConfigChange): Promise<PoolConfig> {
+export async function changePoolConfig(
+  redis: Redis,
+  keys: PoolKeys,
+  change: PoolConfigChange,
+): Promise<PoolConfig> {
   const checked = checkChange(change)
   await readPoolConfig(redis, keys)
-  for (const [field, value] of Object.entries(checked)) await redis.hset(keys.config, field, JSON.stringify(value))
+  for (const [field, value] of Object.entries(checked))
+    await redis.hset(keys.config, field, JSON.stringify(value))
   return readPoolConfig(redis, keys)
 }
 
@@ -79,7 +89,10 @@ function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
 }
 
 /** All pools, by name, with their configs. */
-export async function listPools(redis: Redis, prefix?: string): Promise<{ pool_id: string; config: PoolConfig }[]> {
+export async function listPools(
+  redis: Redis,
+  prefix?: string,
+): Promise<{ pool_id: string; config: PoolConfig }[]> {
   const pools = (await redis.smembers(poolsKey(prefix))).toSorted()
   return Promise.all(
     pools.map(async (pool) => ({

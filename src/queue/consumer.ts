@@ -100,7 +100,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
   })
-  worker.on('error', options.onError)
+  worker.on('error', onLostLock)
   // A job that failed in BullMQ's own hands; ours never do: `run` always ends in a disposition.
   worker.on('failed', (job) => {
     if (job?.id !== undefined) options.onGivenUp(job.id)
@@ -133,11 +133,21 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     )
   }
 
+  /** BullMQ refuses to move a job whose lock is not ours any more: then it is where it belongs. */
+  function onLostLock(error: unknown): void {
+    if (!(error instanceof Error) || !error.message.startsWith('Missing lock')) options.onError(error)
+  }
+
   async function process(job: Job, lockToken: string): Promise<void> {
     const id = job.id ?? ''
     // BullMQ sends its own clock's time with the pick-up, so that is when the lock's time began.
     const age = Math.max(0, Date.now() - (job.processedOn ?? Date.now()))
-    const mine: Held = { id, token: lockToken, lost: new AbortController(), until: performance.now() - age + trustMs }
+    const mine: Held = {
+      id,
+      token: lockToken,
+      lost: new AbortController(),
+      until: performance.now() - age + trustMs,
+    }
     held.add(mine)
     const handBacks = handBacksOf(job)
     try {
@@ -154,13 +164,13 @@ export function startConsumer(options: ConsumerOptions): Consumer {
           return { kind: 'back', delayMs: FAULT_DELAY_MS, counts: true }
         })
       if (disposition.kind === 'refused') {
-        await job.moveToWait(lockToken).catch(options.onError)
+        await job.moveToWait(lockToken).catch(onLostLock)
         throw new WaitingError()
       }
       if (disposition.kind === 'back') {
-        if (!disposition.counts) await job.updateProgress({ hand_backs: handBacks + 1 }).catch(options.onError)
-        // BullMQ refuses when the lock is not ours any more: then the job is where it belongs.
-        await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(options.onError)
+        if (!disposition.counts)
+          await job.updateProgress({ hand_backs: handBacks + 1 }).catch(options.onError)
+        await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(onLostLock)
         throw new DelayedError()
       }
     } finally {
@@ -182,7 +192,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       const more = slots > worker.concurrency
       worker.concurrency = slots
       // BullMQ looks at a higher number only when a job ends; pausing and resuming wakes its loop.
-      if (more && running !== undefined && !worker.isPaused()) void worker.pause(true).then(() => worker.resume())
+      if (more && running !== undefined && !worker.isPaused())
+        void worker.pause(true).then(() => worker.resume())
     },
     shut() {
       if (running !== undefined && !worker.isPaused()) void worker.pause(true)

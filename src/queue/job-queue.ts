@@ -53,7 +53,9 @@ export function openJobQueue(connection: Redis, keys: PoolKeys): JobQueue {
     },
     async waiting() {
       const counts = await queue.getJobCounts('waiting', 'delayed')
-      const { [PRIORITIES.batch]: batch = 0, ...rest } = await queue.getCountsPerPriority(Object.values(PRIORITIES))
+      const { [PRIORITIES.batch]: batch = 0, ...rest } = await queue.getCountsPerPriority(
+        Object.values(PRIORITIES),
+      )
       const interactive = (rest[PRIORITIES.interactive] ?? 0) + (counts['waiting'] ?? 0)
       return { interactive, batch, delayed: counts['delayed'] ?? 0 }
     },

@@ -93,9 +93,13 @@ function redisUnavailable(url: string, cause: unknown): PoolError {
   const text = cause instanceof Error ? cause.message : String(cause)
   const where = redactUrl(url)
   if (/^(WRONGPASS|NOAUTH|NOPERM)|invalid password/i.test(text)) {
-    return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses the user or password (${text.split(' ')[0]})`, {
-      cause,
-    })
+    return new PoolError(
+      'REDIS_UNAVAILABLE',
+      `Redis at ${where} refuses the user or password (${text.split(' ')[0]})`,
+      {
+        cause,
+      },
+    )
   }
   return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${text}`, { cause })
 }

@@ -68,7 +68,8 @@ export function createBreaker(random: () => number = Math.random): Breaker {
         overloads += 1
       } else {
         faults += 1
-        if (faults >= FAULTS || state === 'half_open') open(nowMs, FAULT_MIN_MS, FAULT_MAX_MS, faults - FAULTS)
+        if (faults >= FAULTS || state === 'half_open')
+          open(nowMs, FAULT_MIN_MS, FAULT_MAX_MS, faults - FAULTS)
       }
     },
     forget() {

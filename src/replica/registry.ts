@@ -17,7 +17,11 @@ function fieldOf(entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id' | 'state'>
 }
 
 /** Writes what a worker says of its replica. */
-export async function publishReplica(redis: Redis, keys: PoolKeys, entry: Omit<ReplicaEntry, 'updated_at'>): Promise<void> {
+export async function publishReplica(
+  redis: Redis,
+  keys: PoolKeys,
+  entry: Omit<ReplicaEntry, 'updated_at'>,
+): Promise<void> {
   const whole: ReplicaEntry = { ...entry, updated_at: await redisTimeMs(redis) }
   const pipeline = redis.multi().hset(keys.replicas, fieldOf(entry), JSON.stringify(whole))
   if (entry.state !== 'standby') pipeline.hdel(keys.replicas, fieldOf({ ...entry, state: 'standby' }))
@@ -50,9 +54,7 @@ export async function listReplicas(redis: Redis, keys: PoolKeys): Promise<Replic
       return { ...entry, state: 'lost', reason: 'its worker went away without a word', busy: 0 }
     }),
   )
-  return seen
-    .filter((entry) => entry !== undefined)
-    .toSorted((a, b) => compare(fieldOf(a), fieldOf(b)))
+  return seen.filter((entry) => entry !== undefined).toSorted((a, b) => compare(fieldOf(a), fieldOf(b)))
 }
 
 function compare(a: string, b: string): number {
@@ -67,6 +69,7 @@ function parseReplicaEntry(field: string, text: string): ReplicaEntry {
     throw new PoolError('INTERNAL', `registry entry ${field}: not JSON`, { cause })
   }
   const result = replicaEntrySchema.safeParse(value)
-  if (!result.success) throw new PoolError('INTERNAL', `registry entry ${field}: ${formatIssues(result.error)}`)
+  if (!result.success)
+    throw new PoolError('INTERNAL', `registry entry ${field}: ${formatIssues(result.error)}`)
   return result.data
 }

@@ -22,7 +22,14 @@ export function createLogger(
 ): Logger {
   const destination =
     options.pretty === true
-      ? pretty({ destination: 2, sync: true, colorize: true, ignore: 'pid,name', translateTime: 'SYS:HH:MM:ss.l', singleLine: true })
+      ? pretty({
+          destination: 2,
+          sync: true,
+          colorize: true,
+          ignore: 'pid,name',
+          translateTime: 'SYS:HH:MM:ss.l',
+          singleLine: true,
+        })
       : pino.destination({ fd: 2, sync: true })
   return pino(
     {

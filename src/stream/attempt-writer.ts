@@ -97,7 +97,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
 
   async function writeAll(): Promise<void> {
     writing = true
-    for (let failures = 0; acked < entries.length && !stop.signal.aborted; ) {
+    for (let failures = 0; acked < entries.length && !stop.signal.aborted;) {
       try {
         await writeOnce()
         failures = 0
@@ -105,9 +105,9 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
         if (stop.signal.aborted) break
         options.onRetry?.(error)
         failures += 1
-        await sleep(Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS), undefined, { signal: stop.signal }).catch(
-          () => undefined,
-        )
+        await sleep(Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS), undefined, {
+          signal: stop.signal,
+        }).catch(() => undefined)
       }
     }
     writing = false

@@ -59,7 +59,10 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
 /** The seal of a job whose deadline has passed, after its last entry. */
 export function deadlineSeal(last: LogEntry, pool: string): LogEntry {
   if (last.id === QUEUED_ID) {
-    return errorSeal('DEADLINE_UNMET', { message: 'the deadline passed before a replica was free', pool_id: pool })
+    return errorSeal('DEADLINE_UNMET', {
+      message: 'the deadline passed before a replica was free',
+      pool_id: pool,
+    })
   }
   return errorSeal('DECODE_TIMEOUT', {
     message: 'the deadline passed before the answer was whole',

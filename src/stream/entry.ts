@@ -15,7 +15,11 @@ export interface LogEntry {
 export type RawEntry = [id: string, fields: string[]]
 
 /** Makes an entry. */
-export function formatEntry<Name extends EventName>(id: Cursor, event: Name, data: EventData[Name]): LogEntry {
+export function formatEntry<Name extends EventName>(
+  id: Cursor,
+  event: Name,
+  data: EventData[Name],
+): LogEntry {
   return { id, event, data: JSON.stringify(data) }
 }
 
@@ -27,8 +31,17 @@ export function formatEntry<Name extends EventName>(id: Cursor, event: Name, dat
 export function parseRawEntry([rawId, fields]: RawEntry): LogEntry {
   const id = parseCursor(rawId)
   const [first, event, second, data] = fields
-  if (id === undefined || first !== 'event' || second !== 'data' || data === undefined || !isEventName(event)) {
-    throw new PoolError('INTERNAL', `stream entry ${rawId}: expected fields event and data, got ${fields.length / 2} others`)
+  if (
+    id === undefined ||
+    first !== 'event' ||
+    second !== 'data' ||
+    data === undefined ||
+    !isEventName(event)
+  ) {
+    throw new PoolError(
+      'INTERNAL',
+      `stream entry ${rawId}: expected fields event and data, got ${fields.length / 2} others`,
+    )
   }
   return { id, event, data }
 }

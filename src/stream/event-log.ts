@@ -11,7 +11,11 @@ const WRITE_LUA = readFileSync(new URL('write.lua', import.meta.url), 'utf8')
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    tgiPoolWrite(stream: string, deadlines: string, ...args: (string | number)[]): Result<[number, string], Context>
+    tgiPoolWrite(
+      stream: string,
+      deadlines: string,
+      ...args: (string | number)[]
+    ): Result<[number, string], Context>
   }
 }
 

@@ -90,7 +90,9 @@ export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent
         if (!isConnectionError(error)) throw error
         downSince ??= performance.now()
         if (performance.now() - downSince > (options.patienceMs ?? 30_000)) {
-          throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${options.jobId}`, { cause: error })
+          throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${options.jobId}`, {
+            cause: error,
+          })
         }
         place.checked = false
         await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined)
@@ -137,7 +139,10 @@ class Place {
   restart(reason: Restart['data']['reason']): Restart {
     this.restarts += 1
     if (this.restarts > MAX_RESTARTS) {
-      throw new PoolError('INTERNAL', `the events before ${this.cursor} do not fit together, read ${MAX_RESTARTS} times`)
+      throw new PoolError(
+        'INTERNAL',
+        `the events before ${this.cursor} do not fit together, read ${MAX_RESTARTS} times`,
+      )
     }
     this.cursor = START
     this.held = 0
@@ -155,7 +160,9 @@ function tokensBefore(event: JobEvent): number | undefined {
       return event.data.next_token
     case 'token':
       return event.data.i
-    default:
+    case 'metrics':
+    case 'end':
+    case 'error':
       return event.data.tokens_out
   }
 }
@@ -163,15 +170,23 @@ function tokensBefore(event: JobEvent): number | undefined {
 /** Looks whether the entry at the cursor exists; without a stream, whether one is to come. */
 async function checkPlace(options: ReadOptions, key: string, place: Place): Promise<Restart | undefined> {
   const { redis, jobId } = options
-  const [raw] = place.cursor === START ? [] : ((await redis.xrange(key, place.cursor, place.cursor)) as RawEntry[])
+  const [raw] =
+    place.cursor === START ? [] : ((await redis.xrange(key, place.cursor, place.cursor)) as RawEntry[])
   if (raw !== undefined) {
     place.stand(parseEntry(parseRawEntry(raw)))
     place.checked = true
     return undefined
   }
-  if ((await redis.exists(key)) === 0 && !(await options.queueHolds(jobId)) && (await redis.exists(key)) === 0) {
+  if (
+    (await redis.exists(key)) === 0 &&
+    !(await options.queueHolds(jobId)) &&
+    (await redis.exists(key)) === 0
+  ) {
     throw place.cursor === START
-      ? new PoolError('UNKNOWN_JOB', `no job ${jobId} in pool ${options.keys.pool}, or its events have expired`)
+      ? new PoolError(
+          'UNKNOWN_JOB',
+          `no job ${jobId} in pool ${options.keys.pool}, or its events have expired`,
+        )
       : new PoolError('GONE', `the events of job ${jobId} in pool ${options.keys.pool} have expired`)
   }
   if (place.cursor !== START) return place.restart('cursor_missing')

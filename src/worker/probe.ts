@@ -12,7 +12,10 @@ const PROBE_TIMEOUT_MS = 3000
 export async function probeReplica(client: TgiClient, signal: AbortSignal): Promise<ProbeResult> {
   try {
     await client.health({ signal, timeoutMs: PROBE_TIMEOUT_MS })
-    return { kind: 'healthy', versions: versionsOf(await client.info({ signal, timeoutMs: PROBE_TIMEOUT_MS })) }
+    return {
+      kind: 'healthy',
+      versions: versionsOf(await client.info({ signal, timeoutMs: PROBE_TIMEOUT_MS })),
+    }
   } catch (error) {
     if (!(error instanceof TgiError)) throw error
     return { kind: error.kind === 'timeout' ? 'silent' : 'unhealthy', reason: error.message }

@@ -13,7 +13,10 @@ export async function serveWorker(options: WorkerOptions, graceMs: number): Prom
   await new Promise<void>((resolve, reject) => {
     const stopListening = onEndSignals({
       onFirst: (signal) => {
-        logger.info({ signal, busy: worker.busy, grace_ms: graceMs }, 'draining; signal again to hand back at once')
+        logger.info(
+          { signal, busy: worker.busy, grace_ms: graceMs },
+          'draining; signal again to hand back at once',
+        )
         worker
           .stop(graceMs)
           .then(() => {

@@ -41,5 +41,8 @@ export const WORKER_DEFAULTS = {
 export function replicaIdOf(url: string): string {
   const { hostname, port, protocol } = new URL(url)
   const number = port === '' ? (protocol === 'https:' ? '443' : '80') : port
-  return `${hostname.replace(/[^a-z0-9.-]/gi, '')}-${number}`.toLowerCase().slice(-63).replace(/^[.-]+/, '')
+  return `${hostname.replace(/[^a-z0-9.-]/gi, '')}-${number}`
+    .toLowerCase()
+    .slice(-63)
+    .replace(/^[.-]+/, '')
 }

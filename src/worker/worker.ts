@@ -74,7 +74,11 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
   const { lockMs, logger } = settings
   const pool = parseOrThrow(poolIdSchema, options.pool, 'pool')
   const client = createTgiClient({ url: options.replicaUrl, apiKey: options.apiKey })
-  const replicaId = parseOrThrow(replicaIdSchema, options.replicaId ?? replicaIdOf(options.replicaUrl), 'replica id')
+  const replicaId = parseOrThrow(
+    replicaIdSchema,
+    options.replicaId ?? replicaIdOf(options.replicaUrl),
+    'replica id',
+  )
   const keys = poolKeys(pool, settings.prefix)
   const workerId = randomUUID()
   const connections = await openConnections(options.redisUrl, logger)
@@ -193,7 +197,9 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
   }
 
   async function register(): Promise<void> {
-    await publishReplica(connections.commands, keys, entry()).catch((error: unknown) => faultLog('registry', error))
+    await publishReplica(connections.commands, keys, entry()).catch((error: unknown) =>
+      faultLog('registry', error),
+    )
   }
 
   function sessionChanged(current: SessionState): void {
@@ -220,7 +226,7 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
     const attempt = (async () => {
       // Its lock was lost and came back to us: it must be gone before its successor begins.
       await earlier?.done
-      return await runAttempt(
+      return runAttempt(
         job,
         {
           log,
@@ -330,14 +336,20 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
     update()
     await Promise.race([
       Promise.allSettled([...running.values()].map(({ done }) => done)),
-      new Promise<void>((resolve) => graceOver?.signal.addEventListener('abort', () => resolve(), { once: true })),
+      new Promise<void>((resolve) =>
+        graceOver?.signal.addEventListener('abort', () => resolve(), { once: true }),
+      ),
     ])
     interruptAll('drain')
     await consumer.close()
     clearInterval(beat)
     clearInterval(configBeat)
     clearTimeout(reopen)
-    const leftBehind = { replica_id: replicaId, worker_id: workerId, state: lease.held ? 'draining' : 'standby' } as const
+    const leftBehind = {
+      replica_id: replicaId,
+      worker_id: workerId,
+      state: lease.held ? 'draining' : 'standby',
+    } as const
     const goodbye = [
       () => lease.release(),
       () => withdrawReplica(connections.commands, keys, leftBehind),
