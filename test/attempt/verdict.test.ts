@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest'
+import { Interruption } from '../../src/attempt/interruption.ts'
+import type { InterruptionKind } from '../../src/attempt/interruption.ts'
+import { verdictOn } from '../../src/attempt/verdict.ts'
+import { TgiError } from '../../src/tgi/error.ts'
+import type { TgiErrorKind } from '../../src/tgi/error.ts'
+
+const facts = { tokens: 0, lockMs: 5000, attempt: 1 }
+const most = () => 1
+
+const faults: [TgiErrorKind, { before: string; after: string; counts?: boolean; replica: string }][] = [
+  ['validation', { before: 'INVALID_PARAMS', after: 'INVALID_PARAMS', replica: 'ok' }],
+  ['refused', { before: 'INVALID_PARAMS', after: 'INVALID_PARAMS', replica: 'ok' }],
+  ['too_large', { before: 'INVALID_PARAMS', after: 'INVALID_PARAMS', replica: 'ok' }],
+  ['overloaded', { before: 'back', after: 'WORKER_RESET', counts: false, replica: 'overloaded' }],
+  ['connect', { before: 'back', after: 'WORKER_RESET', counts: false, replica: 'fault' }],
+  ['unauthorized', { before: 'back', after: 'WORKER_RESET', counts: false, replica: 'fault' }],
+  ['generation', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['incomplete', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['disconnected', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['no_final_event', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['first_token_timeout', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['token_timeout', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['malformed', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+  ['http', { before: 'back', after: 'WORKER_RESET', counts: true, replica: 'fault' }],
+]
+
+test.each(faults)(
+  'a replica fault %s is run again before the first token, and sealed after it',
+  (kind, want) => {
+    const error = new TgiError(kind, 'what the replica said')
+    const before = verdictOn(error, facts, most)
+    expect(before.kind === 'seal' ? before.code : before.kind).toBe(want.before)
+    expect(before.replica).toBe(want.replica)
+    if (before.kind === 'back') expect(before.counts).toBe(want.counts)
+    const after = verdictOn(error, { ...facts, tokens: 3 }, most)
+    expect(after).toMatchObject({ kind: 'seal', code: want.after, message: 'what the replica said' })
+  },
+)
+
+const interruptions: [InterruptionKind, object, object][] = [
+  ['sealed', { kind: 'over' }, { kind: 'over' }],
+  ['deadline', { kind: 'seal', code: 'DECODE_TIMEOUT' }, { kind: 'seal', code: 'DECODE_TIMEOUT' }],
+  ['lock_lost', { kind: 'back', delayMs: 5000 }, { kind: 'back', delayMs: 5000 }],
+  ['fenced', { kind: 'back', delayMs: 5000 }, { kind: 'back', delayMs: 5000 }],
+  ['lease_lost', { kind: 'back', counts: true }, { kind: 'seal', code: 'WORKER_RESET' }],
+  ['drain', { kind: 'back', counts: false, delayMs: 0 }, { kind: 'seal', code: 'WORKER_RESET' }],
+]
+
+test.each(interruptions)(
+  'an attempt interrupted by %s says nothing of the replica',
+  (kind, before, after) => {
+    const interruption = new Interruption(kind)
+    expect(verdictOn(interruption, facts)).toMatchObject(before)
+    expect(verdictOn(interruption, { ...facts, tokens: 3 })).toMatchObject(after)
+    expect(verdictOn(interruption, facts).replica).toBeUndefined()
+  },
+)
+
+test('the wait before the next attempt doubles up to five seconds, and is spread', () => {
+  const error = new TgiError('generation', 'x')
+  const delays = [1, 2, 3, 9].map((attempt) => verdictOn(error, { ...facts, attempt }, most))
+  expect(delays.map((verdict) => verdict.kind === 'back' && verdict.delayMs)).toEqual([100, 200, 400, 5000])
+  expect(verdictOn(error, facts, () => 0)).toMatchObject({ delayMs: 50 })
+})
+
+test('a fault of our own is thrown on, not blamed on the replica', () => {
+  expect(() => verdictOn(new TypeError('ours'), facts)).toThrow(TypeError)
+})
