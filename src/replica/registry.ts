@@ -28,13 +28,22 @@ export async function publishReplica(
   await pipeline.exec()
 }
 
-/** Takes a worker's entry out: it left in good order. */
+/** KEYS[1] registry; ARGV[1], ARGV[2] fields; ARGV[3] what an entry of this worker contains. Deletes only those. */
+const WITHDRAW = `
+for i = 1, 2 do
+  local entry = redis.call('HGET', KEYS[1], ARGV[i])
+  if entry and string.find(entry, ARGV[3], 1, true) then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end`
+
+/** Takes a worker's entry out: it left in good order. What another worker says of the same replica stays. */
 export async function withdrawReplica(
   redis: Redis,
   keys: PoolKeys,
-  entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id' | 'state'>,
+  entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id'>,
 ): Promise<void> {
-  await redis.hdel(keys.replicas, fieldOf(entry))
+  const fields = (['ready', 'standby'] as const).map((state) => fieldOf({ ...entry, state }))
+  const mine = `"worker_id":${JSON.stringify(entry.worker_id)}`
+  await redis.eval(WITHDRAW, 1, keys.replicas, ...fields, mine)
 }
 
 /**

@@ -34,9 +34,7 @@ export async function openConnections(url: string, logger: Logger): Promise<Work
   try {
     const commands = await connect('commands')
     await checkServer(commands, url, logger)
-    // One line tells for all: they go and come together.
-    commands.on('close', () => logger.warn({ redis: redactUrl(url) }, 'Redis is away'))
-    commands.on('ready', () => logger.info({ redis: redactUrl(url) }, 'Redis is back'))
+    tellOutages(commands, url, logger)
     return {
       commands,
       writer: await connect('writer'),
@@ -51,6 +49,23 @@ export async function openConnections(url: string, logger: Logger): Promise<Work
     close()
     throw error
   }
+}
+
+/** Says when Redis goes and when it comes back, once each; one line tells for all, they go together. */
+function tellOutages(redis: Redis, url: string, logger: Logger): void {
+  let awaySince: number | undefined
+  redis.on('close', () => {
+    if (awaySince === undefined) logger.warn({ redis: redactUrl(url) }, 'Redis is away')
+    awaySince ??= performance.now()
+  })
+  redis.on('ready', () => {
+    if (awaySince === undefined) return
+    logger.info(
+      { redis: redactUrl(url), away_ms: Math.round(performance.now() - awaySince) },
+      'Redis is back',
+    )
+    awaySince = undefined
+  })
 }
 
 /** Refuses what cannot work and warns of what will hurt later. */

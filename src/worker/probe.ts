@@ -8,14 +8,20 @@ import type { ReplicaInfo } from '../tgi/info.ts'
 /** How long a replica may take to answer a probe (ms); `/health` may wait behind a prefill. */
 const PROBE_TIMEOUT_MS = 3000
 
-/** Looks once at a TGI server: `/health`, then `/info`. */
+/**
+ * Looks once at a TGI server: `/health`, `/info`, and whether it takes our key. TGI asks for none on the first two
+ * (router/src/server.rs, 3.3.7), so a wrong one would only be met by jobs; `/tokenize` asks, and takes no permit.
+ */
 export async function probeReplica(client: TgiClient, signal: AbortSignal): Promise<ProbeResult> {
+  const options = { signal, timeoutMs: PROBE_TIMEOUT_MS }
   try {
-    await client.health({ signal, timeoutMs: PROBE_TIMEOUT_MS })
-    return {
-      kind: 'healthy',
-      versions: versionsOf(await client.info({ signal, timeoutMs: PROBE_TIMEOUT_MS })),
-    }
+    await client.health(options)
+    const versions = versionsOf(await client.info(options))
+    await client.tokenize('a', options).catch((error: unknown) => {
+      // Whatever else it answers: old servers have no such route.
+      if (error instanceof TgiError && error.kind === 'unauthorized') throw error
+    })
+    return { kind: 'healthy', versions }
   } catch (error) {
     if (!(error instanceof TgiError)) throw error
     return { kind: error.kind === 'timeout' ? 'silent' : 'unhealthy', reason: error.message }

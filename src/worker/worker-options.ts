@@ -37,6 +37,30 @@ export const WORKER_DEFAULTS = {
   graceMs: 20_000,
 } as const
 
+/** A worker's options with the defaults filled in. */
+export interface WorkerSettings {
+  readonly slots: number
+  readonly prefix: string
+  readonly lockMs: number
+  readonly stalledIntervalMs: number
+  readonly leaseMs: number
+  readonly probeMs: number
+  readonly logger: Logger
+}
+
+/** Fills in the defaults. */
+export function settingsOf(options: WorkerOptions): WorkerSettings {
+  return {
+    slots: options.slots ?? WORKER_DEFAULTS.slots,
+    prefix: options.prefix ?? WORKER_DEFAULTS.prefix,
+    lockMs: options.lockMs ?? WORKER_DEFAULTS.lockMs,
+    stalledIntervalMs: options.stalledIntervalMs ?? WORKER_DEFAULTS.stalledIntervalMs,
+    leaseMs: options.leaseMs ?? WORKER_DEFAULTS.leaseMs,
+    probeMs: options.probeMs ?? WORKER_DEFAULTS.probeMs,
+    logger: options.logger,
+  }
+}
+
 /** Names a replica after its address. */
 export function replicaIdOf(url: string): string {
   const { hostname, port, protocol } = new URL(url)

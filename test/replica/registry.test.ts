@@ -48,8 +48,15 @@ test('a standby is listed beside the holder, and no more once it serves', async 
 
 test('a worker that leaves in good order leaves no entry', async ({ redis: { redis, keys } }) => {
   await publishReplica(redis, keys, entry('a', 'ready'))
-  await withdrawReplica(redis, keys, entry('a', 'draining'))
+  await withdrawReplica(redis, keys, entry('a', 'ready'))
   expect(await listReplicas(redis, keys)).toEqual([])
+})
+
+test('a worker that leaves takes nothing of the one that took over', async ({ redis: { redis, keys } }) => {
+  await redis.set(keys.lease('r'), 'b')
+  await publishReplica(redis, keys, entry('b', 'ready'))
+  await withdrawReplica(redis, keys, entry('a', 'ready'))
+  expect(await listReplicas(redis, keys)).toMatchObject([{ worker_id: 'b' }])
 })
 
 test('an entry that is not of the contract is told by its name', async ({ redis: { redis, keys } }) => {

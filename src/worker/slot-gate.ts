@@ -1,0 +1,59 @@
+import type { Consumer } from '../queue/consumer.ts'
+import type { Breaker } from '../replica/breaker.ts'
+
+/** What decides whether slots take jobs. */
+export interface SlotGateOptions {
+  readonly consumer: Pick<Consumer, 'open' | 'shut' | 'resize'>
+  readonly breaker: Breaker
+  /** The lease is held, the replica is ready, and the worker is not stopping. */
+  readonly ready: () => boolean
+  /** How many requests the replica may have open now. */
+  readonly slots: () => number
+  /** It opened, shut or changed its size. */
+  readonly onChange: () => void
+}
+
+/** Stands between the queue and the slots. */
+export interface SlotGate {
+  readonly isOpen: boolean
+  /** Brings the consumer in line with what is known; call it after every change. */
+  update(): void
+  /** Forgets the time it would open by itself. */
+  stop(): void
+}
+
+/** A gate, shut until it is first updated. */
+export function createSlotGate(options: SlotGateOptions): SlotGate {
+  const { consumer, breaker } = options
+  let reopen: NodeJS.Timeout | undefined
+
+  function isOpen(): boolean {
+    return options.ready() && breaker.openUntil === undefined
+  }
+
+  function update(): void {
+    clearTimeout(reopen)
+    if (isOpen()) {
+      consumer.resize(breaker.probing ? 1 : options.slots())
+      consumer.open()
+    } else {
+      consumer.shut()
+      if (breaker.openUntil !== undefined)
+        reopen = setTimeout(expire, breaker.openUntil - performance.now() + 1)
+    }
+    options.onChange()
+  }
+
+  function expire(): void {
+    breaker.expire(performance.now())
+    update()
+  }
+
+  return {
+    get isOpen() {
+      return isOpen()
+    },
+    update,
+    stop: () => clearTimeout(reopen),
+  }
+}
