@@ -5,10 +5,12 @@
  * and nothing else. Exit 0 whether or not the bars are met, 1 on a fault, 2 on bad usage, 130 when interrupted.
  */
 import { parseArgs } from 'node:util'
+import { onEndSignals } from '../src/runtime/signals.ts'
 import { cancel } from './cancel.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { pickUp } from './pick-up.ts'
+import { takeDownLabs } from './support/lab.ts'
 import { describeMachine } from './support/machine.ts'
 import { reportOf } from './support/report.ts'
 import type { Bench, BenchDocument, BenchReading, BenchReport, BenchSettings } from './support/report.ts'
@@ -86,6 +88,14 @@ async function runAll(wishes: Wishes): Promise<void> {
   if (wishes.json) process.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`)
 }
 
+/** What runs breaks when its lab is taken down; that is not worth telling. */
+let leaving = false
+
+function leave(): void {
+  leaving = true
+  void takeDownLabs().then(() => process.exit(130))
+}
+
 async function main(): Promise<number> {
   let wishes: Wishes | 'help'
   try {
@@ -98,12 +108,18 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE)
     return 0
   }
+  const stopListening = onEndSignals({ onFirst: leave, onSecond: () => process.exit(130) })
   try {
     await runAll(wishes)
     return 0
   } catch (error) {
-    process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    if (leaving) return 130
+    process.stderr.write(
+      `bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    )
     return 1
+  } finally {
+    stopListening()
   }
 }
 

@@ -93,7 +93,8 @@ async function startBullmq(lab: Lab) {
     },
     { connection: await lab.connect('queue'), prefix, concurrency: 8, drainDelay: 5 },
   )
-  for (const part of [queue, worker]) part.on('error', () => undefined)
+  queue.on('error', () => undefined)
+  worker.on('error', () => undefined)
   await worker.waitUntilReady()
   return {
     async pickUp(): Promise<number> {

@@ -9,6 +9,7 @@
  *
  * In the same run, alternating with it round by round so that all see the same machine:
  * - `awaited_xadd`: the same client and token JSON, one XADD a token, awaited before the stream's next one;
+ * - `awaited_write`: the same with the event log's own script, which is what coalescing alone is worth;
  * - `parse_only`: the same client, nothing written;
  * - `writer_alone`: client and attempt writer without jobs, to tell what a job costs from what a token costs.
  *
@@ -23,7 +24,12 @@ import { newTag, withLab } from './support/lab.ts'
 import { inParallel } from './support/in-parallel.ts'
 import { monotonicMs } from './support/clock.ts'
 import type { Bench, BenchReading, BenchSettings } from './support/report.ts'
-import { generateAwaitingXadd, generateIntoWriter, generateOnly } from './support/sinks.ts'
+import {
+  generateAwaitingWrite,
+  generateAwaitingXadd,
+  generateIntoWriter,
+  generateOnly,
+} from './support/sinks.ts'
 import { median } from './support/statistics.ts'
 
 interface Size {
@@ -48,7 +54,7 @@ interface RoundReading {
 
 type Round = () => Promise<RoundReading>
 
-const KINDS = ['awaited_xadd', 'parse_only', 'worker', 'writer_alone'] as const
+const KINDS = ['awaited_xadd', 'awaited_write', 'parse_only', 'worker', 'writer_alone'] as const
 type Kind = (typeof KINDS)[number]
 
 /** See the head of this file. */
@@ -56,16 +62,21 @@ export const throughput: Bench = {
   name: 'throughput',
   question: 'How many tokens a second go through one worker, 64 streams flat out?',
   run: (settings) =>
-    withLab(
-      { tokensPerSecond: 0, prefillMs: 0, maxConcurrentRequests: 256, observed: true },
-      (lab) => measure(lab, settings),
+    withLab({ tokensPerSecond: 0, prefillMs: 0, maxConcurrentRequests: 256, observed: true }, (lab) =>
+      measure(lab, settings),
     ),
 }
 
 async function measure(lab: Lab, settings: BenchSettings): Promise<BenchReading> {
   const size = settings.quick ? QUICK : FULL
   const rounds = await createRounds(lab, size)
-  const found = { awaited_xadd: [], parse_only: [], worker: [], writer_alone: [] } as Record<Kind, RoundReading[]>
+  const found: Record<Kind, RoundReading[]> = {
+    awaited_xadd: [],
+    awaited_write: [],
+    parse_only: [],
+    worker: [],
+    writer_alone: [],
+  }
   for (let round = settings.quick ? 1 : 0; round <= size.rounds; round += 1) {
     settings.progress(`throughput: round ${round} of ${size.rounds}`)
     for (const kind of KINDS) {
@@ -74,16 +85,25 @@ async function measure(lab: Lab, settings: BenchSettings): Promise<BenchReading>
     }
   }
   const ratio = (over: Kind, under: Kind) =>
-    median(found[over].map((reading, index) => reading.tokensPerSecond / (found[under][index]?.tokensPerSecond ?? NaN)))
+    median(
+      found[over].map(
+        (reading, index) => reading.tokensPerSecond / (found[under][index]?.tokensPerSecond ?? NaN),
+      ),
+    )
   const ratios = {
     worker_to_awaited_xadd: ratio('worker', 'awaited_xadd'),
+    worker_to_awaited_write: ratio('worker', 'awaited_write'),
     worker_to_parse_only: ratio('worker', 'parse_only'),
     writer_alone_to_awaited_xadd: ratio('writer_alone', 'awaited_xadd'),
     writer_alone_to_parse_only: ratio('writer_alone', 'parse_only'),
   }
   return {
     figures: { ...figuresOf('worker', found.worker), ...figuresOf('writer_alone', found.writer_alone) },
-    baseline: { ...figuresOf('awaited_xadd', found.awaited_xadd), ...figuresOf('parse_only', found.parse_only) },
+    baseline: {
+      ...figuresOf('awaited_xadd', found.awaited_xadd),
+      ...figuresOf('awaited_write', found.awaited_write),
+      ...figuresOf('parse_only', found.parse_only),
+    },
     ratios,
     bars: [
       {
@@ -115,7 +135,10 @@ async function createRounds(lab: Lab, { streams, tokens, waves }: Size) {
   const jobs = streams * waves
 
   const timed =
-    (run: (tags: readonly string[]) => Promise<void>, prepare?: (tags: readonly string[]) => Promise<void>): Round =>
+    (
+      run: (tags: readonly string[]) => Promise<void>,
+      prepare?: (tags: readonly string[]) => Promise<void>,
+    ): Round =>
     async () => {
       // What earlier rounds have left would make later ones slower, Redis's memory above all.
       await clearStreams(control, lab)
@@ -152,6 +175,7 @@ async function createRounds(lab: Lab, { streams, tokens, waves }: Size) {
   return {
     parse_only: bare((tag) => generateOnly(lab, tag, tokens)),
     awaited_xadd: bare((tag) => generateAwaitingXadd(lab, redis, tag, tokens)),
+    awaited_write: bare((tag) => generateAwaitingWrite(lab, log, tag, tokens)),
     writer_alone: bare((tag) => generateIntoWriter(lab, log, tag, tokens)),
     worker: throughWorker,
   } satisfies Record<Kind, Round>

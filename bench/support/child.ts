@@ -13,6 +13,8 @@ export interface ChildOptions {
   readonly script: URL
   /** The script's one argument. */
   readonly argument: string
+  /** Flags of Node besides this process's own. */
+  readonly nodeFlags?: readonly string[] | undefined
   readonly onMessage: (message: unknown) => void
   /** It ended before {@link Child.stop}. */
   readonly onFault: (error: Error) => void
@@ -20,7 +22,10 @@ export interface ChildOptions {
 
 /** Starts a script with this very Node. What it writes goes to stderr. */
 export function startChild(options: ChildOptions): Child {
-  const child = fork(options.script, [options.argument], { stdio: ['ignore', 2, 2, 'ipc'] })
+  const child = fork(options.script, [options.argument], {
+    stdio: ['ignore', 2, 2, 'ipc'],
+    execArgv: [...process.execArgv, ...(options.nodeFlags ?? [])],
+  })
   let stopping = false
   const exited = new Promise<void>((resolve) => {
     child.once('error', (error) => {

@@ -45,17 +45,32 @@ export function taggedPrompt(tag: string): string {
 /** A new job id. */
 export const newTag = newJobId
 
+const standing = new Set<() => Promise<void>>()
+
+/** Takes down what stands, under the feet of those who work in it: for a process that is about to exit. */
+export async function takeDownLabs(): Promise<void> {
+  await Promise.allSettled([...standing].map((takeDown) => takeDown()))
+}
+
 /** Builds a lab, runs `work` in it and takes it down again, whatever happens. */
 export async function withLab<T>(settings: SimulatorSettings, work: (lab: Lab) => Promise<T>): Promise<T> {
   const undo: (() => Promise<void> | void)[] = []
+  let taken: Promise<void> | undefined
+  // Once: who interrupts has to wait for the release that is under way, not to find the list empty.
+  const takeDown = () =>
+    (taken ??= (async () => {
+      for (let release = undo.pop(); release !== undefined; release = undo.pop()) await release()
+    })())
   const owned = <R>(thing: R, release: (thing: R) => Promise<void> | void): R => {
     undo.push(() => release(thing))
     return thing
   }
+  standing.add(takeDown)
   try {
     return await work(await build(settings, owned))
   } finally {
-    for (const release of undo.toReversed()) await release()
+    await takeDown()
+    standing.delete(takeDown)
   }
 }
 

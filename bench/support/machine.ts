@@ -19,7 +19,8 @@ export interface Machine {
 export function describeMachine(): Machine {
   const processors = cpus()
   const binary = findRedisBinary()
-  const version = /v=(\S+)/.exec(spawnSync(binary, ['--version'], { encoding: 'utf8' }).stdout)?.[1] ?? 'unknown'
+  const version =
+    /v=(\S+)/.exec(spawnSync(binary, ['--version'], { encoding: 'utf8' }).stdout)?.[1] ?? 'unknown'
   return {
     cpu: processors[0]?.model.trim() ?? 'unknown',
     cores: processors.length,

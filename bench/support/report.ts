@@ -12,7 +12,7 @@ export interface BenchSettings {
 }
 
 /** A promise of the design and what was measured. */
-export interface BarReading {
+interface BarReading {
   readonly what: string
   readonly limit: { readonly atLeast: number } | { readonly atMost: number }
   /** Of the unit that `what` names. */
@@ -43,7 +43,12 @@ export interface BenchReport {
   readonly figures: Readonly<Record<string, number>>
   readonly baseline: Readonly<Record<string, number>>
   readonly ratios: Readonly<Record<string, number>>
-  readonly bars: readonly { readonly what: string; readonly bar: string; readonly got: number; readonly met: boolean }[]
+  readonly bars: readonly {
+    readonly what: string
+    readonly bar: string
+    readonly got: number
+    readonly met: boolean
+  }[]
 }
 
 /** The document that `--json` prints. */

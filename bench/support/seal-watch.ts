@@ -19,6 +19,11 @@ export async function createSealWatch(redis: Redis, keys: PoolKeys): Promise<Sea
     }
     return found
   }
-  await listenForSeals({ redis, keys, onSealed: (jobId) => slot(jobId).resolve(), onSubscribed: () => undefined })
+  await listenForSeals({
+    redis,
+    keys,
+    onSealed: (jobId) => slot(jobId).resolve(),
+    onSubscribed: () => undefined,
+  })
   return { wait: (jobId) => slot(jobId).promise }
 }

@@ -17,7 +17,7 @@ export type SimulatorMessage =
   | { readonly kind: 'closed'; readonly tag: string; readonly atMs: number; readonly outcome: string }
 
 /** When a request was over at the simulator, and how. */
-export interface Closing {
+interface Closing {
   readonly atMs: number
   readonly outcome: string
 }
@@ -66,7 +66,8 @@ export async function startSimulatorProcess(settings: SimulatorSettings): Promis
     async openRequests() {
       const response = await fetch(`${url}/simulator/state`)
       const state: unknown = await response.json()
-      if (typeof state !== 'object' || state === null || !('open_requests' in state)) throw new Error('no state')
+      if (typeof state !== 'object' || state === null || !('open_requests' in state))
+        throw new Error('no state')
       return Number(state.open_requests)
     },
     stop: () => child.stop(),

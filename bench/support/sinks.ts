@@ -1,6 +1,6 @@
 /** What a bench can do with a stream of tokens instead of a whole worker. */
 import type { Redis } from 'ioredis'
-import { entryId, QUEUED_ID } from '../../src/contract/stream-id.ts'
+import { entryId, QUEUED_ID, START } from '../../src/contract/stream-id.ts'
 import { createAttemptWriter } from '../../src/stream/attempt-writer.ts'
 import { formatEntry } from '../../src/stream/entry.ts'
 import { lastId } from '../../src/stream/event-log.ts'
@@ -30,19 +30,58 @@ function tokenJson({ text, id, logprob, special }: TgiToken, i: number): string 
 
 /** One stream, parsed and thrown away. */
 export async function generateOnly(lab: Lab, tag: string, tokens: number): Promise<void> {
-  await lab.tgi.generate(generation(tag, tokens), listening(() => undefined)).done
+  await lab.tgi.generate(
+    generation(tag, tokens),
+    listening(() => undefined),
+  ).done
 }
 
 /** One stream, each token in an XADD that is awaited before the next. */
-export async function generateAwaitingXadd(lab: Lab, redis: Redis, tag: string, tokens: number): Promise<void> {
+export async function generateAwaitingXadd(
+  lab: Lab,
+  redis: Redis,
+  tag: string,
+  tokens: number,
+): Promise<void> {
   const key = lab.keys.events(tag)
+  await generateAwaiting(lab, tag, tokens, async (n, data) => {
+    await redis.xadd(key, entryId(1, n), 'event', 'token', 'data', data)
+  })
+}
+
+/** One stream, each token in a write of the event log's own script that is awaited before the next. */
+export async function generateAwaitingWrite(
+  lab: Lab,
+  log: EventLog,
+  tag: string,
+  tokens: number,
+): Promise<void> {
+  await generateAwaiting(lab, tag, tokens, async (n, data) => {
+    const { written } = await log.write({
+      jobId: tag,
+      expect: n === 1 ? START : entryId(1, n - 1),
+      entries: [{ id: entryId(1, n), event: 'token', data }],
+      deadlineAt: Date.now() + HOUR_MS,
+      retentionMs: HOUR_MS,
+    })
+    if (!written) throw new Error('a write was refused')
+  })
+}
+
+/** One stream, each token (`n` from 1) in a write that is awaited before the next. */
+async function generateAwaiting(
+  lab: Lab,
+  tag: string,
+  tokens: number,
+  write: (n: number, data: string) => Promise<void>,
+): Promise<void> {
   const pending: string[] = []
   let written = 0
   let writing: Promise<void> | undefined
   async function writeAll(): Promise<void> {
     for (let data = pending[written]; data !== undefined; data = pending[written]) {
       written += 1
-      await redis.xadd(key, entryId(1, written), 'event', 'token', 'data', data)
+      await write(written, data)
     }
     writing = undefined
   }
@@ -58,8 +97,18 @@ export async function generateAwaitingXadd(lab: Lab, redis: Redis, tag: string, 
 }
 
 /** One stream through the attempt's writer: the hot path of a worker without its jobs. */
-export async function generateIntoWriter(lab: Lab, log: EventLog, tag: string, tokens: number): Promise<void> {
-  const opening = formatEntry(QUEUED_ID, 'queued', { digest: '', accepted_at: 1, deadline_at: 1, queue_position: 0 })
+export async function generateIntoWriter(
+  lab: Lab,
+  log: EventLog,
+  tag: string,
+  tokens: number,
+): Promise<void> {
+  const opening = formatEntry(QUEUED_ID, 'queued', {
+    digest: '',
+    accepted_at: 1,
+    deadline_at: 1,
+    queue_position: 0,
+  })
   const times = { deadlineAt: Date.now() + HOUR_MS, retentionMs: HOUR_MS }
   await log.write({ jobId: tag, expect: lastId([]), entries: [opening], ...times })
   const writer = createAttemptWriter({

@@ -3,7 +3,7 @@
  * publish on: `undici:request:bodyChunkReceived` before a chunk is handed on (undici 8.12, lib/core/request.js) and
  * `ioredis:command` when a command's reply has resolved its promise (ioredis 6.0, built/tracing.js).
  */
-import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { idParts } from '../../src/contract/stream-id.ts'
 import type { Cursor } from '../../src/contract/stream-id.ts'
 
@@ -22,6 +22,10 @@ interface Stamps {
   /** The last chunk ended in the first half of a frame's end. */
   cut: boolean
 }
+
+const CREATED = 'undici:request:create'
+const CHUNKS = 'undici:request:bodyChunkReceived'
+const REPLIES = 'tracing:ioredis:command:asyncStart'
 
 const NEWLINE = 10
 
@@ -64,18 +68,16 @@ export function stampTokens(eventsKey: (tag: string) => string): Stamping {
       stamps.latencies.push(now - (stamps.arrivedMs[i] ?? Number.NaN))
     }
   }
-  const commands = tracingChannel('ioredis:command')
-  const replies = { asyncStart: onReply }
 
-  subscribe('undici:request:create', onCreate)
-  subscribe('undici:request:bodyChunkReceived', onChunk)
-  commands.subscribe(replies)
+  subscribe(CREATED, onCreate)
+  subscribe(CHUNKS, onChunk)
+  subscribe(REPLIES, onReply)
   return {
     latencies,
     stop() {
-      unsubscribe('undici:request:create', onCreate)
-      unsubscribe('undici:request:bodyChunkReceived', onChunk)
-      commands.unsubscribe(replies)
+      unsubscribe(CREATED, onCreate)
+      unsubscribe(CHUNKS, onChunk)
+      unsubscribe(REPLIES, onReply)
     },
   }
 }

@@ -12,11 +12,16 @@ export function reportText(report: BenchReport): string {
   const lines = [`${report.name}: ${report.question}`]
   const rows: [string, number, string][] = [
     ...Object.entries(report.figures).map(([name, value]): [string, number, string] => [name, value, '']),
-    ...Object.entries(report.baseline).map(([name, value]): [string, number, string] => [name, value, 'baseline']),
+    ...Object.entries(report.baseline).map(([name, value]): [string, number, string] => [
+      name,
+      value,
+      'baseline',
+    ]),
     ...Object.entries(report.ratios).map(([name, value]): [string, number, string] => [name, value, 'ratio']),
   ]
   const width = Math.max(...rows.map(([name]) => name.length), ...report.bars.map(({ what }) => what.length))
-  for (const [name, value, kind] of rows) lines.push(`  ${name.padEnd(width)}  ${figure(value)}  ${kind}`.trimEnd())
+  for (const [name, value, kind] of rows)
+    lines.push(`  ${name.padEnd(width)}  ${figure(value)}  ${kind}`.trimEnd())
   for (const { what, bar, got, met } of report.bars) {
     lines.push(`  ${what.padEnd(width)}  ${figure(got)}  ${met ? 'met' : 'NOT MET'} (${bar})`)
   }
