@@ -6,6 +6,7 @@ import type { EventData } from '../contract/event.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { Versions } from '../contract/replica-entry.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
+import { formatToken } from './format-token.ts'
 import { createAttemptWriter } from '../stream/attempt-writer.ts'
 import type { AttemptWriter } from '../stream/attempt-writer.ts'
 import type { EventLog } from '../stream/event-log.ts'
@@ -33,8 +34,8 @@ export interface AttemptContext {
   readonly queueDepth: () => number | undefined
   /** How long a fenced job stays away (ms). */
   readonly lockMs: number
-  /** A token came. */
-  readonly onToken: () => void
+  /** A token came (performance.now()). */
+  readonly onToken: (at: number) => void
   /** What the attempt says of the replica. */
   readonly onReplica: (result: 'ok' | 'fault' | 'overloaded') => void
   /** A fault of Redis that is being waited out. */
@@ -113,6 +114,8 @@ class Attempt {
   private firstTokenAt: number | undefined
   private lastTokenAt: number | undefined
   private metricsAt: number
+  /** The stream is over; what the writer says is no interruption any more. */
+  private settled = false
 
   constructor(job: TakenJob, begun: PickedUp, context: AttemptContext, interrupt: AbortController) {
     this.job = job
@@ -147,6 +150,7 @@ class Attempt {
     )
     // The writer learns first when the job is over or another attempt has begun.
     void writer.outcome.then((outcome) => {
+      if (this.settled) return
       if (outcome === 'sealed') interrupt.abort(new Interruption('sealed'))
       if (outcome === 'fenced') interrupt.abort(new Interruption('fenced'))
       if (outcome === 'lost') interrupt.abort(new Interruption('lock_lost'))
@@ -185,16 +189,14 @@ class Attempt {
   }
 
   private publish(token: TgiToken): void {
-    const at = this.now()
+    const localAt = performance.now()
+    const at = this.clockBase + localAt
     this.firstTokenAt ??= at
     this.lastTokenAt = at
-    const data: EventData['token'] = { t: token.text, i: this.tokens, id: token.id, logprob: token.logprob }
-    if (token.special) data.special = true
-    if (token.top !== undefined)
-      data.top = token.top.map((top) => ({ id: top.id, t: top.text, logprob: top.logprob }))
+    const data = formatToken(token, this.tokens)
     this.tokens += 1
-    this.context.onToken()
-    this.writer.append('token', JSON.stringify(data))
+    this.context.onToken(localAt)
+    this.writer.append('token', data)
     if (this.context.config.metrics_interval_ms > 0) this.publishMetrics()
   }
 
@@ -262,6 +264,7 @@ class Attempt {
     outcome: string,
     message?: string,
   ): Promise<AttemptReport> {
+    this.settled = true
     let disposition: Disposition
     if (step.kind === 'seal') {
       this.writer.seal(step.event, step.data)

@@ -52,11 +52,12 @@ export function openJobQueue(connection: Redis, keys: PoolKeys): JobQueue {
       })
     },
     async waiting() {
-      const counts = await queue.getJobCounts('waiting', 'delayed')
-      const { [PRIORITIES.batch]: batch = 0, ...rest } = await queue.getCountsPerPriority(
-        Object.values(PRIORITIES),
-      )
-      const interactive = (rest[PRIORITIES.interactive] ?? 0) + (counts['waiting'] ?? 0)
+      const [counts, byPriority] = await Promise.all([
+        queue.getJobCounts('waiting', 'delayed'),
+        queue.getCountsPerPriority(Object.values(PRIORITIES)),
+      ])
+      const { [PRIORITIES.batch]: batch = 0, [PRIORITIES.interactive]: prioritized = 0 } = byPriority
+      const interactive = prioritized + (counts['waiting'] ?? 0)
       return { interactive, batch, delayed: counts['delayed'] ?? 0 }
     },
     close: () => queue.close(),

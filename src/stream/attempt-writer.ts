@@ -14,7 +14,6 @@
  *
  * An error (OOM, READONLY, LOADING, a broken line) wrote nothing or something: the same write again tells.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventName } from '../contract/event.ts'
 import { SEAL_ID, START, entryId } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
@@ -67,16 +66,18 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
   const bound = options.pendingBound ?? DEFAULT_PENDING_BOUND
   const entries: LogEntry[] = [...options.history]
   const { promise: outcome, resolve } = Promise.withResolvers<WriterOutcome>()
-  const stop = new AbortController()
   /** How many of `entries` Redis has, as far as we know. */
   let acked = entries.length
   let n = 1
   let sealing = false
   let writing = false
   let full = false
+  /** `wake` ends the wait before a write is tried again. */
+  const end: { stopped: boolean; wake?: () => void } = { stopped: false }
 
   function finish(result: WriterOutcome): void {
-    stop.abort()
+    end.stopped = true
+    end.wake?.()
     resolve(result)
   }
 
@@ -84,7 +85,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
     if (sealing) throw new Error(`job ${jobId}: nothing can follow the terminal event`)
     entries.push(entry)
     setPressure()
-    if (!writing && !stop.signal.aborted) void writeAll()
+    if (!writing && !end.stopped) void writeAll()
   }
 
   function setPressure(): void {
@@ -97,21 +98,29 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
 
   async function writeAll(): Promise<void> {
     writing = true
-    for (let failures = 0; acked < entries.length && !stop.signal.aborted;) {
+    for (let failures = 0; acked < entries.length && !end.stopped;) {
       try {
         await writeOnce()
         failures = 0
       } catch (error) {
-        if (stop.signal.aborted) break
+        if (end.stopped) break
         options.onRetry?.(error)
         failures += 1
-        await sleep(Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS), undefined, {
-          signal: stop.signal,
-        }).catch(() => undefined)
+        await pause(Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS))
       }
     }
     writing = false
     if (sealing && acked === entries.length) finish('sealed')
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((done) => {
+      const timer = setTimeout(done, ms)
+      end.wake = () => {
+        clearTimeout(timer)
+        done()
+      }
+    })
   }
 
   async function writeOnce(): Promise<void> {
@@ -123,7 +132,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
       deadlineAt: options.deadlineAt,
       retentionMs: options.retentionMs,
     })
-    if (stop.signal.aborted) return
+    if (end.stopped) return
     if (written) acked = upTo
     else await refused(last)
     setPressure()

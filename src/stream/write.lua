@@ -1,56 +1,67 @@
 -- The one script that changes an event stream: append all entries, or none.
 --
 -- KEYS[1]  the job's stream
--- KEYS[2]  deadlines: ZSET job id -> deadline (ms since 1970)
+-- KEYS[2]  deadlines: ZSET job id -> deadline (ms since 1970); given when the write creates or seals, and only then
 -- ARGV[1]  expect: the id that must be the stream's last one now;
 --          '0-0' there is no stream, create it; '*' whatever is there, but not nothing
--- ARGV[2]  the id of the seal
--- ARGV[3]  job id
--- ARGV[4]  deadline (ms since 1970), used when the stream is created
--- ARGV[5]  retention (ms)
--- ARGV[6]  the channel that is told of a seal (sharded pub/sub: it wakes only)
--- ARGV[7…] entries: id, event, data, and so on; ids ascending
+-- ARGV[2…] runs of entries, four arguments each: id of the first, how many, event, their data joined by newlines
+--          (compact JSON holds none); within a run ids count up by one, from run to run they ascend
+-- then, with KEYS[2]: job id, deadline (ms since 1970), retention (ms), the channel that is told of a seal (sharded
+-- pub/sub: it wakes only)
 --
--- Returns  {1, last id} written; {0, last id} refused, '0-0' when there is no stream; nothing was changed.
--- Error    ids are not ascending: nothing was changed (Lua does not roll back, so they are checked first).
+-- Returns  1 written; the last id, refused: '0-0' when there is no stream; nothing was changed.
+-- Error    ids do not ascend: nothing was changed (Lua does not roll back, so they are checked first).
 
-local last = '0-0'
-local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-if top[1] then last = top[1][1] end
+local SEAL = '9007199254740991-1'
+local ID = '^(%d+)-(%d+)$'
 
-local expect, seal = ARGV[1], ARGV[2]
-if last == seal then return {0, last} end
+local stream, expect = KEYS[1], ARGV[1]
+local top = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+local last = top and top[1] or '0-0'
+if last == SEAL then return last end
 if expect == '*' then
-  if last == '0-0' then return {0, last} end
+  if last == '0-0' then return last end
 elseif expect ~= last then
-  return {0, last}
+  return last
 end
 
-local function parts(id)
-  local dash = string.find(id, '-', 1, true)
-  return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
-end
+local runs_end = KEYS[2] and #ARGV - 4 or #ARGV
 
 -- An emptied stream cannot be (entries are never deleted), so the last id is also the last generated one.
-local epoch, n = parts(last)
-for i = 7, #ARGV, 3 do
-  local e, m = parts(ARGV[i])
+local epoch, n = string.match(last, ID)
+epoch, n = tonumber(epoch), tonumber(n)
+for i = 2, runs_end, 4 do
+  local e, m = string.match(ARGV[i], ID)
+  e, m = tonumber(e), tonumber(m)
   if e < epoch or (e == epoch and m <= n) then
-    return redis.error_reply('ORDER entry ' .. ARGV[i] .. ' does not follow ' .. epoch .. '-' .. n)
+    return redis.error_reply('ORDER entry ' .. ARGV[i] .. ' does not follow ' .. last)
   end
-  epoch, n = e, m
+  epoch, n = e, m + ARGV[i + 1] - 1
 end
 
-for i = 7, #ARGV, 3 do
-  redis.call('XADD', KEYS[1], ARGV[i], 'event', ARGV[i + 1], 'data', ARGV[i + 2])
+for i = 2, runs_end, 4 do
+  local id, event, data = ARGV[i], ARGV[i + 2], ARGV[i + 3]
+  if ARGV[i + 1] == '1' then
+    redis.call('XADD', stream, id, 'event', event, 'data', data)
+  else
+    local prefix, m = string.match(id, '^(%d+-)(%d+)$')
+    m = tonumber(m)
+    for line in string.gmatch(data, '[^\n]+') do
+      redis.call('XADD', stream, prefix .. m, 'event', event, 'data', line)
+      m = m + 1
+    end
+  end
 end
-local newest = ARGV[#ARGV - 2]
-if newest == seal then
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('ZREM', KEYS[2], ARGV[3])
-  redis.call('SPUBLISH', ARGV[6], ARGV[3])
-elseif last == '0-0' then
-  redis.call('PEXPIREAT', KEYS[1], ARGV[4] + ARGV[5])
-  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
+
+if KEYS[2] then
+  local job, deadline, retention, channel = unpack(ARGV, runs_end + 1)
+  if ARGV[runs_end - 3] == SEAL then
+    redis.call('PEXPIRE', stream, retention)
+    redis.call('ZREM', KEYS[2], job)
+    redis.call('SPUBLISH', channel, job)
+  else
+    redis.call('PEXPIREAT', stream, deadline + retention)
+    redis.call('ZADD', KEYS[2], deadline, job)
+  end
 end
-return {1, newest}
+return 1

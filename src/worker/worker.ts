@@ -249,8 +249,8 @@ async function assemble({
       chat,
       lockMs,
       queueDepth: () => queueDepth,
-      onToken: () => {
-        lastTokenAt = performance.now()
+      onToken: (at: number) => {
+        lastTokenAt = at
       },
       onReplica: replicaAnswered,
       onRetry: (error: unknown) => faultLog('events wait for Redis', error),

@@ -1,0 +1,77 @@
+import { expect } from 'vitest'
+import { test } from '../support/redis.ts'
+import { findViolation } from './property/check-modules.ts'
+import { loadMutant } from './property/mutant.ts'
+import type { Mutation } from './property/mutant.ts'
+
+/** Each of these mistakes must be found by the property of event-log.property.test.ts, or it proves nothing. */
+const MUTATIONS: Record<string, Mutation> = {
+  'a script that does not look at the expected id': {
+    file: 'stream/write.lua',
+    text: `elseif expect ~= last then`,
+    becomes: `elseif false then`,
+  },
+  'a script that does not look for the seal': {
+    file: 'stream/write.lua',
+    text: `if last == SEAL then return last end`,
+    becomes: ``,
+  },
+  'epochs that count instead of following the clock': {
+    file: 'attempt/pick-up.ts',
+    text: 'Math.max(nowMs, view.lastEpoch + 1)',
+    becomes: 'view.lastEpoch + 1',
+  },
+  'a pick-up that writes over whatever is there': {
+    file: 'attempt/pick-up.ts',
+    text: 'expect: lastId(entries),',
+    becomes: `expect: entries.length === 0 ? lastId(entries) : '*',`,
+  },
+  'a reader that does not look for its cursor': {
+    file: 'stream/reader.ts',
+    text: 'if (!place.checked) {',
+    becomes: 'place.checked = true\n        if (!place.checked) {',
+  },
+  'a reader that goes on from a cursor that Redis has lost': {
+    file: 'stream/reader.ts',
+    text: `if (place.cursor !== START) return place.restart('cursor_missing')`,
+    becomes: '',
+  },
+  'a writer that never asks for its lock': {
+    file: 'stream/attempt-writer.ts',
+    text: 'known < acked && !(await options.confirmLock())',
+    becomes: 'known < acked && false',
+  },
+  'a writer that takes its own landed write for a newer attempt': {
+    file: 'stream/attempt-writer.ts',
+    text: 'if (known === 0 && last !== START)',
+    becomes: 'if (known > acked || (known === 0 && last !== START))',
+  },
+  'a sweep that does not expect what it has read': {
+    file: 'stream/deadline-sweep.ts',
+    text: 'expect: last.id,',
+    becomes: `expect: '*',`,
+  },
+}
+
+const RUNS = 3000
+
+test.for(Object.entries(MUTATIONS))(
+  '%s is found',
+  { timeout: 60_000 },
+  async ([, mutation], { redis, onTestFinished }) => {
+    const mutant = await loadMutant(mutation)
+    onTestFinished(() => mutant.remove())
+    const seed = Date.now() % 2 ** 31
+    const violation = await findViolation({
+      modules: mutant.modules,
+      url: redis.url,
+      runs: RUNS,
+      seed,
+      name: 'mutant',
+      shrink: false,
+    })
+    expect(violation).toMatch(/^seed \d+, run \d+: \S/)
+    if (process.env['PROPERTY_VERBOSE'] !== undefined)
+      console.log(violation?.split('\n').slice(0, 2).join('\n'))
+  },
+)
