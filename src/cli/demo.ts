@@ -20,36 +20,43 @@ export function addDemo(program: Command): void {
     .addOption(new Option('--redis <url>', 'where Redis is (default: a server of its own)').env('REDIS_URL'))
     .option('--replica <url...>', 'addresses of real replicas (default: two simulated ones)')
     .action(async (flags: { keep?: boolean; redis?: string; replica?: string[] }) => {
-      let demo: Demo | undefined
+      const keep = flags.keep === true
       try {
         await withInterrupt(async (signal) => {
-          demo = await startDemo({
-            redisUrl: flags.redis === '' ? undefined : flags.redis,
+          const demo = await startDemo({
+            redisUrl: flags.redis,
             replicas: flags.replica,
             apiKey: await readApiKey(process.env),
             write,
             signal,
           })
-          await demo.show()
-          if (flags.keep !== true) return
-          write(nextSteps(demo))
-          await new Promise<void>((_, reject) => {
-            // The promise alone would not keep the process up when everything is idle.
-            const alive = setInterval(() => undefined, 60_000)
-            signal.addEventListener('abort', () => {
-              clearInterval(alive)
-              reject(signal.reason as Exit)
-            })
-          })
+          try {
+            await demo.show()
+            if (keep) await keepUp(demo, signal)
+          } finally {
+            await demo.stop()
+          }
         })
       } catch (error) {
         // To end what was kept is no interruption.
-        if (!(flags.keep === true && error instanceof Exit)) throw error
-      } finally {
-        await demo?.stop()
+        if (!keep || !(error instanceof Exit)) throw error
       }
       write('\nAll stopped. Next: README.md, or npm run demo -- --keep\n')
     })
+}
+
+/** Waits for Ctrl-C. */
+async function keepUp(demo: Demo, signal: AbortSignal): Promise<void> {
+  write(nextSteps(demo))
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve()
+    // The promise alone would not keep the process up when everything is idle.
+    const alive = setInterval(() => undefined, 60_000)
+    signal.addEventListener('abort', () => {
+      clearInterval(alive)
+      resolve()
+    })
+  })
 }
 
 function nextSteps(demo: Demo): string {

@@ -35,10 +35,31 @@ export function addEnqueue(program: Command): void {
         return
       }
       const file = flags.file ?? '-'
+      refuseJobFlags(flags)
+      refuseJobFlags(flags)
       const refused = await usingPool(flags, (pool) => enqueueLines(pool, file))
       if (refused > 0) throw new Exit(EXIT.usage)
     },
   )
+}
+
+/** Each line of a file says all of its own job. */
+function refuseJobFlags(flags: JobFlags): void {
+  const names = [
+    'maxNewTokens',
+    'seed',
+    'temperature',
+    'topP',
+    'stop',
+    'priority',
+    'deadlineMs',
+    'jobId',
+    'correlationId',
+  ] as const
+  const given = names.filter((name) => flags[name] !== undefined)
+  if (given.length === 0) return
+  const typed = given.map((name) => `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`)
+  throw new PoolError('INVALID_PARAMS', `${typed.join(', ')}: expected in the lines of --file, got as a flag`)
 }
 
 function print(admission: { job_id: string; queue_position: number }): void {
@@ -173,9 +194,9 @@ async function startProgress(file: string): Promise<Progress> {
 }
 
 async function statFile(file: string): Promise<{ size: number }> {
-  try {
-    return await stat(file)
-  } catch (cause) {
+  const found = await stat(file).catch((cause: unknown) => {
     throw new PoolError('CONFIG', `--file: cannot read ${file}`, { cause })
-  }
+  })
+  if (found.isDirectory()) throw new PoolError('CONFIG', `--file: expected a file, got the folder ${file}`)
+  return found
 }

@@ -2,8 +2,9 @@ import { onEndSignals } from '../runtime/signals.ts'
 import { EXIT, Exit } from './exit.ts'
 
 /**
- * Runs work that Ctrl-C may end: its signal aborts, and the command ends with status 130 once `onInterrupt` is done.
- * A second Ctrl-C ends it at once.
+ * Runs work that may be ended from outside: Ctrl-C and SIGTERM end it with status 130, a reader of our output that has
+ * gone (`| head`) with 0. Its signal aborts, `onInterrupt` follows, and only then the command ends. A second Ctrl-C
+ * ends it at once.
  */
 export async function withInterrupt<T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -14,12 +15,15 @@ export async function withInterrupt<T>(
     onFirst: () => controller.abort(new Exit(EXIT.interrupted)),
     onSecond: () => process.exit(EXIT.interrupted),
   })
+  const onClosed = () => controller.abort(new Exit(EXIT.success))
+  process.stdout.on('error', onClosed)
   try {
     return await work(controller.signal)
   } catch (error) {
     if (controller.signal.aborted) await onInterrupt()
     throw error
   } finally {
+    process.stdout.off('error', onClosed)
     stopListening()
   }
 }

@@ -125,11 +125,15 @@ export function withJob(command: Command): Command {
     .option('--seed <n>', 'of the sampling (default: derived from the job id)', integer(0))
     .option('--temperature <t>', '0 is greedy; above 0 samples', decimal)
     .option('--top-p <p>', 'samples from the most likely tokens of this probability', decimal)
-    .option('--stop <text...>', 'ends the answer at this text')
+    .option('--stop <text>', 'ends the answer at this text; may be repeated', collect)
     .addOption(new Option('--priority <priority>', 'who goes first').choices(['interactive', 'batch']))
     .option('--deadline-ms <ms>', "budget from now, waiting included (default: the pool's)", integer(1))
     .option('--job-id <id>', 'the idempotency key (default: made)')
     .option('--correlation-id <id>', 'carried to events and logs')
+}
+
+function collect(text: string, before: string[] = []): string[] {
+  return [...before, text]
 }
 
 /** The job that a prompt and its options describe. */

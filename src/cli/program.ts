@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { PoolError } from '../contract/error.ts'
 import { addCancel } from './cancel.ts'
 import { addDemo } from './demo.ts'
 import { addEnqueue } from './enqueue.ts'
@@ -14,20 +15,36 @@ import { addWorker } from './worker.ts'
 
 /** Runs the command line; resolves with the exit status, errors printed. */
 export async function runCli(argv: readonly string[]): Promise<number> {
-  // A reader such as `head` may close the pipe: then there is nobody left to write for.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-    process.exit(error.code === 'EPIPE' ? EXIT.success : EXIT.fault),
-  )
-  const program = buildProgram()
+  // A reader such as `head` may close the pipe; who waits for something to write hears of it (interrupt.ts).
+  process.stdout.on('error', () => undefined)
+  // An empty variable is one that is not set, as containers are started from templates.
+  for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name]
+  const json = argv.includes('--json')
   try {
-    await program.parseAsync([...argv])
+    await buildProgram().parseAsync([...argv])
     return EXIT.success
   } catch (error) {
-    // commander has printed its own: status 0 is --help and --version, all else is bad usage.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.success : EXIT.usage
-    printError(error, argv.includes('--json'))
-    return exitStatus(error)
+    const known = error instanceof CommanderError ? usageError(error) : error
+    if (known === undefined) return EXIT.success
+    printError(known, json)
+    return exitStatus(known)
   }
+}
+
+/** commander's error as one of ours; undefined for --help and --version, which are none. */
+function usageError(error: CommanderError): PoolError | undefined {
+  if (error.exitCode === 0) return undefined
+  if (error.code === 'commander.help')
+    return new PoolError('INVALID_PARAMS', 'expected a verb; add --help for what there is')
+  // commander repeats them, and they are words of a prompt as a rule.
+  const message =
+    error.code === 'commander.excessArguments'
+      ? 'too many arguments: put a prompt of several words in quotes'
+      : error.message.replace(/^error: /, '')
+  return new PoolError(
+    'INVALID_PARAMS',
+    `${message.replaceAll(/\s*\n\s*/g, ' ')} (add --help for what it takes)`,
+  )
 }
 
 function buildProgram(): Command {
@@ -37,7 +54,7 @@ function buildProgram(): Command {
     )
     .version(packageVersion())
     .exitOverride()
-    .showHelpAfterError('(add --help for what it takes)')
+    .configureOutput({ outputError: () => undefined })
     .addHelpText(
       'after',
       '\nData goes to stdout, logs and progress to stderr.\nExit status: 0 success, 1 fault, 2 bad usage, 3 the job ended in error, 130 interrupted.',

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import type { PoolConfig } from '../contract/pool-config.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, newJobId } from '../contract/ids.ts'
@@ -11,6 +12,7 @@ import { readPoolConfig } from '../pool/config-store.ts'
 import type { JobQueue, WaitingCounts } from '../queue/job-queue.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
+import type { AdmissionBound } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
 
 /** What enqueueing works with. */
@@ -19,6 +21,7 @@ export interface EnqueuePorts {
   readonly keys: PoolKeys
   readonly log: EventLog
   readonly queue: JobQueue
+  readonly bound: AdmissionBound
 }
 
 /** A job that was accepted: it will reach its terminal event. */
@@ -55,30 +58,51 @@ export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: st
   if (held && last === undefined)
     throw conflict(keys, id, 'a job without events, put in the queue by another producer')
 
-  const position = positionOf(job, waiting)
-  const total = waiting.interactive + waiting.batch
-  if (total >= config.max_queued) {
-    const [existing] = jobId === undefined ? [] : await log.lastEntries([id])
-    if (existing === undefined) throw queueFull(keys, total, config.max_queued)
-  }
   const deadlineAt = acceptedAt + deadlineMs
-  const { written } = await log.write({
+  const position = positionOf(job, waiting)
+  const admit = () => admitJob(ports, { id, body, job, digest, acceptedAt, deadlineAt, position, config })
+  // Whoever comes again with its id is answered also when the queue is full by now.
+  if (jobId !== undefined && (await log.lastEntries([id]))[0] !== undefined) return admit()
+  return ports.bound.run({
+    waiting: totalOf(waiting),
+    bound: config.max_queued,
+    recount: async () => totalOf(await queue.waiting()),
+    admit,
+    refuse: (now) => queueFull(keys, now, config.max_queued),
+  })
+}
+
+interface CheckedJob {
+  readonly id: string
+  readonly body: JobInput
+  readonly job: Job
+  readonly digest: string
+  readonly acceptedAt: number
+  readonly deadlineAt: number
+  readonly position: number
+  readonly config: PoolConfig
+}
+
+/** Writes `queued`, then puts the job in the queue. */
+async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admission> {
+  const { id, digest, deadlineAt, position } = checked
+  const entry = formatEntry(QUEUED_ID, 'queued', {
+    digest,
+    accepted_at: checked.acceptedAt,
+    deadline_at: deadlineAt,
+    queue_position: position,
+  })
+  const { written } = await ports.log.write({
     jobId: id,
     expect: START,
-    entries: [
-      formatEntry(QUEUED_ID, 'queued', {
-        digest,
-        accepted_at: acceptedAt,
-        deadline_at: deadlineAt,
-        queue_position: position,
-      }),
-    ],
+    entries: [entry],
     deadlineAt,
-    retentionMs: config.retention_ms,
+    retentionMs: checked.config.retention_ms,
   })
   const first = written ? undefined : await firstAdmission(ports, id, digest)
-  if (first === undefined || first.waiting)
-    await queue.add(id, { v: CONTRACT_VERSION, ...body }, job.priority)
+  if (first === undefined || first.waiting) {
+    await ports.queue.add(id, { v: CONTRACT_VERSION, ...checked.body }, checked.job.priority)
+  }
   return { job_id: id, queue_position: first?.position ?? position, existing: !written }
 }
 
@@ -110,6 +134,10 @@ function queueFull(keys: PoolKeys, waiting: number, limit: number): PoolError {
     `the queue of pool ${keys.pool} is full: ${waiting} jobs wait, at most ${limit} may (the pool's max_queued)`,
     { retryAfterMs: 1000 },
   )
+}
+
+function totalOf(waiting: WaitingCounts): number {
+  return waiting.interactive + waiting.batch
 }
 
 function positionOf(job: Job, waiting: WaitingCounts): number {

@@ -22,6 +22,7 @@ import { readEvents } from '../stream/reader.ts'
 import type { Restart } from '../stream/reader.ts'
 import { cancelJob } from '../stream/seal.ts'
 import type { CancelOutcome } from '../stream/seal.ts'
+import { createAdmissionBound } from './admission-bound.ts'
 import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
 import { readJobState } from './job-state.ts'
@@ -99,6 +100,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
   const redis = await connectRedis(options.redisUrl, { role: 'commands' })
   const log = createEventLog(redis, keys)
   const queue = openJobQueue(redis, keys)
+  const bound = createAdmissionBound()
   const reads = new Set<AbortController>()
   let sweeper: Sweeper | undefined
   let closed: PoolError | undefined
@@ -135,6 +137,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
     }
     beginRead(stop)
     try {
+      await told(readPoolConfig(redis, keys))
       const connection = await connectRedis(options.redisUrl, { role: 'blocking' })
       try {
         yield* readEvents({
@@ -175,7 +178,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
 
   return {
     pool: keys.pool,
-    enqueue: (job, { jobId } = {}) => told(enqueueJob({ redis, keys, log, queue }, job, jobId)),
+    enqueue: (job, { jobId } = {}) => told(enqueueJob({ redis, keys, log, queue, bound }, job, jobId)),
     events,
     text: (jobId, read) => textOf(events(jobId, read)),
     result: (jobId, read) => resultOf(events(jobId, read)),

@@ -20,15 +20,15 @@ export function parseOrThrow<T>(schema: z.ZodType<T>, value: unknown, what: stri
 
 /** One line for all issues of a zod error, most specific first as zod found them, at most five. */
 export function formatIssues(error: z.ZodError): string {
-  const shown = error.issues.slice(0, 5).map(formatIssue)
-  const more = error.issues.length - shown.length
-  return shown.join('; ') + (more > 0 ? `; and ${more} more` : '')
+  const first = error.issues.slice(0, 5).map(formatIssue)
+  const more = error.issues.length - first.length
+  return first.join('; ') + (more > 0 ? `; and ${more} more` : '')
 }
 
 function formatIssue(issue: z.core.$ZodIssue): string {
-  const where = issue.path.length === 0 ? '' : `${issue.path.map(String).join('.')}: `
+  const where = issue.path.length === 0 ? '' : `${cut(issue.path.map(String).join('.'), MAX_SHOWN)}: `
   if (issue.code === 'unrecognized_keys') {
-    return `${where}unknown ${issue.keys.length === 1 ? 'field' : 'fields'} ${issue.keys.map((k) => JSON.stringify(k)).join(', ')}`
+    return `${where}unknown ${issue.keys.length === 1 ? 'field' : 'fields'} ${issue.keys.slice(0, 5).map(shown).join(', ')}`
   }
   const message = issue.message.replace(/^Invalid (input|string): /, '')
   if (/\bgot\b|\breceived\b/.test(message)) return where + message.replace('received', 'got')
@@ -42,6 +42,14 @@ function describe(input: unknown, path: readonly PropertyKey[]): string {
     return Array.isArray(input) ? `an array of ${input.length}` : typeof input
   }
   if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'an array' : 'an object'
-  const text = JSON.stringify(input) ?? typeof input
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
+  return shown(input)
+}
+
+/** A value as a message may show it: as JSON, cut when long. */
+export function shown(value: unknown): string {
+  return cut(JSON.stringify(value) ?? typeof value, MAX_SHOWN)
+}
+
+function cut(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text
 }

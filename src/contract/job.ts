@@ -12,7 +12,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { PoolError } from './error.ts'
 import { labelSchema } from './ids.ts'
-import { formatIssues } from './format-issues.ts'
+import { formatIssues, shown } from './format-issues.ts'
 import { parametersSchema } from './parameters.ts'
 
 /** The version of this contract that a job carries in `v`. */
@@ -41,7 +41,7 @@ function notYet<const T extends string>(field: string, allowed: readonly T[]) {
   return z
     .literal(allowed, {
       error: (issue) =>
-        `${field} ${JSON.stringify(issue.input)} is not supported yet; expected ${allowed.map((a) => JSON.stringify(a)).join(' or ')}`,
+        `${field} ${shown(issue.input)} is not supported yet; expected ${allowed.map((a) => JSON.stringify(a)).join(' or ')}`,
     })
     .optional()
 }
@@ -50,7 +50,7 @@ const jobFields = {
   v: z
     .literal(CONTRACT_VERSION, {
       error: (issue) =>
-        `contract version ${JSON.stringify(issue.input)} is not known here; expected ${CONTRACT_VERSION}. Upgrade workers before producers`,
+        `contract version ${shown(issue.input)} is not known here; expected ${CONTRACT_VERSION}. Upgrade workers before producers`,
     })
     .default(CONTRACT_VERSION),
   inputs: z.string().min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { shown } from './format-issues.ts'
 
 /** The largest integer that JSON readers in every language keep exact. */
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
@@ -11,7 +12,7 @@ const MAX_I32 = 2_147_483_647
 function only<const T extends readonly (boolean | number | null)[]>(allowed: T, why: string) {
   return z
     .literal(allowed, {
-      error: (issue) => `${why}; expected ${allowed.join(' or ')}, got ${JSON.stringify(issue.input)}`,
+      error: (issue) => `${why}; expected ${allowed.join(' or ')}, got ${shown(issue.input)}`,
     })
     .optional()
 }

@@ -5,7 +5,7 @@ import { PoolError } from '../contract/error.ts'
 /**
  * What a connection is for, since each purpose wants another answer to a broken line:
  *
- * - `commands`: a caller waits: one reconnection, then the error.
+ * - `commands`: a caller waits: one reconnection or ten seconds of silence, then the error.
  * - `writer`: the event log. Nothing is queued while the line is down and nothing is sent again by the driver:
  *   whoever writes looks at the stream first and decides. (`maxRetriesPerRequest: 0` is what makes ioredis 6
  *   reject commands in flight at the moment the line breaks; with `null` and no resend they never settle.)
@@ -16,11 +16,11 @@ export type ConnectionRole = 'commands' | 'writer' | 'blocking' | 'queue'
 
 type RoleOptions = Pick<
   RedisOptions,
-  'maxRetriesPerRequest' | 'enableOfflineQueue' | 'autoResendUnfulfilledCommands'
+  'maxRetriesPerRequest' | 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'commandTimeout'
 >
 
 const ROLE_OPTIONS: Record<ConnectionRole, RoleOptions> = {
-  commands: { maxRetriesPerRequest: 1 },
+  commands: { maxRetriesPerRequest: 1, commandTimeout: 10_000 },
   writer: { maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false },
   blocking: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false },
   queue: { maxRetriesPerRequest: null },
@@ -57,13 +57,24 @@ export async function connectRedis(url: string, options: ConnectOptions): Promis
     last = error
     if (up) options.onError?.(error)
   })
+  // A server that is frozen takes the connection and says nothing.
+  const timeoutMs = options.connectTimeoutMs ?? 5000
+  const timer = setTimeout(() => {
+    last ??= new Error(`no answer within ${timeoutMs} ms`)
+    redis.disconnect()
+  }, timeoutMs)
   try {
     await redis.connect()
+    // ioredis goes on in database 0 when there is none of that number.
+    const database = new URL(url).pathname.slice(1)
+    if (database !== '') await redis.select(database)
     up = true
     return redis
   } catch (error) {
     redis.disconnect()
     throw redisUnavailable(url, last ?? error)
+  } finally {
+    clearTimeout(timer)
   }
 }
 
@@ -74,6 +85,7 @@ export function redactUrl(url: string): string {
     parsed.username = ''
     parsed.password = ''
     parsed.search = ''
+    parsed.hash = ''
     return parsed.href
   } catch {
     return 'an address that cannot be read'
@@ -81,11 +93,14 @@ export function redactUrl(url: string): string {
 }
 
 function checkRedisUrl(url: string): void {
-  const protocol = URL.canParse(url) ? new URL(url).protocol : undefined
-  if (protocol === 'redis:' || protocol === 'rediss:') return
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  const known = parsed !== undefined && (parsed.protocol === 'redis:' || parsed.protocol === 'rediss:')
+  if (known && !url.includes('#') && /^\/?\d*$/.test(parsed.pathname)) return
+  // What was given may be a password in the wrong place: it is not repeated.
+  const hint = url.includes('#') ? '; a # in a password is written %23' : ''
   throw new PoolError(
     'CONFIG',
-    `Redis address: expected redis://[user:password@]host:port or rediss://…, got ${protocol === undefined ? 'something else' : `${protocol}//…`}`,
+    `Redis address: expected redis://[user:password@]host:port[/database] or rediss://…, got something else${hint}`,
   )
 }
 
@@ -108,7 +123,7 @@ function redisUnavailable(url: string, cause: unknown): PoolError {
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (error.name === 'MaxRetriesPerRequestError') return true
-  return /Connection is closed|isn't writeable|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Command aborted due to connection close/.test(
+  return /Connection is closed|Command timed out|isn't writeable|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Command aborted due to connection close/.test(
     error.message,
   )
 }
