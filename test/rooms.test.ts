@@ -14,14 +14,16 @@ const FLOORS = [
   ['contract'],
 ] as const
 
-const floorOf = new Map(FLOORS.flatMap((rooms, floor) => rooms.map((room): [string, number] => [room, floor])))
+const floorOf = new Map(
+  FLOORS.flatMap((rooms, floor) => rooms.map((room): [string, number] => [room, floor])),
+)
 
 async function sources(): Promise<string[]> {
   const root = new URL('..', import.meta.url)
   const inSrc = await readdir(new URL('src', root), { recursive: true })
   const inWorkers = await readdir(new URL('workers', root))
-  return [...inSrc.map((file) => `src/${file}`), ...inWorkers.map((file) => `workers/${file}`)].filter((file) =>
-    file.endsWith('.ts'),
+  return [...inSrc.map((file) => `src/${file}`), ...inWorkers.map((file) => `workers/${file}`)].filter(
+    (file) => file.endsWith('.ts'),
   )
 }
 
@@ -39,7 +41,8 @@ test('rooms import only downwards', async () => {
       const path = new URL(target, `file:///${file}`).pathname.slice(1)
       const from = floorOf.get(roomOf(file))
       const to = floorOf.get(roomOf(path))
-      if (from === undefined || to === undefined) wrong.push(`${file}: ${target}: a room that stands on no floor`)
+      if (from === undefined || to === undefined)
+        wrong.push(`${file}: ${target}: a room that stands on no floor`)
       else if (roomOf(file) !== roomOf(path) && to <= from) wrong.push(`${file} imports ${path}`)
     }
   }

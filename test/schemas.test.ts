@@ -9,7 +9,9 @@ test('schemas/ holds what the contract says, no more and no less; npm run schema
     Object.entries(buildSchemas()).map(([name, schema]) => [name, formatSchema(schema)]),
   )
   const names = await readdir(folder)
-  const files = await Promise.all(names.map(async (name) => [name, await readFile(new URL(name, folder), 'utf8')] as const))
+  const files = await Promise.all(
+    names.map(async (name) => [name, await readFile(new URL(name, folder), 'utf8')] as const),
+  )
   expect(Object.fromEntries(files)).toEqual(built)
 })
 

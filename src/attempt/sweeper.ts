@@ -42,14 +42,22 @@ export function startSweeper(options: SweeperOptions): Sweeper {
     await sweepDeadlines({ redis, log: createEventLog(redis, keys), queue, keys, retentionMs })
   }
 
+  /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
+  function told(error: unknown): void {
+    if (!stopping.signal.aborted) options.onError(error)
+  }
+
+  async function pools(): Promise<string[]> {
+    if (options.pool !== undefined) return [options.pool]
+    return redis.smembers(poolsKey(prefix)).catch((error: unknown) => {
+      told(error)
+      return []
+    })
+  }
+
   async function sweep(): Promise<void> {
     while (!stopping.signal.aborted) {
-      try {
-        const pools = options.pool === undefined ? await redis.smembers(poolsKey(prefix)) : [options.pool]
-        for (const pool of pools) await sweepPool(pool)
-      } catch (error) {
-        if (!stopping.signal.aborted) options.onError(error)
-      }
+      for (const pool of await pools()) await sweepPool(pool).catch(told)
       await sleep(options.beatMs ?? 700, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
     await Promise.all([...queues.values()].map((queue) => queue.close()))

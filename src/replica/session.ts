@@ -79,6 +79,8 @@ export function startSession(options: SessionOptions): Session {
 
   async function follow(): Promise<void> {
     while (!stopping.signal.aborted) {
+      // Made before the probe: a nudge while it is under way asks for another one straight after it.
+      nudged = new AbortController()
       const since = performance.now()
       const result = await options.probe(stopping.signal).catch((error: unknown): ProbeResult => ({
         kind: 'unhealthy',
@@ -89,7 +91,6 @@ export function startSession(options: SessionOptions): Session {
       const changed = JSON.stringify(next) !== JSON.stringify(current)
       current = next
       if (changed) options.onChange(current)
-      nudged = new AbortController()
       await sleep(beatMs, undefined, { signal: nudged.signal }).catch(() => undefined)
     }
   }

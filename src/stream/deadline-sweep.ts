@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
+import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { QUEUED_ID } from '../contract/stream-id.ts'
+import { QUEUED_ID, SEAL_ID } from '../contract/stream-id.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import { parseEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
@@ -43,17 +44,27 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
   const { log, keys, retentionMs } = request
   for (let tries = 0; tries < TRIES; tries += 1) {
     const [last] = await log.lastEntries([jobId])
-    if (last === undefined) {
+    if (last === undefined || last.id === SEAL_ID) {
       await request.redis.zrem(keys.deadlines, jobId)
       return false
     }
-    const entries = [deadlineSeal(last, keys.pool)]
+    const entries = [sealOf(last, keys.pool)]
     const { written } = await log.write({ jobId, expect: last.id, entries, deadlineAt: 0, retentionMs })
     if (!written) continue
     await request.queue.removeWaiting(jobId)
     return true
   }
   return false
+}
+
+/** An entry that cannot be read must not keep its job, and all that are due after it, from ending. */
+function sealOf(last: LogEntry, pool: string): LogEntry {
+  try {
+    return deadlineSeal(last, pool)
+  } catch (error) {
+    if (!(error instanceof PoolError)) throw error
+    return errorSeal('INTERNAL', { message: error.message, pool_id: pool })
+  }
 }
 
 /** The seal of a job whose deadline has passed, after its last entry. */

@@ -59,9 +59,9 @@ export async function cancelJob(request: CancelRequest): Promise<CancelOutcome> 
   }
   let result = await log.write({ ...write, expect: ANYTHING })
   // A plain BullMQ producer writes no events: the queue alone knows its waiting job. Its first worker may write
-  // `started` between our two looks; hence the last one.
-  if (!result.written && result.last === START && (await queue.holds(jobId))) {
-    result = await log.write({ ...write, expect: START })
+  // `started`, and even finish, between our looks; hence the last one.
+  if (!result.written && result.last === START) {
+    if (await queue.holds(jobId)) result = await log.write({ ...write, expect: START })
     if (!result.written && result.last !== SEAL_ID) result = await log.write({ ...write, expect: ANYTHING })
   }
   if (!result.written && result.last !== SEAL_ID) {

@@ -1,7 +1,7 @@
 import type { Outcome, SimulatorObserver } from '../../src/simulator/ledger.ts'
 
 /** One generating request as its simulator saw it; times are `performance.now()` of this process. */
-export interface SeenRequest {
+interface SeenRequest {
   readonly n: number
   /** The text of `[tag:TEXT]` in the prompt. */
   readonly tag: string | undefined

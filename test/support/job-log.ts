@@ -73,6 +73,9 @@ export function textOf(events: readonly JobEvent[]): string {
 /** Waits until a job's stream holds a token, at least `count` of them. */
 export async function tokensIn(redis: Redis, keys: PoolKeys, jobId: string, count = 1): Promise<void> {
   await expect
-    .poll(async () => only(await readLog(redis, keys, jobId), 'token').length, { interval: 5, timeout: 10_000 })
+    .poll(async () => only(await readLog(redis, keys, jobId), 'token').length, {
+      interval: 5,
+      timeout: 10_000,
+    })
     .toBeGreaterThanOrEqual(count)
 }

@@ -13,12 +13,17 @@ import type { Simulator } from '../../src/simulator/server.ts'
 import { startWorker } from '../../src/worker/worker.ts'
 import type { PoolWorker } from '../../src/worker/worker.ts'
 import type { WorkerOptions } from '../../src/worker/worker-options.ts'
+import { spawnWorker } from './children.ts'
+import type { Child, ChildOptions } from './children.ts'
 import { createGauge } from './gauge.ts'
 import type { Gauge } from './gauge.ts'
 import { test as base } from './redis.ts'
 
 /** The pool that everything belongs to unless told otherwise. */
 export const POOL = 'lab'
+
+/** How long workers may take to stop without grace (ms). */
+const STOP_MS = 5000
 
 /** A simulator and what was seen of its requests. */
 export interface Replica extends Simulator {
@@ -36,9 +41,13 @@ export interface Lab {
   replica(options?: Omit<SimulatorOptions, 'observer'>): Promise<Replica>
   /** A worker that probes its replica ten times a second unless told otherwise. */
   worker(replica: { readonly url: string }, options?: Partial<WorkerOptions>): Promise<PoolWorker>
+  /** A worker in a process of its own that serves, with the times of a real one unless told otherwise. */
+  process(replica: { readonly url: string }, options?: Partial<ChildOptions>): Promise<Child>
+  /** The same, without waiting until it serves. */
+  startProcess(replica: { readonly url: string }, options?: Partial<ChildOptions>): Child
   /** A client of the pool, which is made if need be. */
   client(config?: PoolConfigChange, pool?: string): Promise<PoolClient>
-  /** Stops all of it: clients, workers without grace, replicas. */
+  /** Stops all of it: processes, clients, workers without grace, replicas. */
   close(): Promise<void>
 }
 
@@ -50,9 +59,23 @@ export async function createLab(redisUrl: string): Promise<Lab> {
     { level: 'trace', serializers: { err: describeError } },
     { write: (line: string) => void lines.push(line) },
   )
+  const children: Child[] = []
   const clients: PoolClient[] = []
   const workers: PoolWorker[] = []
   const replicas: Replica[] = []
+
+  function startProcess(replica: { readonly url: string }, options?: Partial<ChildOptions>): Child {
+    const child = spawnWorker({
+      redisUrl,
+      pool: POOL,
+      replicaUrl: replica.url,
+      graceMs: 20_000,
+      ...options,
+    })
+    children.push(child)
+    return child
+  }
+
   return {
     redisUrl,
     redis,
@@ -76,6 +99,12 @@ export async function createLab(redisUrl: string): Promise<Lab> {
       workers.push(worker)
       return worker
     },
+    async process(replica, options) {
+      const child = startProcess(replica, options)
+      await child.hasSaid('worker started')
+      return child
+    },
+    startProcess,
     async client(config, pool = POOL) {
       const client = await openPool({ redisUrl, pool })
       clients.push(client)
@@ -83,12 +112,15 @@ export async function createLab(redisUrl: string): Promise<Lab> {
       return client
     },
     async close() {
+      await Promise.all(children.map((child) => child.end()))
       await Promise.all(clients.map((client) => client.close()))
-      await Promise.all(workers.map((worker) => worker.stop(0)))
+      const stopped = Promise.all(workers.map((worker) => worker.stop(0)))
       redis.disconnect()
+      const late = sleep(STOP_MS, 'late', { ref: false })
+      if ((await Promise.race([stopped, late])) === 'late') throw new Error('a worker does not stop')
       // A worker has closed its sockets when it has stopped; its replica hears of it an instant later.
       const open = () => replicas.reduce((sum, replica) => sum + replica.seen.open, 0)
-      for (const until = performance.now() + 200; open() > 0 && performance.now() < until; ) await sleep(2)
+      for (const until = performance.now() + 200; open() > 0 && performance.now() < until;) await sleep(2)
       const left = open()
       await Promise.all(replicas.map((replica) => replica.stop()))
       if (left > 0) throw new Error(`workers that have stopped left ${left} requests open on their replicas`)

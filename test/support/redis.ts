@@ -7,7 +7,9 @@ import { connectRedis } from '../../src/redis/connect.ts'
 import type { ConnectionRole } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 import type { RedisServer } from '../../src/redis/server.ts'
-import { openSockets } from './leaks.ts'
+import { openSockets, runningTimers } from './leaks.ts'
+import { startProxy } from './proxy.ts'
+import type { Proxy } from './proxy.ts'
 
 /** A real Redis, empty at the start of each test. */
 export interface RedisFixture {
@@ -36,6 +38,7 @@ export const test = base
   })
   .extend('redis', async ({ server }, { onCleanup }): Promise<RedisFixture> => {
     const sockets = openSockets()
+    const timers = runningTimers()
     const redis = await connectRedis(server.url, { role: 'commands' })
     await redis.config('SET', 'maxmemory', '0')
     await redis.flushall()
@@ -48,6 +51,7 @@ export const test = base
         redis.disconnect()
       }
       await soon(() => openSockets() <= sockets, 'sockets or servers')
+      await soon(() => runningTimers() <= timers + 1, 'timers')
     })
     return {
       url: server.url,
@@ -61,9 +65,17 @@ export const test = base
       },
     }
   })
+  /** A proxy in front of that Redis. */
+  .extend('proxy', async ({ redis }, { onCleanup }): Promise<Proxy> => {
+    const proxy = await startProxy(redis.port)
+    onCleanup(() => proxy.close())
+    return proxy
+  })
 
 async function clientsOf(redis: Redis): Promise<number> {
-  return String(await redis.client('LIST')).trim().split('\n').length
+  return String(await redis.client('LIST'))
+    .trim()
+    .split('\n').length
 }
 
 async function soon(done: () => boolean | Promise<boolean>, what: string): Promise<void> {

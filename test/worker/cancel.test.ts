@@ -164,7 +164,7 @@ describe('a wake-up that is lost', () => {
     await lab.worker(replica)
     const { job_id: jobId } = await client.enqueue({ inputs: 'Stop' })
     await expect.poll(() => replica.seen.open).toBe(1)
-    await lab.redis.client('KILL', 'TYPE', 'pubsub')
+    await lab.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     expect(await listeners(lab)).toBe(0)
     await client.cancel(jobId)
     expect(await closedAfter(replica, performance.now())).toBeLessThan(1500)
@@ -189,7 +189,7 @@ describe('a wake-up that is lost', () => {
     await lab.worker(replica)
     for (let round = 0; round < 3; round += 1) {
       await expect.poll(() => listeners(lab)).toBe(1)
-      await lab.redis.client('KILL', 'TYPE', 'pubsub')
+      await lab.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     }
     await expect.poll(() => listeners(lab)).toBe(1)
     const { job_id: jobId } = await client.enqueue({ inputs: 'Stop', parameters: { max_new_tokens: 1000 } })

@@ -1,37 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { startRedisServer } from '../../src/redis/server.ts'
-import type { RedisServer } from '../../src/redis/server.ts'
 import { collect, endOf, errorOf, expectSound, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
-import { createLab, KEYS } from '../support/lab.ts'
-import type { Lab } from '../support/lab.ts'
+import { KEYS } from '../support/lab.ts'
+import { labOn, startOwnRedis } from '../support/own-redis.ts'
 import { startProxy } from '../support/proxy.ts'
 import { freeze, killed } from '../support/signals.ts'
 
-/** A Redis of the test's own, which it may ill-treat; with its data in a folder. */
-async function startOwn(): Promise<{ server: RedisServer; again: () => Promise<RedisServer> }> {
-  const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-away-'))
-  onTestFinished(() => rm(dir, { recursive: true, force: true }))
-  const start = async (port?: number) => {
-    const server = await startRedisServer({ dir, port })
-    onTestFinished(() => server.stop())
-    return server
-  }
-  const server = await start()
-  return { server, again: () => start(server.port) }
-}
-
-async function labOn(url: string): Promise<Lab> {
-  const lab = await createLab(url)
-  onTestFinished(() => lab.close())
-  return lab
-}
-
 describe('Redis that dies in mid-stream and comes back with its append-only file', () => {
   test('within the lock time leaves no hole and no repeat, for the worker and for readers', async () => {
-    const { server, again } = await startOwn()
+    const { server, again } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     const replica = await lab.replica({ tokensPerSecond: 100 })
@@ -51,17 +27,19 @@ describe('Redis that dies in mid-stream and comes back with its append-only file
   })
 
   test('gives the jobs that wait and those that are put in later their answers', async () => {
-    const { server, again } = await startOwn()
+    const { server, again } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     await lab.worker(await lab.replica({ tokensPerSecond: 200 }), { slots: 1 })
     const parameters = { max_new_tokens: 40 }
     const jobs = []
-    for (let n = 0; n < 5; n += 1) jobs.push((await client.enqueue({ inputs: `Job ${n}`, parameters })).job_id)
+    for (let n = 0; n < 5; n += 1)
+      jobs.push((await client.enqueue({ inputs: `Job ${n}`, parameters })).job_id)
     await tokensIn(lab.redis, KEYS, jobs[0] ?? '')
     await killed(server.pid)
     await again()
-    await expect.poll(() => client.enqueue({ inputs: 'Late', parameters }, { jobId: 'late' }).catch(() => undefined))
+    await expect
+      .poll(() => client.enqueue({ inputs: 'Late', parameters }, { jobId: 'late' }).catch(() => undefined))
       .toBeDefined()
     for (const jobId of [...jobs, 'late']) endOf(await collect(client, jobId))
   })
@@ -69,7 +47,7 @@ describe('Redis that dies in mid-stream and comes back with its append-only file
 
 describe('Redis that is frozen', () => {
   test('for longer than the lock interrupts the attempt and closes its request; one terminal event in the end', async () => {
-    const { server } = await startOwn()
+    const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     const replica = await lab.replica({ tokensPerSecond: 50 })
@@ -95,7 +73,7 @@ describe('Redis that is frozen', () => {
   })
 
   test('before the first token runs the job again and ends it well', async () => {
-    const { server } = await startOwn()
+    const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     const replica = await lab.replica({ faults: [{ kind: 'slow-prefill', ms: 60_000, times: 1 }] })
@@ -109,7 +87,7 @@ describe('Redis that is frozen', () => {
   })
 
   test('for less than the lock only holds the stream up', async () => {
-    const { server } = await startOwn()
+    const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     const replica = await lab.replica({ tokensPerSecond: 200 })
@@ -123,31 +101,11 @@ describe('Redis that is frozen', () => {
     expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 1, tokens_out: 300 })
     expect(replica.seen.requests).toHaveLength(1)
   })
-
-  test('while a worker stops does not keep it from stopping', async () => {
-    const { server } = await startOwn()
-    const lab = await labOn(server.url)
-    const client = await lab.client()
-    const replica = await lab.replica({ prefillMs: 60_000 })
-    const worker = await lab.worker(replica, { lockMs: 1000, leaseMs: 1000 })
-    await client.enqueue({ inputs: 'Stuck' })
-    await expect.poll(() => replica.seen.open).toBe(1)
-    const thaw = freeze(server.pid)
-    let stopped = false
-    const stopping = worker.stop(0).then(() => {
-      stopped = true
-    })
-    await expect
-      .poll(() => stopped, { timeout: 5000 })
-      .toBe(true)
-      .finally(thaw)
-    await stopping
-  })
 })
 
 describe('a failover that loses a tail', () => {
   test('is made good by the worker, and readers have the whole in the end', async () => {
-    const { server } = await startOwn()
+    const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
@@ -171,7 +129,7 @@ describe('a failover that loses a tail', () => {
   })
 
   test('of the whole stream is made good as well', async () => {
-    const { server } = await startOwn()
+    const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
     await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
@@ -189,13 +147,18 @@ describe('a failover that loses a tail', () => {
 
 describe('a line to Redis that goes silent', () => {
   test('closes the requests before the lease is another worker’s, and that one takes over', async () => {
-    const { server } = await startOwn()
+    const { server } = await startOwnRedis()
     const proxy = await startProxy(server.port)
     onTestFinished(() => proxy.close())
     const lab = await labOn(server.url)
     const client = await lab.client()
     const replica = await lab.replica({ prefillMs: 0, tokensPerSecond: 20 })
-    const cutOff = await lab.worker(replica, { redisUrl: proxy.url, leaseMs: 1000, lockMs: 1000, stalledIntervalMs: 300 })
+    const cutOff = await lab.worker(replica, {
+      redisUrl: proxy.url,
+      leaseMs: 1000,
+      lockMs: 1000,
+      stalledIntervalMs: 300,
+    })
     await expect.poll(() => cutOff.state).toBe('ready')
     const standby = await lab.worker(replica, { leaseMs: 1000, lockMs: 1000, stalledIntervalMs: 300 })
     const { job_id: jobId } = await client.enqueue({ inputs: 'Cut', parameters: { max_new_tokens: 1000 } })

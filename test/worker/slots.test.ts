@@ -127,7 +127,9 @@ describe('a second worker on the same replica', () => {
     expect(second.state).toBe('standby')
   })
 
-  test('takes over when the lease of the first is gone, and the first closes its requests', async ({ lab }) => {
+  test('takes over when the lease of the first is gone, and the first closes its requests', async ({
+    lab,
+  }) => {
     const client = await lab.client()
     const replica = await lab.replica({ tokensPerSecond: 20 })
     const first = await lab.worker(replica, { leaseMs: 1000 })
@@ -138,7 +140,22 @@ describe('a second worker on the same replica', () => {
     await lab.redis.set(KEYS.lease(first.replicaId), second.workerId, 'PX', 1000)
     await expect.poll(() => [first.state, second.state]).toEqual(['standby', 'ready'])
     const events = await collect(client, jobId)
-    expect(events.at(-1)?.data).toMatchObject({ code: 'WORKER_RESET', tokens_out: only(events, 'token').length })
+    expect(events.at(-1)?.data).toMatchObject({
+      code: 'WORKER_RESET',
+      tokens_out: only(events, 'token').length,
+    })
     await expect.poll(() => replica.seen.open).toBe(0)
+  })
+
+  test('that stops leaves the entry of the first as it is', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica()
+    const first = await lab.worker(replica)
+    await expect.poll(() => client.replicas()).toMatchObject([{ state: 'ready' }])
+    const second = await lab.worker(replica)
+    await expect.poll(() => client.replicas()).toMatchObject([{ state: 'ready' }, { state: 'standby' }])
+    await second.stop()
+    const seen = (await client.replicas()).map(({ worker_id: id, state }) => [id, state])
+    expect(seen).toEqual([[first.workerId, 'ready']])
   })
 })

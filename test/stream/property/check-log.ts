@@ -5,7 +5,8 @@ import { compareIds, QUEUED_ID, SEAL_ID } from '../../../src/contract/stream-id.
 /** Holds a log that is over against what every log promises; a sentence when it does not fit. */
 export function checkLog(log: readonly JobEvent[]): string | undefined {
   const terminals = log.filter(isTerminal)
-  if (terminals.length !== 1 || log.at(-1) !== terminals[0]) return `${terminals.length} terminal events, or not last`
+  if (terminals.length !== 1 || log.at(-1) !== terminals[0])
+    return `${terminals.length} terminal events, or not last`
   if (terminals[0]?.id !== SEAL_ID) return 'a terminal event under an id that is not the seal'
   let tokens = 0
   let writer: string | undefined
@@ -40,7 +41,9 @@ function checkEvent(
     case 'error': {
       if (event.data.code === 'DEADLINE_UNMET' && writer !== undefined) return 'though it had started'
       if (event.data.code === 'DECODE_TIMEOUT' && writer === undefined) return 'though it had not started'
-      return event.data.tokens_out === undefined ? undefined : expected('tokens_out', tokens, event.data.tokens_out)
+      return event.data.tokens_out === undefined
+        ? undefined
+        : expected('tokens_out', tokens, event.data.tokens_out)
     }
   }
 }

@@ -31,11 +31,16 @@ const READERS = 3
  * @returns how, with the seed that does it again; undefined when none did.
  */
 export async function findViolation(options: PropertyOptions): Promise<string | undefined> {
-  const lanes = Array.from({ length: LANES }, (_, index) => tryLane(options, index))
+  const found = new AbortController()
+  const lanes = Array.from({ length: LANES }, (_, index) => tryLane(options, index, found))
   return (await Promise.all(lanes)).find((sentence) => sentence !== undefined)
 }
 
-async function tryLane(options: PropertyOptions, index: number): Promise<string | undefined> {
+async function tryLane(
+  options: PropertyOptions,
+  index: number,
+  found: AbortController,
+): Promise<string | undefined> {
   const opened: Redis[] = []
   const open = async (role: 'writer' | 'blocking') => {
     const redis = await connectRedis(options.url, { role })
@@ -54,11 +59,22 @@ async function tryLane(options: PropertyOptions, index: number): Promise<string 
     const seed = options.seed + index
     let job = 0
     const result = await fc.check(
-      fc.asyncProperty(schedules, (schedule) => runSchedule(lane, `job-${(job += 1)}`, schedule)),
-      { seed, numRuns: Math.ceil(options.runs / LANES), endOnFailure: !options.shrink, interruptAfterTimeLimit: 30_000 },
+      fc.asyncProperty(schedules, async (schedule) => {
+        // Another lane has found one: this one has nothing to add.
+        if (found.signal.aborted) return
+        await runSchedule(lane, `job-${(job += 1)}`, schedule)
+      }),
+      {
+        seed,
+        numRuns: Math.ceil(options.runs / LANES),
+        endOnFailure: !options.shrink,
+        interruptAfterTimeLimit: 30_000 + options.runs * 50,
+      },
     )
     if (!result.failed) return undefined
-    const error = result.errorInstance instanceof Error ? result.errorInstance.message : String(result.errorInstance)
+    found.abort()
+    const error =
+      result.errorInstance instanceof Error ? result.errorInstance.message : String(result.errorInstance)
     const schedule = result.counterexample === null ? '' : formatSchedule(result.counterexample[0])
     return `seed ${seed}, run ${result.numRuns}: ${error}\n${schedule}`
   } finally {

@@ -1,7 +1,7 @@
 import type { Fault } from './schedule.ts'
 
 /** A command that somebody has sent and the schedule has not let through yet. */
-export interface Gate {
+interface Gate {
   /** Lets it through, as far as the fault allows; resolves when the sender has its answer. */
   run(fault: Fault): Promise<void>
 }
@@ -30,13 +30,13 @@ export function isInjected(error: unknown): boolean {
 export function createGates(): Gates {
   const waiting: Gate[] = []
   const late: (() => Promise<void>)[] = []
-  let announce: () => void = () => undefined
+  let announce = ignore
 
   async function through<T>(execute: () => Promise<T>, fault: Fault): Promise<T> {
     const lineCut = new Error(LINE_CUT)
     switch (fault) {
       case 'none':
-        return await execute()
+        return execute()
       case 'lose_answer':
         await execute()
         throw lineCut
@@ -52,7 +52,7 @@ export function createGates(): Gates {
       }
       case 'twice_second':
         await execute()
-        return await execute()
+        return execute()
       case 'refuse':
         throw new Error(OUT_OF_MEMORY)
     }

@@ -8,6 +8,8 @@ import type { Modules } from './modules.ts'
 /** What one reader has seen so far. */
 export interface ReaderRun {
   readonly redis: Redis
+  /** Ends one that does not end by itself; its line is then closed. */
+  readonly abort: AbortController
   /** The cursor it resumed after; moves to the start with a restart. */
   from: Cursor
   seen: JobEvent[]
@@ -32,14 +34,26 @@ export interface ReaderWorld {
 
 /** Reads to the end in the background. */
 export function startReader(world: ReaderWorld, redis: Redis, from: Cursor): ReaderRun {
-  const run: ReaderRun = { redis, from, seen: [], restarts: 0, excused: false, ended: undefined, era: 0, done: Promise.resolve() }
+  const run: ReaderRun = {
+    redis,
+    abort: new AbortController(),
+    from,
+    seen: [],
+    restarts: 0,
+    excused: false,
+    ended: undefined,
+    era: 0,
+    done: Promise.resolve(),
+  }
   run.done = readOn(world, run)
   return run
 }
 
 async function readOn(world: ReaderWorld, run: ReaderRun): Promise<void> {
   const { keys, jobId } = world
-  const options = { redis: run.redis, keys, jobId, after: run.from, queueHolds: async () => world.held() }
+  const { signal } = run.abort
+  const queueHolds = async () => world.held()
+  const options = { redis: run.redis, keys, jobId, after: run.from, queueHolds, signal }
   try {
     for await (const event of world.modules.readEvents(options)) {
       if (event.event === 'restart') {
@@ -58,7 +72,7 @@ async function readOn(world: ReaderWorld, run: ReaderRun): Promise<void> {
 }
 
 /** The tokens that whoever follows the rules holds: `started.next_token` tells what to drop. */
-export function assemble(events: readonly JobEvent[]): string[] {
+function assemble(events: readonly JobEvent[]): string[] {
   const tokens: string[] = []
   for (const event of events) {
     if (event.event === 'started') tokens.length = Math.min(tokens.length, event.data.next_token)
@@ -70,8 +84,10 @@ export function assemble(events: readonly JobEvent[]): string[] {
 /** Holds what a reader has seen against the log; a sentence when it does not fit. */
 export function checkReader(run: ReaderRun, log: readonly JobEvent[]): string | undefined {
   const expected = log.filter((event) => compareIds(event.id, run.from) > 0)
-  if (ids(run.seen) !== ids(expected)) return `a reader after ${run.from} saw ${ids(run.seen)}, not ${ids(expected)}`
-  if (texts(run.seen) !== texts(expected)) return `a reader after ${run.from} saw other tokens than the log has`
+  if (ids(run.seen) !== ids(expected))
+    return `a reader after ${run.from} saw ${ids(run.seen)}, not ${ids(expected)}`
+  if (texts(run.seen) !== texts(expected))
+    return `a reader after ${run.from} saw other tokens than the log has`
   if (run.from !== START) return undefined
   const [held, there] = [assemble(run.seen).join(), assemble(log).join()]
   return held === there ? undefined : `a reader holds ${held}, the log ${there}`

@@ -1,24 +1,29 @@
 /**
  * Runs one schedule against a real Redis: parties whose commands wait at gates, and a driver that lets them through
  * one at a time in the schedule's order. Readers alone are not gated: they block in Redis and race for real.
+ *
+ * Longer than most files: every action of a schedule touches the same state, and is a few lines of it.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { START, parseCursor } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
-import { parseEntry } from '../../../src/stream/entry.ts'
+import { redisTimeMs } from '../../../src/redis/connect.ts'
 import type { EventLog } from '../../../src/stream/event-log.ts'
-import { gatedLog, liveAttempt } from './attempts.ts'
+import { endData } from '../entries.ts'
+import { liveAttempt } from './attempts.ts'
 import type { Attempt } from './attempts.ts'
-import { checkLog } from './check-log.ts'
-import { createGates, isInjected } from './gates.ts'
+import { checkJob, within } from './check-job.ts'
+import { createGates } from './gates.ts'
 import type { Gates } from './gates.ts'
 import { Landings } from './landings.ts'
 import type { Modules } from './modules.ts'
+import { cancel, enqueue, sweep } from './parties.ts'
+import type { Cancelled } from './parties.ts'
 import { createQueueModel } from './queue-model.ts'
 import type { QueueModel } from './queue-model.ts'
-import { checkReader, startReader } from './readers.ts'
+import { startReader } from './readers.ts'
 import type { ReaderRun } from './readers.ts'
 import type { Action, Schedule, Step } from './schedule.ts'
 import { rollBack, takeSnapshot } from './time-travel.ts'
@@ -34,11 +39,8 @@ export interface Lane {
   readonly keys: PoolKeys
 }
 
-const RETENTION_MS = 3_600_000
 /** How long a schedule may take to come to rest (ms): the writer's longest pause is 500. */
 const SETTLE_MS = 10_000
-/** As often as a caller tries again what a broken line has broken. */
-const TRIES = 20
 
 /** Runs one schedule; throws a sentence when a promise of the event log is broken. */
 export async function runSchedule(lane: Lane, jobId: string, schedule: Schedule): Promise<void> {
@@ -65,8 +67,7 @@ class ScheduleRun {
   private readonly parties = new Set<Promise<void>>()
   private violation: Error | undefined
   private over = false
-  /** The era in which a cancel returned, and how much had landed by then. */
-  private cancelled: { readonly era: number; readonly landed: number } | undefined
+  private cancelled: Cancelled | undefined
 
   constructor(lane: Lane, jobId: string) {
     this.lane = lane
@@ -91,21 +92,21 @@ class ScheduleRun {
     const { jobId, queues } = this
     switch (action.do) {
       case 'enqueue':
-        return this.party(() => this.enqueue())
+        return this.party(() => enqueue(this.partyWorld()))
       case 'cancel':
-        return this.party(() => this.cancel())
+        return this.party(async () => {
+          this.cancelled = (await cancel(this.partyWorld())) ?? this.cancelled
+        })
       case 'sweep':
-        return this.party(() => this.sweep())
-      case 'deadline':
-        return void (await redis.zadd(keys.deadlines, 'XX', 1, jobId))
+        return this.party(() => sweep(this.partyWorld()))
       case 'expire':
-        return await this.loseThePast(() => takeSnapshotOfNothing(queues))
+        return this.loseThePast(() => takeSnapshotOfNothing(queues))
       case 'snapshot':
         return void this.snapshots.push(await takeSnapshot(redis, keys, jobId, queues))
       case 'roll_back':
-        return await this.loseThePast(() => this.snapshotAt(action.to))
+        return this.loseThePast(() => this.snapshotAt(action.to))
       case 'ghost':
-        return await this.gates.late.shift()?.()
+        return this.gates.late.shift()?.()
       case 'pick_up':
         return this.pickUp(action.queue, action.goesOn)
       case 'lose_lock':
@@ -116,7 +117,7 @@ class ScheduleRun {
       case 'hand_back':
         return this.write(action)
       case 'read':
-        return await this.read(action.from)
+        return this.read(action.from)
       case 'cut_reader':
         return this.readers[action.reader % Math.max(1, this.readers.length)]?.redis.disconnect(true)
       case 'nothing':
@@ -125,49 +126,12 @@ class ScheduleRun {
 
   private party(live: () => Promise<void>): void {
     const party = live()
-      .catch((error: unknown) => void (this.violation ??= error instanceof Error ? error : new Error(String(error))))
+      .catch(
+        (error: unknown) =>
+          void (this.violation ??= error instanceof Error ? error : new Error(String(error))),
+      )
       .finally(() => this.parties.delete(party))
     this.parties.add(party)
-  }
-
-  private async enqueue(): Promise<void> {
-    const { redis, keys, modules } = this.lane
-    const log = gatedLog(this.world(), 'producer')
-    const ports = { redis, keys, log, queue: this.queues.port }
-    await this.retry(() => modules.enqueueJob(ports, { inputs: 'x' }, this.jobId)).catch((error: unknown) => {
-      // A worker may have had the job from another producer before.
-      if (kindOf(error) !== 'ID_CONFLICT') throw error
-    })
-  }
-
-  private async cancel(): Promise<void> {
-    const { modules, keys, redis } = this.lane
-    const existed = (await redis.exists(keys.events(this.jobId))) === 1
-    const { era } = this.landings
-    const log = gatedLog(this.world(), 'canceller')
-    const request = { log, queue: this.queues.port, pool: keys.pool, jobId: this.jobId, retentionMs: RETENTION_MS }
-    try {
-      await this.retry(() => modules.cancelJob(request))
-      this.cancelled = { era: this.landings.era, landed: this.landings.all.length }
-    } catch (error) {
-      if (kindOf(error) !== 'UNKNOWN_JOB' || (existed && era === this.landings.era)) throw error
-    }
-  }
-
-  private async sweep(): Promise<void> {
-    const { modules, keys, redis } = this.lane
-    const request = { redis, log: gatedLog(this.world(), 'sweeper'), queue: this.queues.port, keys, retentionMs: RETENTION_MS }
-    await this.retry(() => modules.sweepDeadlines(request))
-  }
-
-  private async retry<T>(call: () => Promise<T>): Promise<T> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await call()
-      } catch (error) {
-        if (!isInjected(error) || tries >= TRIES) throw error
-      }
-    }
   }
 
   private pickUp(queue: number, goesOn: boolean): void {
@@ -181,6 +145,10 @@ class ScheduleRun {
   private world() {
     const { log, gates, landings, queues, jobId } = this
     return { modules: this.lane.modules, log, gates, landings, queues, jobId }
+  }
+
+  private partyWorld() {
+    return { ...this.world(), redis: this.lane.redis, keys: this.lane.keys }
   }
 
   private writing(): Attempt[] {
@@ -209,7 +177,13 @@ class ScheduleRun {
 
   private readerWorld() {
     const { modules, keys } = this.lane
-    return { modules, keys, jobId: this.jobId, held: () => !this.over && this.queues.held, era: () => this.landings.era }
+    return {
+      modules,
+      keys,
+      jobId: this.jobId,
+      held: () => !this.over && this.queues.held,
+      era: () => this.landings.era,
+    }
   }
 
   private snapshotAt(index: number): Snapshot | undefined {
@@ -224,7 +198,17 @@ class ScheduleRun {
     if (snapshot === undefined) return
     const { redis, keys } = this.lane
     this.landings.era += 1
-    await rollBack(redis, keys, this.jobId, snapshot, this.readers.map((reader) => reader.redis))
+    await rollBack(
+      redis,
+      keys,
+      this.jobId,
+      snapshot,
+      this.readers.map((reader) => reader.redis),
+    )
+    // Nobody fails over within the millisecond of a pick-up; and what a reader was told just before may still be on
+    // its way to it.
+    while ((await redisTimeMs(redis)) <= this.landings.lastEpoch) await turn()
+    this.landings.era += 1
     this.queues.restore(snapshot.queues)
     if (snapshot.stream === undefined) for (const reader of this.readers) reader.excused = true
   }
@@ -238,14 +222,12 @@ class ScheduleRun {
     }
     await this.settle()
     for (const attempt of this.attempts) attempt.writer?.abort()
-    const { redis, keys } = this.lane
-    await redis.zadd(keys.deadlines, 'XX', 1, this.jobId)
-    this.party(() => this.sweep())
+    this.party(() => sweep(this.partyWorld()))
     await this.settle()
   }
 
   private async settle(): Promise<void> {
-    const { waiting, late, arrival } = this.gates
+    const { waiting, late } = this.gates
     const until = performance.now() + SETTLE_MS
     for (;;) {
       await turn()
@@ -255,7 +237,7 @@ class ScheduleRun {
       if (command !== undefined) await command.run('none')
       else if (late.length > 0) await late.shift()?.()
       else if (this.resting()) return
-      else await arrival(5)
+      else await this.gates.arrival(5)
     }
   }
 
@@ -265,48 +247,14 @@ class ScheduleRun {
   }
 
   async check(): Promise<void> {
-    const { redis, keys } = this.lane
-    const { entries } = await this.log.read(this.jobId)
-    const log = entries.map(parseEntry)
-    this.checkCancel()
-    if (log.length === 0) {
-      if (this.landings.all.length > 0 && this.landings.era === 0) throw new Error('the stream is gone')
-      return
+    const { redis, keys, lastReader } = this.lane
+    const { jobId, log, landings, readers, cancelled } = this
+    const comeBack = (cursor: Cursor) => {
+      const reader = startReader(this.readerWorld(), lastReader, cursor)
+      readers.push(reader)
+      return reader
     }
-    const ttl = await redis.pttl(keys.events(this.jobId))
-    const deadline = await redis.zscore(keys.deadlines, this.jobId)
-    fail(checkLog(log), log)
-    if (ttl <= 0 || ttl > RETENTION_MS) throw new Error(`a sealed stream lives for ${ttl} ms`)
-    if (deadline !== null) throw new Error('a sealed job still has a deadline')
-    for (const reader of this.readers) {
-      await within(reader.done, `a reader after ${reader.from} does not end`)
-      if (reader.era < this.landings.era) continue
-      if (reader.ended !== 'seal' && reader.excused) continue
-      if (reader.ended !== 'seal') throw new Error(`a reader ended with ${reader.ended}`)
-      fail(checkReader(reader, log), log)
-    }
-    await this.checkCursors(log)
-  }
-
-  private checkCancel(): void {
-    if (this.cancelled === undefined) return
-    const { era, landed } = this.cancelled
-    const after = this.landings.all.slice(landed).find((landing) => landing.era === era)
-    if (after !== undefined) throw new Error(`${after.who} wrote ${after.entries[0]?.id} after cancel() had returned`)
-  }
-
-  /** Whoever comes back later, with any id that ever was, sees what follows it or is told to start again. */
-  private async checkCursors(log: Parameters<typeof checkLog>[0]): Promise<void> {
-    const there = new Set<string>(log.map((event) => event.id))
-    for (const id of [START, ...this.landings.ids]) {
-      const cursor: Cursor = parseCursor(id) ?? START
-      const run = startReader(this.readerWorld(), this.lane.lastReader, cursor)
-      await within(run.done, `a reader after ${id} does not end`)
-      const restarts = cursor === START || there.has(id) ? 0 : 1
-      if (run.ended !== 'seal') throw new Error(`a reader after ${id} ended with ${run.ended}`)
-      if (run.restarts !== restarts) throw new Error(`a reader after ${id} was sent back ${run.restarts} times`)
-      fail(checkReader(run, log), log)
-    }
+    await checkJob({ redis, keys, jobId, log, landings, readers, cancelled, comeBack })
   }
 
   async close(): Promise<void> {
@@ -317,7 +265,18 @@ class ScheduleRun {
     // Readers that still wait for what will not come would find out after their block; now they do at once.
     this.over = true
     for (const reader of this.readers) if (reader.ended === undefined) reader.redis.disconnect(true)
-    await Promise.all(this.readers.map((reader) => within(reader.done, 'a reader of nothing does not end')))
+    await Promise.all(this.readers.map(endReader))
+  }
+}
+
+async function endReader(reader: ReaderRun): Promise<void> {
+  try {
+    await within(reader.done, 'a reader of nothing does not end')
+  } catch (error) {
+    reader.abort.abort()
+    await reader.done
+    await reader.redis.connect()
+    throw error
   }
 }
 
@@ -333,26 +292,5 @@ function appendToken(attempt: Attempt): void {
 
 function appendEnd(attempt: Attempt): void {
   attempt.sealing = true
-  const end = {
-    ...{ finish_reason: 'length', tokens_out: attempt.next, queue_time_ms: 0, first_token_ms: 0, decode_time_ms: 0 },
-    ...{ seed: 1, text: '', attempts: 1, exact: true },
-  }
-  attempt.writer?.seal('end', JSON.stringify(end))
-}
-
-function kindOf(error: unknown): unknown {
-  return error instanceof Error && 'kind' in error ? error.kind : undefined
-}
-
-function fail(sentence: string | undefined, log: Parameters<typeof checkLog>[0]): void {
-  if (sentence === undefined) return
-  throw new Error(`${sentence}\nthe log: ${log.map((event) => `${event.id} ${event.event}`).join(', ')}`)
-}
-
-async function within(promise: Promise<void>, sentence: string): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(sentence)), SETTLE_MS)
-  })
-  await Promise.race([promise, late]).finally(() => clearTimeout(timer))
+  attempt.writer?.seal('end', JSON.stringify(endData(attempt.next)))
 }

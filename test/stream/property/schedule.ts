@@ -12,18 +12,27 @@ import fc from 'fast-check'
  * | `twice_first`, `twice_second` | twice | the first answer, the second answer |
  * | `refuse` | never: Redis is out of memory | the error |
  */
-export const FAULTS = ['none', 'lose_answer', 'lose_command', 'late', 'twice_first', 'twice_second', 'refuse'] as const
+const FAULTS = [
+  'none',
+  'lose_answer',
+  'lose_command',
+  'late',
+  'twice_first',
+  'twice_second',
+  'refuse',
+] as const
 
 /** What happens to a command. */
 export type Fault = (typeof FAULTS)[number]
 
 /** Lets the `pick`th of the commands that wait go to Redis. */
-export interface Advance {
+interface Advance {
   readonly pick: number
   readonly fault: Fault
 }
 
-type Plain = 'enqueue' | 'cancel' | 'sweep' | 'deadline' | 'expire' | 'snapshot' | 'ghost' | 'nothing'
+/** `sweep`: the deadline passes, and somebody sweeps. `ghost`: a late command arrives. `expire`: the stream is gone. */
+type Plain = 'enqueue' | 'cancel' | 'sweep' | 'expire' | 'snapshot' | 'ghost' | 'nothing'
 
 /** One thing that somebody does; numbers choose among what is there, modulo how much of it there is. */
 export type Action =
@@ -58,19 +67,26 @@ const plain = (name: Plain): fc.Arbitrary<Action> => fc.constant({ do: name })
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 6, arbitrary: plain('enqueue') },
   { weight: 2, arbitrary: plain('cancel') },
-  { weight: 1, arbitrary: plain('sweep') },
-  { weight: 1, arbitrary: plain('deadline') },
+  { weight: 3, arbitrary: plain('sweep') },
   { weight: 1, arbitrary: plain('expire') },
   { weight: 5, arbitrary: plain('snapshot') },
   { weight: 2, arbitrary: plain('ghost') },
   { weight: 4, arbitrary: plain('nothing') },
   {
     weight: 10,
-    arbitrary: fc.record({ do: fc.constant('pick_up' as const), queue: fc.nat({ max: 1 }), goesOn: fc.boolean() }),
+    arbitrary: fc.record({
+      do: fc.constant('pick_up' as const),
+      queue: fc.nat({ max: 1 }),
+      goesOn: fc.boolean(),
+    }),
   },
   {
     weight: 16,
-    arbitrary: fc.record({ do: fc.constant('tokens' as const), attempt: nat, count: fc.integer({ min: 1, max: 4 }) }),
+    arbitrary: fc.record({
+      do: fc.constant('tokens' as const),
+      attempt: nat,
+      count: fc.integer({ min: 1, max: 4 }),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('end', 'abort', 'hand_back'), attempt: nat }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('lose_lock' as const), queue: fc.nat({ max: 1 }) }) },
@@ -99,7 +115,9 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
 export function formatSchedule({ steps, finale }: Schedule): string {
   const lines = steps.map(({ action: { do: name, ...rest }, advance }) => {
     const numbers = Object.values(rest).join(' ')
-    return [name, numbers, ...advance.map((gate) => `→${gate.pick}:${gate.fault}`)].filter((part) => part !== '').join(' ')
+    return [name, numbers, ...advance.map((gate) => `→${gate.pick}:${gate.fault}`)]
+      .filter((part) => part !== '')
+      .join(' ')
   })
   return [...lines, `finale ${finale}`].join('\n')
 }

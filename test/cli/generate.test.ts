@@ -1,0 +1,143 @@
+import { describe, expect } from 'vitest'
+import { seedOf } from '../../src/contract/ids.ts'
+import { jsonLines } from './run-cli.ts'
+import { test } from './stage.ts'
+
+describe.concurrent('generate', () => {
+  test('prints the text and nothing else; the flags are those of the job', async ({ stage }) => {
+    const client = await stage.client()
+    await stage.serve()
+    const flags = ['--max-new-tokens', '8', '--seed', '7', '--temperature', '0.5', '--stop', 'never', '--job-id', 'j']
+    const result = await stage.cli(['generate', 'hello', ...flags])
+    const { text, end } = await client.result('j')
+    expect(result).toEqual({ status: 0, signal: undefined, stdout: `${text}\n`, stderr: '' })
+    expect(end).toMatchObject({ tokens_out: 8, seed: 7 })
+  })
+
+  test('with --json prints the events instead', async ({ stage }) => {
+    await stage.serve()
+    const result = await stage.cli(['generate', 'hello', '--max-new-tokens', '2', '--json', '--job-id', 'j'])
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(jsonLines(result.stdout)).toMatchObject([
+      { id: '0-1', event: 'queued' },
+      { event: 'started', data: { seed: seedOf('j') } },
+      { event: 'token' },
+      { event: 'token' },
+      { event: 'end' },
+    ])
+  })
+
+  test('reads its prompt from stdin when it is -', async ({ stage }) => {
+    const replica = await stage.serve()
+    const result = await stage.cli(['generate', '-', '--max-new-tokens', '2'], { stdin: 'say [tag:piped]' })
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(replica.seen.requests).toMatchObject([{ tag: 'piped', outcome: 'finished' }])
+  })
+
+  test('cancels its job on the Ctrl-C of npm, which comes twice, and frees the replica', async ({ stage }) => {
+    const client = await stage.client()
+    const replica = await stage.serve({ tokensPerSecond: 50 })
+    const generate = stage.start(['generate', 'hello', '--max-new-tokens', '1000', '--job-id', 'j'])
+    await generate.printed(' ')
+    generate.interruptTwice()
+    const { status, signal, stderr } = await generate.over
+    // A shell tells an end by SIGINT as 130, too.
+    expect(signal === 'SIGINT' ? 130 : status).toBe(130)
+    expect(stderr).toBe('\ntgi-pool: cancelled job j\n')
+    expect(await client.job('j')).toMatchObject({ state: 'failed', error: { code: 'CANCELLED' } })
+    await expect
+      .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
+      .toMatchObject([{ closedAtMs: expect.any(Number), outcome: 'aborted' }])
+  })
+
+  test('cancels a job that still waits, on SIGTERM as well', async ({ stage }) => {
+    const client = await stage.client()
+    const generate = stage.start(['generate', 'hello', '--job-id', 'j', '--json'])
+    await generate.printed('queued')
+    generate.kill('SIGTERM')
+    expect(await generate.over).toMatchObject({ status: 130 })
+    expect(await client.job('j')).toMatchObject({ state: 'failed', error: { code: 'CANCELLED' } })
+    expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 0 })
+  })
+
+  test('ends with 3 and says how when the job ends in error', async ({ stage }) => {
+    await stage.serve({ tokensPerSecond: 50 })
+    const flags = ['--max-new-tokens', '1000', '--deadline-ms', '500', '--job-id', 'j']
+    const plain = await stage.cli(['generate', 'hello', ...flags])
+    expect(plain).toMatchObject({ status: 3 })
+    expect(plain.stderr).toMatch(/^\ntgi-pool: job j ended in DECODE_TIMEOUT: [^\n]+\n$/)
+    const json = await stage.cli(['generate', 'hello', ...flags, '--json'])
+    expect(json).toMatchObject({ status: 3, stderr: '' })
+    expect(jsonLines(json.stdout).at(-1)).toMatchObject({ event: 'error', data: { code: 'DECODE_TIMEOUT' } })
+  })
+
+  test('says after two seconds that there is no worker', async ({ stage }) => {
+    await stage.client()
+    const generate = stage.start(['generate', 'hello', '--job-id', 'j', '--max-new-tokens', '3'])
+    await generate.printed('Start a worker', 'stderr')
+    expect(generate.stderr).toBe(
+      `tgi-pool: job j waits: no replica of pool ${stage.pool} is ready: there is none. Start a worker\n`,
+    )
+    await stage.serve()
+    expect(await generate.over).toMatchObject({ status: 0, stdout: expect.stringMatching(/^.+\n$/) })
+  })
+
+  test('says after two seconds which replica is not ready, and why', async ({ stage }) => {
+    await stage.client()
+    const replica = await stage.replica({ faults: [{ kind: 'unhealthy' }] })
+    const worker = await stage.worker(replica)
+    const generate = stage.start(['generate', 'hello'])
+    await generate.printed(' waits: ', 'stderr')
+    expect(generate.stderr).toContain(`${worker.replicaId} is unhealthy (${replica.url} is not healthy)`)
+    generate.kill('SIGINT')
+    await generate.over
+  })
+
+  test('says after two seconds that the replicas are busy', async ({ stage }) => {
+    await stage.client()
+    const replica = await stage.replica({ tokensPerSecond: 20 })
+    await stage.worker(replica, 1)
+    const first = stage.start(['generate', 'hello', '--max-new-tokens', '1000'])
+    await first.printed(' ')
+    const second = stage.start(['generate', 'hello', '--max-new-tokens', '3'])
+    await second.printed('1 ready replicas are busy with other jobs', 'stderr')
+    first.kill('SIGINT')
+    await first.over
+    expect(await second.over).toMatchObject({ status: 0 })
+  })
+
+  test('refuses a prompt of 3 MB without printing it', async ({ stage }) => {
+    const client = await stage.client()
+    const result = await stage.cli(['generate', '-'], { stdin: 'qwerty'.repeat(500_000) })
+    expect(result).toMatchObject({ status: 2, stdout: '' })
+    expect(result.stderr).toMatch(/^tgi-pool: INVALID_PARAMS: job: inputs .*at most 1500000 .*got 3000000\n$/)
+    expect(result.stderr).not.toContain('qwerty')
+    expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 0 })
+  })
+
+  test('ends without a word when whoever reads has gone', async ({ stage }) => {
+    await stage.serve({ tokensPerSecond: 60 })
+    const generate = stage.start(['generate', 'hello', '--max-new-tokens', '120'])
+    await generate.printed(' ')
+    generate.closeStdout()
+    expect(await generate.over).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  // A known fault: the replica goes on for nobody, to the last token.
+  test.fails('cancels its job when whoever reads has gone', async ({ stage }) => {
+    const client = await stage.client()
+    await stage.serve({ tokensPerSecond: 60 })
+    const generate = stage.start(['generate', 'hello', '--max-new-tokens', '120', '--job-id', 'j'])
+    await generate.printed(' ')
+    generate.closeStdout()
+    await generate.over
+    await expect(client.result('j')).rejects.toMatchObject({ kind: 'CANCELLED' })
+  })
+
+  // A known fault: --stop takes every word that follows, the prompt too.
+  test.fails('takes its prompt after --stop TEXT', async ({ stage }) => {
+    await stage.serve()
+    const result = await stage.cli(['generate', '--max-new-tokens', '2', '--stop', 'END', 'hello'])
+    expect(result).toMatchObject({ status: 0 })
+  })
+})

@@ -1,0 +1,225 @@
+import { describe, expect } from 'vitest'
+import { digestOf } from '../../src/contract/job.ts'
+import type { JobInput } from '../../src/contract/job.ts'
+import { poolKeys } from '../../src/contract/keys.ts'
+import { openPool } from '../../src/client/pool-client.ts'
+import { QUEUED_ID, START } from '../../src/contract/stream-id.ts'
+import { formatEntry } from '../../src/stream/entry.ts'
+import { createEventLog } from '../../src/stream/event-log.ts'
+import { collect, endOf, only, readLog } from '../support/job-log.ts'
+import { KEYS, POOL, test } from '../support/lab.ts'
+import type { Lab } from '../support/lab.ts'
+
+const BODY = { inputs: 'The same', parameters: { max_new_tokens: 3 } }
+
+/** All that a pool holds, to tell whether anything has changed. */
+async function contents(lab: Lab): Promise<unknown> {
+  const keys = (await lab.redis.keys('*')).toSorted()
+  return Promise.all(keys.map(async (key) => [key, await lab.redis.dump(key)]))
+}
+
+/** Writes `queued` as a producer does that dies before the queue has the job. */
+async function writeQueuedOnly(lab: Lab, jobId: string, body: JobInput, deadlineMs = 60_000): Promise<void> {
+  const acceptedAt = Date.now()
+  const deadlineAt = acceptedAt + deadlineMs
+  const entry = formatEntry(QUEUED_ID, 'queued', {
+    digest: digestOf(body),
+    accepted_at: acceptedAt,
+    deadline_at: deadlineAt,
+    queue_position: 0,
+  })
+  const log = createEventLog(lab.redis, KEYS)
+  await log.write({ jobId, expect: START, entries: [entry], deadlineAt, retentionMs: 60_000 })
+}
+
+describe('the same id', () => {
+  test('with the same body is the first job again, whatever the order of its keys', async ({ lab }) => {
+    const client = await lab.client()
+    const first = await client.enqueue(BODY, { jobId: 'again' })
+    const { inputs, parameters } = BODY
+    const second = await client.enqueue({ parameters, inputs }, { jobId: 'again' })
+    expect([first.existing, second]).toEqual([false, { job_id: 'again', queue_position: 0, existing: true }])
+    expect(await client.waiting()).toMatchObject({ interactive: 1 })
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    const events = await collect(client, 'again')
+    endOf(events)
+    // Over, it is still the first job, and it is not run again.
+    expect(await client.enqueue(BODY, { jobId: 'again' })).toMatchObject({ existing: true })
+    expect(await client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+    expect(await readLog(lab.redis, KEYS, 'again')).toEqual(events)
+    expect(replica.seen.requests).toHaveLength(1)
+  })
+
+  test('from ten producers at once is one job', async ({ lab }) => {
+    const clients = await Promise.all([lab.client(), lab.client()])
+    const admissions = await Promise.all(
+      Array.from({ length: 10 }, (_, n) => (clients[n % 2] ?? clients[0]).enqueue(BODY, { jobId: 'once' })),
+    )
+    expect(admissions.filter(({ existing }) => !existing)).toHaveLength(1)
+    expect(await clients[0].waiting()).toMatchObject({ interactive: 1 })
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    endOf(await collect(clients[1], 'once'))
+    expect(replica.seen.requests).toHaveLength(1)
+  })
+
+  test('with another body is refused and changes nothing', async ({ lab }) => {
+    const client = await lab.client()
+    await client.enqueue(BODY, { jobId: 'mine' })
+    const before = await contents(lab)
+    await expect(client.enqueue({ ...BODY, inputs: 'Other' }, { jobId: 'mine' })).rejects.toMatchObject({
+      kind: 'ID_CONFLICT',
+      retriable: false,
+      message: expect.not.stringContaining('Other'),
+    })
+    expect(await contents(lab)).toEqual(before)
+  })
+
+  test('as a job of another producer that wrote no events is refused and changes nothing', async ({
+    lab,
+  }) => {
+    const client = await lab.client()
+    const { Queue } = await import('bullmq')
+    const queue = new Queue('jobs', { connection: { url: lab.redisUrl }, prefix: KEYS.queuePrefix })
+    await queue.add('generate', { v: 1, ...BODY }, { jobId: 'theirs', priority: 10 })
+    await queue.close()
+    const before = await contents(lab)
+    await expect(client.enqueue(BODY, { jobId: 'theirs' })).rejects.toMatchObject({ kind: 'ID_CONFLICT' })
+    expect(await contents(lab)).toEqual(before)
+  })
+
+  test('in another pool is another job', async ({ lab }) => {
+    const here = await lab.client()
+    const there = await lab.client({}, 'there')
+    await here.enqueue(BODY, { jobId: 'twin' })
+    expect(await there.enqueue({ ...BODY, inputs: 'Other' }, { jobId: 'twin' })).toMatchObject({
+      existing: false,
+    })
+  })
+})
+
+describe('a producer that died before the queue had its job', () => {
+  test('is completed by the same call again', async ({ lab }) => {
+    const client = await lab.client()
+    await writeQueuedOnly(lab, 'half', BODY)
+    expect(await client.waiting()).toMatchObject({ interactive: 0 })
+    expect(await client.enqueue(BODY, { jobId: 'half' })).toMatchObject({ existing: true })
+    expect(await client.waiting()).toMatchObject({ interactive: 1 })
+    await lab.worker(await lab.replica())
+    const events = await collect(client, 'half')
+    endOf(events)
+    expect(only(events, 'queued')).toHaveLength(1)
+  })
+
+  test('leaves a job that its deadline ends', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    await writeQueuedOnly(lab, 'half', BODY, 200)
+    await expect(client.result('half')).rejects.toMatchObject({ kind: 'DEADLINE_UNMET' })
+  })
+
+  test('leaves a job that can be cancelled, and is then not put in any more', async ({ lab }) => {
+    const client = await lab.client()
+    await writeQueuedOnly(lab, 'half', BODY)
+    expect(await client.cancel('half')).toBe('cancelled')
+    await client.enqueue(BODY, { jobId: 'half' })
+    expect(await client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+  })
+})
+
+describe('what is refused', () => {
+  test('a pool that nobody has made, with the names of those that are there', async ({ lab }) => {
+    await lab.client()
+    const stranger = await openPool({ redisUrl: lab.redisUrl, pool: 'typo' })
+    await expect(stranger.enqueue(BODY)).rejects.toMatchObject({
+      kind: 'POOL_UNAVAILABLE',
+      retriable: true,
+      message: expect.stringContaining(POOL),
+    })
+    expect(await lab.redis.keys(`${poolKeys('typo').queuePrefix}:*`)).toEqual([])
+    await stranger.close()
+  })
+
+  test('a job more than the queue may hold, until one has left', async ({ lab }) => {
+    const client = await lab.client({ max_queued: 2 })
+    await client.enqueue(BODY, { jobId: 'one' })
+    await client.enqueue({ ...BODY, priority: 'batch' }, { jobId: 'two' })
+    const before = await contents(lab)
+    await expect(client.enqueue(BODY)).rejects.toMatchObject({
+      kind: 'ADMISSION_REJECT',
+      retriable: true,
+      retryAfterMs: expect.any(Number),
+    })
+    expect(await contents(lab)).toEqual(before)
+    expect(await client.enqueue(BODY, { jobId: 'one' })).toMatchObject({ existing: true })
+    await client.cancel('two')
+    expect(await client.enqueue(BODY)).toMatchObject({ existing: false, queue_position: 1 })
+  })
+
+  test.for([
+    {
+      name: 'an unknown parameter',
+      body: { inputs: 'x', parameters: { tempreature: 1 } },
+      says: 'tempreature',
+    },
+    { name: 'an unknown field', body: { inputs: 'x', proirity: 'batch' }, says: 'proirity' },
+    { name: 'no prompt', body: {}, says: 'neither' },
+    { name: 'an empty prompt', body: { inputs: '' }, says: 'inputs' },
+    { name: 'two prompts', body: { inputs: 'x', messages: [{ role: 'user', content: 'x' }] }, says: 'both' },
+    { name: 'a deadline of nothing', body: { inputs: 'x', deadline_ms: 0 }, says: 'deadline_ms' },
+    { name: 'a field whose time has not come', body: { inputs: 'x', placement: {} }, says: 'placement' },
+    { name: 'several answers', body: { inputs: 'x', parameters: { best_of: 2 } }, says: 'best_of' },
+    {
+      name: 'more tokens than the pool allows',
+      body: { inputs: 'x', parameters: { max_new_tokens: 101 } },
+      says: '100',
+    },
+    { name: 'a prompt too big', body: { inputs: 'secret'.repeat(200) }, says: '1000' },
+    { name: 'a prompt too big in bytes', body: { inputs: '🙂'.repeat(251) }, says: '1004' },
+    {
+      name: 'messages too big',
+      body: { messages: [{ role: 'user', content: 'secret'.repeat(200) }] },
+      says: 'messages',
+    },
+  ])('$name, by name and without the prompt', async ({ body, says }, { lab }) => {
+    const client = await lab.client({ max_max_new_tokens: 100, max_input_bytes: 1000, max_new_tokens: 10 })
+    const before = await contents(lab)
+    // A body from outside is whatever it is.
+    await expect(client.enqueue(body as JobInput)).rejects.toMatchObject({
+      kind: 'INVALID_PARAMS',
+      message: expect.stringMatching(new RegExp(`^(?!.*secret).*${says}`)),
+    })
+    expect(await contents(lab)).toEqual(before)
+  })
+
+  test.for(['', '123', 'wait', 'meta', 'a:b', '-x', 'x'.repeat(129), 'ü'])(
+    'the job id %j',
+    async (jobId, { lab }) => {
+      const client = await lab.client()
+      const before = await contents(lab)
+      await expect(client.enqueue(BODY, { jobId })).rejects.toMatchObject({ kind: 'INVALID_PARAMS' })
+      expect(await contents(lab)).toEqual(before)
+    },
+  )
+
+  test('everything, with its name, when Redis is not there', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.client()
+    await client.close()
+    await expect(client.enqueue(BODY)).rejects.toMatchObject({ kind: 'REDIS_UNAVAILABLE', retriable: true })
+    await expect(openPool({ redisUrl: 'redis://127.0.0.1:1', pool: POOL })).rejects.toMatchObject({
+      kind: 'REDIS_UNAVAILABLE',
+    })
+  })
+})
+
+describe('an id of ours', () => {
+  test('is not to be guessed', async ({ lab }) => {
+    const client = await lab.client()
+    const ids = await Promise.all(Array.from({ length: 20 }, async () => (await client.enqueue(BODY)).job_id))
+    expect(new Set(ids).size).toBe(20)
+    for (const id of ids)
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  })
+})

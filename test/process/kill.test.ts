@@ -1,0 +1,124 @@
+import { describe, expect } from 'vitest'
+import { idParts } from '../../src/contract/stream-id.ts'
+import { collect, endOf, errorOf, only, tokensIn } from '../support/job-log.ts'
+import { KEYS, test } from '../support/lab.ts'
+
+/** How long a killed worker's job may take to be started by another, with default times (ms). */
+const RESTART_MS = 10_000
+
+describe('a worker process that is killed', () => {
+  test('before the first token: another runs the job again and it ends well', async ({ lab }) => {
+    const client = await lab.client()
+    const slow = await lab.replica({ faults: [{ kind: 'slow-prefill', ms: 60_000 }] })
+    const good = await lab.replica()
+    const doomed = await lab.process(slow)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Survive', parameters: { max_new_tokens: 5 } })
+    await expect.poll(() => slow.seen.open).toBe(1)
+    await lab.process(good)
+    const killedAt = Date.now()
+    doomed.kill('SIGKILL')
+    const events = await collect(client, jobId)
+    expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 5 })
+    const [first, second] = only(events, 'started')
+    expect(second?.data.replica_id).not.toBe(first?.data.replica_id)
+    if (second === undefined) throw new Error('expected a second attempt')
+    expect(idParts(second.id).epoch - killedAt).toBeLessThan(RESTART_MS)
+    await expect.poll(() => slow.seen.open).toBe(0)
+    expect((await doomed.exited).signal).toBe('SIGKILL')
+  })
+
+  test('after tokens: the job ends as WORKER_RESET with what is there', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 50 })
+    const other = await lab.replica()
+    const times = { lockMs: 1000, stalledIntervalMs: 300 }
+    const doomed = await lab.process(replica, times)
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Half', parameters: { max_new_tokens: 1000 } })
+    const reading = collect(client, jobId)
+    await tokensIn(lab.redis, KEYS, jobId, 5)
+    await lab.process(other, times)
+    doomed.kill('SIGKILL')
+    const events = await reading
+    expect(errorOf(events)).toMatchObject({
+      code: 'WORKER_RESET',
+      retriable: true,
+      tokens_out: only(events, 'token').length,
+    })
+    expect(other.seen.requests).toEqual([])
+  })
+
+  test('leaves its replica to the one that stands by, and is told as lost till then', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica()
+    const doomed = await lab.process(replica, { leaseMs: 1000 })
+    await expect.poll(() => client.replicas()).toMatchObject([{ state: 'ready' }])
+    doomed.kill('SIGKILL')
+    await doomed.exited
+    await expect.poll(() => client.replicas(), { timeout: 2000 }).toMatchObject([{ state: 'lost', busy: 0 }])
+    await lab.process(replica, { leaseMs: 1000 })
+    await expect.poll(() => client.replicas()).toMatchObject([{ state: 'ready' }])
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Go on', parameters: { max_new_tokens: 2 } })
+    endOf(await collect(client, jobId))
+  })
+
+  test('while another stands by is followed by that one when the lease has run out', async ({ lab }) => {
+    const client = await lab.client()
+    const replica = await lab.replica()
+    const doomed = await lab.process(replica, { leaseMs: 1000 })
+    await expect.poll(() => client.replicas()).toMatchObject([{ state: 'ready' }])
+    const standby = await lab.worker(replica, { leaseMs: 1000 })
+    expect(standby.state).toBe('standby')
+    doomed.kill('SIGKILL')
+    await expect.poll(() => standby.state, { interval: 5, timeout: 1500 }).toBe('ready')
+  })
+
+  test('with many jobs under way and more waiting loses none of them', async ({ lab }) => {
+    const client = await lab.client()
+    const doomedReplica = await lab.replica({ tokensPerSecond: 100, prefillMs: 20 })
+    const replica = await lab.replica({ tokensPerSecond: 1000 })
+    const times = { lockMs: 1000, stalledIntervalMs: 300 }
+    const doomed = await lab.process(doomedReplica, times)
+    const jobs = await Promise.all(
+      Array.from({ length: 30 }, (_, n) =>
+        client.enqueue({ inputs: `Job ${n}`, parameters: { max_new_tokens: 15 } }),
+      ),
+    )
+    await expect.poll(() => doomedReplica.seen.requests.length).toBeGreaterThan(8)
+    doomed.kill('SIGKILL')
+    await lab.process(replica, times)
+    const logs = await Promise.all(jobs.map(({ job_id: jobId }) => collect(client, jobId)))
+    const reset = logs.filter((events) => events.at(-1)?.event === 'error')
+    for (const events of reset) expect(errorOf(events).code).toBe('WORKER_RESET')
+    for (const events of logs) if (!reset.includes(events)) endOf(events)
+    expect(reset.length).toBeLessThanOrEqual(8)
+    await expect.poll(() => client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+    expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
+  })
+})
+
+describe('a worker process that is frozen', () => {
+  test('finds its job run by another when it wakes, writes nothing more and closes its request', async ({
+    lab,
+  }) => {
+    const client = await lab.client()
+    // Its tokens come while its worker is frozen, so that they wait in the socket when that wakes.
+    const slow = await lab.replica({ prefillMs: 1000, tokensPerSecond: 50 })
+    const good = await lab.replica({ tokensPerSecond: 100 })
+    const times = { lockMs: 1000, stalledIntervalMs: 300, leaseMs: 1000 }
+    // With its one slot taken it waits for no job: one that waits when it is frozen swallows the wake-up of the next job.
+    const frozen = await lab.process(slow, { ...times, slots: 1 })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Zombie', parameters: { max_new_tokens: 200 } })
+    await expect.poll(() => slow.seen.open).toBe(1)
+    frozen.kill('SIGSTOP')
+    await lab.process(good, times)
+    await tokensIn(lab.redis, KEYS, jobId, 3)
+    expect(slow.seen.open).toBe(1)
+    await expect.poll(() => slow.state().requests[0]?.tokens).toBeGreaterThan(10)
+    frozen.kill('SIGCONT')
+    await expect.poll(() => slow.seen.open, { timeout: 3000 }).toBe(0)
+    const events = await collect(client, jobId)
+    expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 200 })
+    expect(slow.seen.requests.length).toBe(1)
+    expect(frozen.output()).not.toContain('"level":"error"')
+  })
+})

@@ -1,0 +1,236 @@
+import { Worker as PlainWorker } from 'bullmq'
+import { describe, expect } from 'vitest'
+import { LOCK_MS, OVER, test } from './stage.ts'
+
+const BODY = { inputs: 'x' }
+
+describe('a consumer', () => {
+  test('runs a job once and takes it out of the queue', async ({ stage }) => {
+    const { runs } = await stage.work()
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(1)
+    expect(runs[0]?.job).toMatchObject({ id: 'a', body: BODY, handBacks: 0 })
+    expect(await stage.queue.holds('a')).toBe(true)
+    runs[0]?.end(OVER)
+    await expect.poll(() => stage.queue.holds('a')).toBe(false)
+    expect(runs).toHaveLength(1)
+  })
+
+  test('takes as many jobs at once as it has slots', async ({ stage }) => {
+    const { runs } = await stage.work({ slots: 3 })
+    for (const id of ['a', 'b', 'c', 'd', 'e']) await stage.queue.add(id, BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(3)
+    expect((await stage.queue.waiting()).interactive).toBe(2)
+    runs[1]?.end(OVER)
+    await expect.poll(() => runs.length).toBe(4)
+    expect((await stage.queue.waiting()).interactive).toBe(1)
+  })
+
+  test('takes interactive jobs first, and each kind in its order', async ({ stage }) => {
+    const order: string[] = []
+    for (const id of ['b1', 'b2']) await stage.queue.add(id, BODY, 'batch')
+    for (const id of ['i1', 'i2']) await stage.queue.add(id, BODY, 'interactive')
+    await stage.work({
+      async run(job) {
+        order.push(job.id)
+        return OVER
+      },
+    })
+    await expect.poll(() => order).toEqual(['i1', 'i2', 'b1', 'b2'])
+  })
+
+  test('gives a refused job back to the head of the queue', async ({ stage }) => {
+    const order: string[] = []
+    for (const id of ['a', 'b', 'c']) await stage.queue.add(id, BODY, 'interactive')
+    await stage.work({
+      async run(job) {
+        order.push(job.id)
+        return order.length === 1 ? { kind: 'refused' } : OVER
+      },
+    })
+    await expect.poll(() => order).toEqual(['a', 'a', 'b', 'c'])
+  })
+
+  test('counts hand-backs and no interruptions', async ({ stage }) => {
+    const { runs } = await stage.work()
+    await stage.queue.add('a', BODY, 'interactive')
+    const counted: (number | undefined)[] = []
+    for (const [index, counts] of [false, true, false, false].entries()) {
+      await expect.poll(() => runs.length).toBe(index + 1)
+      counted.push(runs[index]?.job.handBacks)
+      runs[index]?.end({ kind: 'back', delayMs: 0, counts })
+    }
+    await expect.poll(() => runs.length).toBe(5)
+    expect([...counted, runs[4]?.job.handBacks]).toEqual([0, 1, 1, 2, 3])
+  })
+
+  test('does not count refusals', async ({ stage }) => {
+    const { runs } = await stage.work()
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(1)
+    runs[0]?.end({ kind: 'refused' })
+    await expect.poll(() => runs.length).toBe(2)
+    expect(runs[1]?.job.handBacks).toBe(0)
+  })
+
+  test('keeps a job away for as long as it was asked', async ({ stage }) => {
+    const { runs } = await stage.work()
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(1)
+    const from = performance.now()
+    runs[0]?.end({ kind: 'back', delayMs: 300, counts: true })
+    await expect.poll(() => stage.queue.waiting()).toMatchObject({ delayed: 1 })
+    await expect.poll(() => runs.length, { timeout: 3000 }).toBe(2)
+    expect((runs[1]?.at ?? 0) - from).toBeGreaterThan(250)
+  })
+
+  test('gives a job back after a fault of its own, and tells it', async ({ stage }) => {
+    let times = 0
+    const { errors } = await stage.work({
+      async run() {
+        times += 1
+        if (times === 1) throw new Error('our fault')
+        return OVER
+      },
+    })
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => stage.queue.holds('a'), { timeout: 5000 }).toBe(false)
+    expect(times).toBe(2)
+    expect(errors.map(String)).toEqual(['Error: our fault'])
+  })
+
+  test('that is shut takes nothing more, and goes on when it is open', async ({ stage }) => {
+    const { consumer, runs } = await stage.work({ slots: 2 })
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(1)
+    consumer.shut()
+    for (const id of ['b', 'c', 'd']) await stage.queue.add(id, BODY, 'interactive')
+    // One job may have been on its way already.
+    const before = Math.max(1, runs.length)
+    runs[0]?.end(OVER)
+    await expect.poll(() => stage.queue.holds('a')).toBe(false)
+    expect(runs.length).toBeLessThanOrEqual(before + 1)
+    consumer.open()
+    await expect.poll(() => runs.length).toBeGreaterThanOrEqual(3)
+  })
+
+  test('that is closed waits for what runs', async ({ stage }) => {
+    const { consumer, runs } = await stage.work()
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(1)
+    let closed = false
+    const closing = consumer.close().then(() => (closed = true))
+    await stage.queue.add('b', BODY, 'interactive')
+    expect(closed).toBe(false)
+    runs[0]?.end(OVER)
+    await closing
+    expect(await stage.queue.holds('a')).toBe(false)
+    expect(runs).toHaveLength(1)
+    await consumer.close()
+  })
+
+  test('that was never opened closes', async ({ stage }) => {
+    const { consumer } = await stage.work()
+    await consumer.close()
+    consumer.open()
+    await stage.queue.add('a', BODY, 'interactive')
+    expect(await stage.queue.holds('a')).toBe(true)
+  })
+
+  test('takes more at once after it was given more slots, while one still runs', async ({ stage }) => {
+    const { consumer, runs } = await stage.work({ slots: 1 })
+    for (const id of ['a', 'b', 'c']) await stage.queue.add(id, BODY, 'interactive')
+    await expect.poll(() => runs.length).toBe(1)
+    consumer.resize(3)
+    await expect.poll(() => runs.length).toBe(3)
+  })
+
+  test('tells of jobs that BullMQ gives up', async ({ stage, redis }) => {
+    // A worker that takes the job and dies, for the eleventh time.
+    const dead = new PlainWorker('jobs', undefined, {
+      connection: await redis.connect('queue'),
+      prefix: redis.keys.queuePrefix,
+      autorun: false,
+      lockDuration: 50,
+      skipLockRenewal: true,
+    })
+    await stage.queue.add('a', BODY, 'interactive')
+    expect((await dead.getNextJob('dead'))?.id).toBe('a')
+    await dead.close()
+    await redis.redis.hset(`${redis.keys.queuePrefix}:jobs:a`, 'stc', 10)
+    const { givenUp, runs } = await stage.work()
+    await expect.poll(() => givenUp, { timeout: 5000 }).toEqual(['a'])
+    expect(runs).toEqual([])
+    expect(await stage.queue.holds('a')).toBe(false)
+  })
+})
+
+describe('the lock on a job', () => {
+  test('is kept for as long as the job runs', async ({ stage }) => {
+    const first = await stage.work({ lockMs: 300 })
+    const second = await stage.work({ lockMs: 300 })
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => first.runs.length + second.runs.length).toBe(1)
+    const run = first.runs[0] ?? second.runs[0]
+    const until = performance.now() + 1200
+    await expect.poll(() => performance.now(), { timeout: 3000 }).toBeGreaterThan(until)
+    expect(first.runs.length + second.runs.length).toBe(1)
+    expect(run?.lostAt()).toBe(undefined)
+    expect(await run?.job.confirmLock()).toBe(true)
+  })
+
+  test('is not trusted any more before another worker has the job, when Redis falls silent', async ({
+    stage,
+    proxy,
+  }) => {
+    const first = await stage.work({ url: proxy.url })
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => first.runs.length).toBe(1)
+    const second = await stage.work()
+    const from = performance.now()
+    proxy.stall()
+    await expect.poll(() => second.runs.length, { timeout: 10_000, interval: 10 }).toBe(1)
+    const lostAt = first.runs[0]?.lostAt()
+    expect(lostAt).toBeDefined()
+    expect(lostAt).toBeLessThan(second.runs[0]?.at ?? 0)
+    // Counted from before the silence: at most its trust and a beat.
+    expect((lostAt ?? 0) - from).toBeLessThan(LOCK_MS * 1.15)
+    proxy.pass()
+  })
+
+  test('that another worker has is not confirmed, and the job stays with that one', async ({
+    stage,
+    proxy,
+  }) => {
+    const first = await stage.work({ url: proxy.url })
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => first.runs.length).toBe(1)
+    const second = await stage.work()
+    proxy.stall()
+    await expect.poll(() => second.runs.length, { timeout: 10_000 }).toBe(1)
+    first.consumer.shut()
+    proxy.pass()
+    expect(await first.runs[0]?.job.confirmLock()).toBe(false)
+    expect(await second.runs[0]?.job.confirmLock()).toBe(true)
+    first.runs[0]?.end({ kind: 'back', delayMs: 0, counts: true })
+    await first.consumer.close()
+    expect(await second.runs[0]?.job.confirmLock()).toBe(true)
+    second.runs[0]?.end(OVER)
+    await expect.poll(() => stage.queue.holds('a')).toBe(false)
+    expect(second.runs).toHaveLength(1)
+  })
+
+  test('survives a line that breaks and comes back', async ({ stage, proxy }) => {
+    const first = await stage.work({ url: proxy.url })
+    await stage.queue.add('a', BODY, 'interactive')
+    await expect.poll(() => first.runs.length).toBe(1)
+    proxy.cut()
+    proxy.pass()
+    expect(await first.runs[0]?.job.confirmLock()).toBe(true)
+    const until = performance.now() + LOCK_MS * 1.2
+    await expect.poll(() => performance.now(), { timeout: 3000 }).toBeGreaterThan(until)
+    expect(first.runs[0]?.lostAt()).toBe(undefined)
+    first.runs[0]?.end(OVER)
+    await expect.poll(() => stage.queue.holds('a')).toBe(false)
+  })
+})

@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
+import type { WorkerOptions } from '../../src/worker/worker-options.ts'
+
+/** What a worker in a process of its own is told. */
+export interface ChildOptions extends Omit<WorkerOptions, 'logger'> {
+  /** How long SIGTERM waits for running jobs (ms). */
+  readonly graceMs: number
+}
+
+/** How a process ended. */
+interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/** A worker in a process of its own. */
+export interface Child {
+  readonly pid: number
+  /** All that it has written so far, on stdout and stderr. */
+  output(): string
+  /** Resolves when it has said so. */
+  hasSaid(text: string): Promise<void>
+  kill(signal: NodeJS.Signals): void
+  readonly exited: Promise<Exit>
+  /** Kills it if it is there still; resolves when it is gone. */
+  end(): Promise<void>
+}
+
+const SCRIPT = fileURLToPath(new URL('../process/worker-child.ts', import.meta.url))
+
+/** Starts a worker in a process of its own, which says `worker started` when it serves. The caller ends it. */
+export function spawnWorker(options: ChildOptions): Child {
+  const child = spawn(process.execPath, [SCRIPT, JSON.stringify(options)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  }
+  const exited = new Promise<Exit>((resolve) =>
+    child.once('close', (code, signal) => resolve({ code, signal })),
+  )
+  return {
+    pid: child.pid ?? 0,
+    output: () => output,
+    async hasSaid(text) {
+      await expect.poll(() => output, { interval: 10, timeout: 10_000 }).toContain(text)
+    },
+    kill: (signal) => void child.kill(signal),
+    exited,
+    async end() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+      await exited
+    },
+  }
+}

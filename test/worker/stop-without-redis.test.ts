@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest'
+import type { PoolWorker } from '../../src/worker/worker.ts'
+import { labOn, startOwnRedis } from '../support/own-redis.ts'
+import { freeze, killed } from '../support/signals.ts'
+
+describe('a worker that is told to stop while Redis is away', () => {
+  /** How long it may take beyond its grace time (ms): its lock has run out long before. */
+  const STOP_MS = 8000
+
+  /** Stops a worker and tells whether that came to an end in time, whatever becomes of it later. */
+  async function stopsInTime(worker: PoolWorker): Promise<boolean> {
+    let stopped = false
+    void worker.stop(0).then(() => {
+      stopped = true
+    })
+    const since = performance.now()
+    await expect.poll(() => stopped || performance.now() - since > STOP_MS, { timeout: 15_000 }).toBe(true)
+    return stopped
+  }
+
+  test.for([
+    { doing: 'idle', how: 'dead' },
+    { doing: 'busy', how: 'dead' },
+    { doing: 'idle', how: 'frozen' },
+    { doing: 'busy', how: 'frozen' },
+  ])('stops, $doing, with Redis $how', async ({ doing, how }) => {
+    const { server, again } = await startOwnRedis()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 60_000 })
+    const worker = await lab.worker(replica, { lockMs: 1000, leaseMs: 1000 })
+    await expect.poll(() => worker.state).toBe('ready')
+    if (doing === 'busy') {
+      await client.enqueue({ inputs: 'Stuck' })
+      await expect.poll(() => replica.seen.open).toBe(1)
+    }
+    const thaw = how === 'frozen' ? freeze(server.pid) : undefined
+    if (how === 'dead') await killed(server.pid)
+    const stopped = await stopsInTime(worker)
+    expect(replica.seen.open).toBe(0)
+    if (thaw === undefined) await again()
+    else thaw()
+    expect(stopped).toBe(true)
+  })
+})
