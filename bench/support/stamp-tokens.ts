@@ -4,8 +4,6 @@
  * `ioredis:command` when a command's reply has resolved its promise (ioredis 6.0, built/tracing.js).
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { idParts } from '../../src/contract/stream-id.ts'
-import type { Cursor } from '../../src/contract/stream-id.ts'
 
 /** Stamps being taken. */
 export interface Stamping {
@@ -63,7 +61,7 @@ export function stampTokens(eventsKey: (tag: string) => string): Stamping {
     const key = command === 'xadd' ? args[0] : args[2]
     const stamps = key === undefined ? undefined : byKey.get(key)
     if (stamps === undefined) return
-    const acknowledged = acknowledgedTokens(command, result, stamps)
+    const acknowledged = acknowledgedTokens(command, args, result, stamps)
     for (let i = stamps.latencies.length; i < acknowledged; i += 1) {
       stamps.latencies.push(now - (stamps.arrivedMs[i] ?? Number.NaN))
     }
@@ -98,10 +96,16 @@ function countFrames(stamps: Stamps, chunk: Uint8Array): number {
 }
 
 /** How many of a stream's tokens Redis has after this reply. */
-function acknowledgedTokens(command: string, result: unknown, { arrivedMs, latencies }: Stamps): number {
+function acknowledgedTokens(
+  command: string,
+  args: readonly string[],
+  result: unknown,
+  { latencies }: Stamps,
+): number {
   if (command === 'xadd') return latencies.length + 1
-  if (!Array.isArray(result) || result[0] !== 1) return 0
-  const { epoch, n } = idParts(result[1] as Cursor)
-  // Behind `<epoch>-1`, the `started`, every entry is a token; the seal comes with the last of them.
-  return epoch === Number.MAX_SAFE_INTEGER ? arrivedMs.length : n - 1
+  // The script answers 1 when it has written (src/stream/write.lua); runs of tokens carry their number.
+  if (result !== 1) return 0
+  let tokens = 0
+  for (let at = 2; at < args.length; at += 1) if (args[at] === 'token') tokens += Number(args[at - 1])
+  return latencies.length + tokens
 }

@@ -24,8 +24,9 @@ export function addGenerate(program: Command): void {
         await withInterrupt(
           (signal) =>
             flags.json === true ? printEvents(pool, jobId, signal) : printText(pool, jobId, signal),
-          async () => {
-            await pool.cancel(jobId, { reason: 'Ctrl-C' })
+          async ({ status }) => {
+            const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'whoever read has gone'
+            await pool.cancel(jobId, { reason })
             process.stderr.write(`\ntgi-pool: cancelled job ${jobId}\n`)
           },
         )

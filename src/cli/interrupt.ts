@@ -8,7 +8,7 @@ import { EXIT, Exit } from './exit.ts'
  */
 export async function withInterrupt<T>(
   work: (signal: AbortSignal) => Promise<T>,
-  onInterrupt: () => Promise<void> = async () => undefined,
+  onInterrupt: (exit: Exit) => Promise<void> = async () => undefined,
 ): Promise<T> {
   const controller = new AbortController()
   const stopListening = onEndSignals({
@@ -20,7 +20,7 @@ export async function withInterrupt<T>(
   try {
     return await work(controller.signal)
   } catch (error) {
-    if (controller.signal.aborted) await onInterrupt()
+    if (error instanceof Exit && error === controller.signal.reason) await onInterrupt(error)
     throw error
   } finally {
     process.stdout.off('error', onClosed)

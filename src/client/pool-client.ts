@@ -13,9 +13,10 @@ import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { START, parseCursor } from '../contract/stream-id.ts'
 import { changePoolConfig, ensurePool, readPoolConfig } from '../pool/config-store.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
+import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/job-queue.ts'
-import { connectRedis, isConnectionError, redactUrl } from '../redis/connect.ts'
+import { connectRedis, disconnectRedis, isConnectionError, redactUrl } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { createEventLog } from '../stream/event-log.ts'
 import { readEvents } from '../stream/reader.ts'
@@ -137,7 +138,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
     }
     beginRead(stop)
     try {
-      await told(readPoolConfig(redis, keys))
+      await unlessAborted(told(readPoolConfig(redis, keys)), stop.signal)
       const connection = await connectRedis(options.redisUrl, { role: 'blocking' })
       try {
         yield* readEvents({
@@ -149,7 +150,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
           queueHolds: (id) => queue.holds(id),
         })
       } finally {
-        connection.disconnect()
+        disconnectRedis(connection)
       }
     } finally {
       read.signal?.removeEventListener('abort', onAbort)
@@ -197,7 +198,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
       for (const stop of reads) stop.abort(closed)
       await sweeper?.stop()
       await queue.close()
-      redis.disconnect()
+      disconnectRedis(redis)
     },
   }
 }

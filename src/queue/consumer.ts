@@ -96,7 +96,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     stalledInterval: options.stalledIntervalMs,
     maxStalledCount: MAX_STALLED,
     runRetryDelay: 500,
-    drainDelay: 5,
+    // Seconds. A worker that froze in its wait takes one wake-up with it; the next one looks by itself.
+    drainDelay: 1,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
   })

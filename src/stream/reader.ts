@@ -14,7 +14,8 @@ import type { JobEvent } from '../contract/event.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { START } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { isConnectionError } from '../redis/connect.ts'
+import { disconnectRedis, isConnectionError } from '../redis/connect.ts'
+import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { parseEntry, parseRawEntry } from './entry.ts'
 import type { RawEntry } from './entry.ts'
 
@@ -63,18 +64,19 @@ export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent
   const place = new Place(options.after ?? START)
   let downSince: number | undefined
   // XREAD cannot be taken back, the line it waits on can be cut.
-  const onAbort = () => redis.disconnect()
+  const onAbort = () => disconnectRedis(redis)
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
     while (!place.over) {
       signal?.throwIfAborted()
       try {
         if (!place.checked) {
-          const restart = await checkPlace(options, key, place)
+          const restart = await unlessAborted(checkPlace(options, key, place), signal)
           if (restart !== undefined) yield restart
           continue
         }
-        const reply = await redis.xread('COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', key, place.cursor)
+        const read = redis.xread('COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', key, place.cursor)
+        const reply = await unlessAborted(read, signal)
         downSince = undefined
         if (reply === null) place.checked = false
         for (const raw of (reply?.[0]?.[1] ?? []) as RawEntry[]) {

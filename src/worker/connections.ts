@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
-import { connectRedis, redactUrl } from '../redis/connect.ts'
+import { connectRedis, disconnectRedis, redactUrl } from '../redis/connect.ts'
 import type { Logger } from '../runtime/log.ts'
 
 /** A worker's lines to Redis, one a purpose. */
@@ -29,7 +29,7 @@ export async function openConnections(url: string, logger: Logger): Promise<Work
     return redis
   }
   const close = () => {
-    for (const redis of open) redis.disconnect()
+    for (const redis of open) disconnectRedis(redis)
   }
   try {
     const commands = await connect('commands')

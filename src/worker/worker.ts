@@ -231,14 +231,9 @@ async function assemble({
 
   async function run(job: TakenJob): Promise<Disposition> {
     const { versions } = session.current
-    if (
-      !gate.isOpen ||
-      versions === undefined ||
-      attempts.busy >= slots() ||
-      !breaker.admit(performance.now())
-    ) {
-      return { kind: 'refused' }
-    }
+    const free = gate.isOpen && attempts.busy < slots()
+    if (!free || versions === undefined || !breaker.admit(performance.now())) return { kind: 'refused' }
+    const isProbe = breaker.probing
     const context = {
       log,
       pool,
@@ -260,7 +255,7 @@ async function assemble({
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
       return report.disposition
     } finally {
-      breaker.forget()
+      if (isProbe) breaker.forget()
     }
   }
 
@@ -310,7 +305,11 @@ async function assemble({
     // Jobs are handed back here. Without Redis they cannot be; their locks run out.
     if (!(await within(closing, STOP_STEP_MS))) connections.close()
     const goodbyes = [
-      lease.release().then(() => registration.withdraw()),
+      // A standby first, then the entry; without Redis neither, but nothing of ours goes on.
+      lease
+        .release()
+        .catch((error: unknown) => faultLog('lease', error))
+        .then(() => registration.withdraw()),
       session.stop(),
       client.close(),
       sweeper.stop(),

@@ -72,8 +72,7 @@ describe.concurrent('demo', () => {
     await expectNothingLeft(stdout)
   })
 
-  // A known fault: the second signal of npm's Ctrl-C meets no listener and kills it in the middle of its end.
-  test.fails('with --keep is ended with 0 and nothing left by the Ctrl-C of npm, which comes twice', async ({ stage }) => {
+  test('with --keep is ended with 0 and nothing left by the Ctrl-C of npm, which comes twice', async ({ stage }) => {
     const demo = stage.start(['demo', '--keep'], OWN)
     await demo.printed('Replicas ')
     demo.interruptTwice()
@@ -91,8 +90,7 @@ describe.concurrent('demo', () => {
     await expectNothingLeft(stdout)
   })
 
-  // A known fault: it ends at once and leaves its Redis running.
-  test.fails('whose reader has gone leaves nothing', async ({ stage }) => {
+  test('whose reader has gone leaves nothing', async ({ stage }) => {
     const demo = stage.start(['demo'], OWN)
     await demo.printed('1. A prompt')
     demo.closeStdout()

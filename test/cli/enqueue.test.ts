@@ -134,15 +134,13 @@ describe.concurrent('a file of jobs', () => {
     expect(result.stderr).toMatch(/^tgi-pool: CONFIG: --file: .*nope\.jsonl/)
   })
 
-  // A known fault: EISDIR as it is, exit 1.
-  test.fails('that is a folder is bad usage that names it', async ({ stage }) => {
+  test('that is a folder is bad usage that names it', async ({ stage }) => {
     await stage.client()
     const result = await stage.cli(['enqueue', '--file', stage.dir])
     expect(result).toMatchObject({ status: 2, stderr: expect.stringContaining(stage.dir) })
   })
 
-  // A known fault: they are ignored without a word.
-  test.fails('refuses flags of a single job that it would not obey', async ({ stage }) => {
+  test('refuses flags of a single job that it would not obey', async ({ stage }) => {
     await stage.client()
     const result = await stage.cli(['enqueue', '--file', '-', '--max-new-tokens', '3', '--job-id', 'z'], {
       stdin: '{"inputs":"one"}\n',
@@ -150,8 +148,7 @@ describe.concurrent('a file of jobs', () => {
     expect(result.status).toBe(2)
   })
 
-  // A known fault: what is under way at once is counted before it has arrived.
-  test.fails('does not fill the queue beyond its bound', async ({ stage }) => {
+  test('does not fill the queue beyond its bound', async ({ stage }) => {
     const client = await stage.client({ max_queued: 5 })
     await stage.cli(['enqueue', '--file', await jobsFile(stage, Array.from({ length: 20 }, () => ({ inputs: 'x' })))])
     expect((await client.waiting()).interactive).toBeLessThanOrEqual(5)

@@ -87,8 +87,7 @@ describe.concurrent('events', () => {
     expect(jsonLines(json.stderr)).toMatchObject([{ error: { kind: 'UNKNOWN_JOB', retriable: false } }])
   })
 
-  // A known fault: the misspelt pool is taken for an unknown job.
-  test.fails('of an unknown pool say that it is the pool', async ({ stage }) => {
+  test('of an unknown pool say that it is the pool', async ({ stage }) => {
     await stage.client()
     const result = await stage.cli(['events', 'j', '--pool', 'misspelt'])
     expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining('no pool "misspelt"') })

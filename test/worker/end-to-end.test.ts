@@ -8,7 +8,7 @@ import { KEYS, POOL, test } from '../support/lab.ts'
 describe('one job', () => {
   test('has its events in order, with the ids and the fields of the contract', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ prefillMs: 20, tokensPerSecond: 500 })
+    const replica = await lab.replica({ prefillMs: 20, tokensPerSecond: 100 })
     const worker = await lab.worker(replica)
     const body = { inputs: 'Tell me a story', parameters: { max_new_tokens: 8 }, correlation_id: 'order-66' }
     const before = Date.now()
@@ -60,7 +60,7 @@ describe('one job', () => {
     })
     expect(end.text).toBe(textOf(events))
     expect(end.first_token_ms).toBeGreaterThanOrEqual(end.queue_time_ms + 15)
-    expect(end.decode_time_ms).toBeGreaterThanOrEqual(10)
+    expect(end.decode_time_ms).toBeGreaterThanOrEqual(40)
     expect(replica.seen.requests).toMatchObject([{ outcome: 'finished', tokens: 8 }])
   })
 
