@@ -55,6 +55,6 @@ export async function resultOf(events: AsyncIterable<JobEvent | Restart>): Promi
 }
 
 /** A job's `error` event as an error to throw. */
-export function jobFailed(data: EventData['error']): PoolError {
+function jobFailed(data: EventData['error']): PoolError {
   return new PoolError(data.code, data.message, { retryAfterMs: data.retry_after_ms })
 }

@@ -7,7 +7,7 @@ const ms = z.number().int().nonnegative()
 const count = z.number().int().nonnegative()
 
 /** The job is accepted. Written by the producer before the job is in the queue. */
-export const queuedSchema = z.object({
+const queuedSchema = z.object({
   digest: z.string().describe('SHA-256 of the body as given: tells two bodies under one id apart'),
   accepted_at: ms.describe("ms since 1970, by Redis's clock"),
   deadline_at: ms.describe("ms since 1970, by Redis's clock"),
@@ -16,7 +16,7 @@ export const queuedSchema = z.object({
 })
 
 /** An attempt begins; every older attempt is fenced from here on. */
-export const startedSchema = z.object({
+const startedSchema = z.object({
   attempt: z.number().int().positive(),
   engine: z.literal('tgi'),
   engine_version: z.string(),
@@ -45,7 +45,7 @@ export const tokenSchema = z.object({
 })
 
 /** How a running attempt goes; may be missing altogether. */
-export const metricsSchema = z.object({
+const metricsSchema = z.object({
   tokens_out: count,
   elapsed_ms: ms,
   tokens_per_second: z.number().nonnegative().optional(),

@@ -19,7 +19,7 @@ import { parametersSchema } from './parameters.ts'
 export const CONTRACT_VERSION = 1
 
 /** A message of a chat, in the replica's own template's terms. */
-export const messageSchema = z.strictObject({
+const messageSchema = z.strictObject({
   role: z.string().min(1),
   content: z.union([
     z.string(),

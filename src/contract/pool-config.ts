@@ -3,7 +3,7 @@ import { z } from 'zod'
 const ms = z.number().int().positive()
 
 /** The version tuple a pool insists on: a replica that differs takes no jobs. */
-export const pinSchema = z.strictObject({
+const pinSchema = z.strictObject({
   engine_version: z.string().optional(),
   model_id: z.string().optional(),
   model_sha: z.string().nullable().optional(),

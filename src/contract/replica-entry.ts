@@ -2,21 +2,13 @@ import { z } from 'zod'
 import { replicaIdSchema } from './ids.ts'
 
 /** What a replica's worker says of it, and `lost`: its lease is gone. */
-export const REPLICA_STATES = [
-  'ready',
-  'unhealthy',
-  'drifted',
-  'draining',
-  'window',
-  'standby',
-  'lost',
-] as const
+const REPLICA_STATES = ['ready', 'unhealthy', 'drifted', 'draining', 'window', 'standby', 'lost'] as const
 
 /** The state of a replica, as the registry has it. */
 export type ReplicaState = (typeof REPLICA_STATES)[number]
 
 /** What pins a replica: which build of which engine serves which model, and the limits it has. */
-export const versionsSchema = z.object({
+const versionsSchema = z.object({
   engine: z.literal('tgi'),
   engine_version: z.string(),
   model_id: z.string(),

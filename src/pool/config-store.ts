@@ -27,7 +27,7 @@ export async function readPoolConfig(redis: Redis, keys: PoolKeys): Promise<Pool
 }
 
 /** Reads the HASH of a pool's config: one JSON value a field. */
-export function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string): PoolConfig {
+function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string): PoolConfig {
   const values = Object.entries(fields).map(([field, text]) => {
     try {
       return [field, JSON.parse(text) as unknown]

@@ -110,7 +110,7 @@ export function startSession(options: SessionOptions): Session {
 }
 
 /** What of a replica is not as the pin says; undefined when all is. */
-export function driftFrom(pin: Pin, versions: Versions): string | undefined {
+function driftFrom(pin: Pin, versions: Versions): string | undefined {
   const fields = ['engine_version', 'model_id', 'model_sha'] as const
   for (const field of fields) {
     const expected = pin[field]

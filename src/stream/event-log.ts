@@ -39,7 +39,7 @@ export interface WriteResult {
 }
 
 /** A job's stream as it stands. */
-export interface StreamSnapshot {
+interface StreamSnapshot {
   readonly entries: readonly LogEntry[]
   /** Redis's clock when it was read (ms since 1970). */
   readonly nowMs: number

@@ -57,13 +57,18 @@ describe.concurrent('demo', () => {
     await expectNothingLeft(stdout)
   })
 
-  test('with --keep stays and says how to go on; what it says works; one SIGINT ends it with 0', async ({ stage }) => {
+  test('with --keep stays and says how to go on; what it says works; one SIGINT ends it with 0', async ({
+    stage,
+  }) => {
     const demo = stage.start(['demo', '--keep'], OWN)
     await demo.printed('Replicas ')
     const redisUrl = addressIn(demo.stdout)
     expect(demo.stdout).toContain(`generate "Once upon a time" --pool demo --redis ${redisUrl}`)
     const at = ['--pool', 'demo', '--redis', redisUrl]
-    expect(await stage.cli(['generate', 'Once upon a time', '--max-new-tokens', '5', ...at])).toMatchObject({ status: 0, stderr: '' })
+    expect(await stage.cli(['generate', 'Once upon a time', '--max-new-tokens', '5', ...at])).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
     const { stdout: table } = await stage.cli(['replicas', ...at])
     for (const url of replicasIn(demo.stdout)) expect(table).toContain(url)
     demo.kill('SIGINT')
@@ -72,7 +77,9 @@ describe.concurrent('demo', () => {
     await expectNothingLeft(stdout)
   })
 
-  test('with --keep is ended with 0 and nothing left by the Ctrl-C of npm, which comes twice', async ({ stage }) => {
+  test('with --keep is ended with 0 and nothing left by the Ctrl-C of npm, which comes twice', async ({
+    stage,
+  }) => {
     const demo = stage.start(['demo', '--keep'], OWN)
     await demo.printed('Replicas ')
     demo.interruptTwice()

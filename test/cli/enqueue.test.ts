@@ -11,7 +11,10 @@ const AS_TERMINAL = new URL('as-terminal.ts', import.meta.url)
 
 async function jobsFile(stage: Stage, lines: readonly (string | object)[]): Promise<string> {
   const file = join(stage.dir, 'jobs.jsonl')
-  await writeFile(file, lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join(''))
+  await writeFile(
+    file,
+    lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join(''),
+  )
   return file
 }
 
@@ -22,9 +25,18 @@ function idsOf({ stdout }: CliResult): unknown[] {
 describe.concurrent('one job', () => {
   test('is told by its id and its place, and waits for a worker', async ({ stage }) => {
     const client = await stage.client()
-    const { stdout, ...rest } = await stage.cli(['enqueue', 'hello', '--max-new-tokens', '7', '--priority', 'batch'])
+    const { stdout, ...rest } = await stage.cli([
+      'enqueue',
+      'hello',
+      '--max-new-tokens',
+      '7',
+      '--priority',
+      'batch',
+    ])
     expect(rest).toEqual({ status: 0, signal: undefined, stderr: '' })
-    expect(jsonLines(stdout)).toEqual([{ job_id: expect.stringMatching(/^[0-9a-f-]{36}$/), queue_position: 0 }])
+    expect(jsonLines(stdout)).toEqual([
+      { job_id: expect.stringMatching(/^[0-9a-f-]{36}$/), queue_position: 0 },
+    ])
     expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 1 })
     const [id] = idsOf({ stdout, ...rest })
     expect(await client.job(String(id))).toMatchObject({ state: 'queued' })
@@ -32,7 +44,8 @@ describe.concurrent('one job', () => {
 
   test('is the same when id and body are, and refused when the body is not', async ({ stage }) => {
     const client = await stage.client()
-    const enqueue = (prompt: string, ...flags: string[]) => stage.cli(['enqueue', prompt, '--job-id', 'mine', ...flags])
+    const enqueue = (prompt: string, ...flags: string[]) =>
+      stage.cli(['enqueue', prompt, '--job-id', 'mine', ...flags])
     const first = await enqueue('hello')
     const again = await enqueue('hello')
     const other = await enqueue('SECRET other', '--json')
@@ -58,7 +71,9 @@ describe.concurrent('one job', () => {
     await stage.client()
     const result = await stage.cli(['enqueue', 'hello', '--pool', 'misspelt'])
     expect(result).toMatchObject({ status: 1, stdout: '' })
-    expect(result.stderr).toMatch(/^tgi-pool: POOL_UNAVAILABLE: no pool "misspelt" .*pool create --pool misspelt\n$/)
+    expect(result.stderr).toMatch(
+      /^tgi-pool: POOL_UNAVAILABLE: no pool "misspelt" .*pool create --pool misspelt\n$/,
+    )
     expect(result.stderr).toContain(stage.pool)
   })
 
@@ -75,7 +90,9 @@ describe.concurrent('a file of jobs', () => {
   test('is answered in its order, blank lines left out', async ({ stage }) => {
     const client = await stage.client()
     const ids = Array.from({ length: 200 }, (_, index) => `job-${index}`)
-    const lines = ids.flatMap((id, index) => (index % 50 === 0 ? ['', { job_id: id, inputs: id }] : [{ job_id: id, inputs: id }]))
+    const lines = ids.flatMap((id, index) =>
+      index % 50 === 0 ? ['', { job_id: id, inputs: id }] : [{ job_id: id, inputs: id }],
+    )
     const result = await stage.cli(['enqueue', '--file', await jobsFile(stage, lines)])
     expect(result).toMatchObject({ status: 0, stderr: '' })
     expect(idsOf(result)).toEqual(ids)
@@ -150,13 +167,23 @@ describe.concurrent('a file of jobs', () => {
 
   test('does not fill the queue beyond its bound', async ({ stage }) => {
     const client = await stage.client({ max_queued: 5 })
-    await stage.cli(['enqueue', '--file', await jobsFile(stage, Array.from({ length: 20 }, () => ({ inputs: 'x' })))])
+    await stage.cli([
+      'enqueue',
+      '--file',
+      await jobsFile(
+        stage,
+        Array.from({ length: 20 }, () => ({ inputs: 'x' })),
+      ),
+    ])
     expect((await client.waiting()).interactive).toBeLessThanOrEqual(5)
   })
 
   test('of 10,000 is accepted whole, without a word on stderr when that is a pipe', async ({ stage }) => {
     const client = await stage.client()
-    const file = await jobsFile(stage, Array.from({ length: 10_000 }, () => ({ inputs: 'hello', parameters: { max_new_tokens: 2 } })))
+    const file = await jobsFile(
+      stage,
+      Array.from({ length: 10_000 }, () => ({ inputs: 'hello', parameters: { max_new_tokens: 2 } })),
+    )
     const result = await stage.cli(['enqueue', '--file', file])
     expect(result).toMatchObject({ status: 0, stderr: '' })
     expect(new Set(idsOf(result)).size).toBe(10_000)
@@ -165,7 +192,10 @@ describe.concurrent('a file of jobs', () => {
 
   test('has a bar on a terminal, which ends full, and stdout is the same as ever', async ({ stage }) => {
     await stage.client()
-    const file = await jobsFile(stage, Array.from({ length: 300 }, () => ({ inputs: 'hello' })))
+    const file = await jobsFile(
+      stage,
+      Array.from({ length: 300 }, () => ({ inputs: 'hello' })),
+    )
     const result = await stage.cli(['enqueue', '--file', file], { preload: AS_TERMINAL })
     expect(result.status).toBe(0)
     expect(idsOf(result)).toHaveLength(300)
@@ -174,7 +204,10 @@ describe.concurrent('a file of jobs', () => {
 
   test('from a pipe has a counter on a terminal, since nobody knows its end', async ({ stage }) => {
     await stage.client()
-    const result = await stage.cli(['enqueue', '--file', '-'], { preload: AS_TERMINAL, stdin: '{"inputs":"a"}\n{"inputs":"b"}\n' })
+    const result = await stage.cli(['enqueue', '--file', '-'], {
+      preload: AS_TERMINAL,
+      stdin: '{"inputs":"a"}\n{"inputs":"b"}\n',
+    })
     expect(result).toMatchObject({ status: 0, stderr: expect.stringContaining('enqueued 2 jobs') })
   })
 })

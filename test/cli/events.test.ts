@@ -21,7 +21,12 @@ describe.concurrent('events', () => {
     expect(rest).toEqual({ status: 0, signal: undefined, stderr: '' })
     const lines = linesOf(stdout)
     for (const line of lines) expect(Object.keys(line)).toEqual(['id', 'event', 'data'])
-    expect(lines.map(({ event }) => event)).toEqual(['queued', 'started', ...Array<string>(6).fill('token'), 'end'])
+    expect(lines.map(({ event }) => event)).toEqual([
+      'queued',
+      'started',
+      ...Array<string>(6).fill('token'),
+      'end',
+    ])
     expect(lines.at(-1)?.id).toBe(SEAL_ID)
   })
 
@@ -51,9 +56,14 @@ describe.concurrent('events', () => {
     await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '3'])
     const { status, stdout } = await stage.cli(['events', 'j'])
     expect(status).toBe(0)
-    const rows = stdout.split('\n').slice(0, -1).map((line) => line.split('\t'))
+    const rows = stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => line.split('\t'))
     expect(rows.map(([, event]) => event)).toEqual(['queued', 'started', 'token', 'token', 'token', 'end'])
-    const text = rows.filter(([, event]) => event === 'token').map((row) => JSON.parse(row[2] ?? '') as string)
+    const text = rows
+      .filter(([, event]) => event === 'token')
+      .map((row) => JSON.parse(row[2] ?? '') as string)
     expect(JSON.parse(rows.at(-1)?.[2] ?? '')).toMatchObject({ text: text.join('') })
   })
 
@@ -78,7 +88,10 @@ describe.concurrent('events', () => {
 
   test('of an unknown job are one clear error, exit 1', async ({ stage }) => {
     await stage.client()
-    const [plain, json] = await Promise.all([stage.cli(['events', 'nobody']), stage.cli(['events', 'nobody', '--json'])])
+    const [plain, json] = await Promise.all([
+      stage.cli(['events', 'nobody']),
+      stage.cli(['events', 'nobody', '--json']),
+    ])
     expect(plain).toMatchObject({ status: 1, stdout: '' })
     expect(plain.stderr).toBe(
       `tgi-pool: UNKNOWN_JOB: no job nobody in pool ${stage.pool}, or its events have expired\n`,
@@ -97,7 +110,9 @@ describe.concurrent('events', () => {
     await stage.client()
     await stage.cli(['enqueue', 'hello', '--job-id', 'j'])
     const cursors = ['banana', '', '5', '1-1-1', '99999999999999999999-1']
-    for (const result of await Promise.all(cursors.map((after) => stage.cli(['events', 'j', '--after', after])))) {
+    for (const result of await Promise.all(
+      cursors.map((after) => stage.cli(['events', 'j', '--after', after])),
+    )) {
       expect(result).toMatchObject({ status: 2, stdout: '' })
       expect(result.stderr).toMatch(/^tgi-pool: INVALID_PARAMS: cursor: expected .*, got /)
     }

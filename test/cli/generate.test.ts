@@ -7,7 +7,18 @@ describe.concurrent('generate', () => {
   test('prints the text and nothing else; the flags are those of the job', async ({ stage }) => {
     const client = await stage.client()
     await stage.serve()
-    const flags = ['--max-new-tokens', '8', '--seed', '7', '--temperature', '0.5', '--stop', 'never', '--job-id', 'j']
+    const flags = [
+      '--max-new-tokens',
+      '8',
+      '--seed',
+      '7',
+      '--temperature',
+      '0.5',
+      '--stop',
+      'never',
+      '--job-id',
+      'j',
+    ]
     const result = await stage.cli(['generate', 'hello', ...flags])
     const { text, end } = await client.result('j')
     expect(result).toEqual({ status: 0, signal: undefined, stdout: `${text}\n`, stderr: '' })
@@ -34,7 +45,10 @@ describe.concurrent('generate', () => {
     expect(replica.seen.requests).toMatchObject([{ tag: 'piped', outcome: 'finished' }])
   })
 
-  test('cancels its job on the Ctrl-C of npm, which comes twice, and frees the replica', async ({ stage }) => {
+  test('cancels its job on the Ctrl-C of npm, which comes twice, and frees the replica', async ({
+    stage,
+    expect,
+  }) => {
     const client = await stage.client()
     const replica = await stage.serve({ tokensPerSecond: 50 })
     const generate = stage.start(['generate', 'hello', '--max-new-tokens', '1000', '--job-id', 'j'])
@@ -121,7 +135,11 @@ describe.concurrent('generate', () => {
     const generate = stage.start(['generate', 'hello', '--max-new-tokens', '500', '--job-id', 'j'])
     await generate.printed(' ')
     generate.closeStdout()
-    expect(await generate.over).toMatchObject({ status: 0, signal: undefined, stderr: '\ntgi-pool: cancelled job j\n' })
+    expect(await generate.over).toMatchObject({
+      status: 0,
+      signal: undefined,
+      stderr: '\ntgi-pool: cancelled job j\n',
+    })
     await expect(client.result('j')).rejects.toMatchObject({ kind: 'CANCELLED' })
   })
 
@@ -129,7 +147,9 @@ describe.concurrent('generate', () => {
     await stage.serve()
     const client = await stage.client()
     const flags = ['--stop', 'END', '--stop', 'FIN', '--job-id', 'j']
-    expect(await stage.cli(['generate', '--max-new-tokens', '2', ...flags, 'hello'])).toMatchObject({ status: 0 })
+    expect(await stage.cli(['generate', '--max-new-tokens', '2', ...flags, 'hello'])).toMatchObject({
+      status: 0,
+    })
     const stop = { inputs: 'hello', parameters: { max_new_tokens: 2, stop: ['END', 'FIN'] } }
     expect(await client.enqueue(stop, { jobId: 'j' })).toMatchObject({ existing: true })
   })

@@ -8,18 +8,28 @@ import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 
 describe.concurrent('cancel', () => {
-  test('ends a running job, with its reason, and says so again of one that is over', async ({ stage }) => {
+  test('ends a running job, with its reason, and says so again of one that is over', async ({
+    stage,
+    expect,
+  }) => {
     const client = await stage.client()
     const replica = await stage.serve({ tokensPerSecond: 50 })
     await stage.cli(['enqueue', 'hello', '--max-new-tokens', '1000', '--job-id', 'j'])
-    await expect.poll(async () => (await client.job('j')).tokens_out, { interval: 10, timeout: 10_000 }).toBeGreaterThan(0)
+    await expect
+      .poll(async () => (await client.job('j')).tokens_out, { interval: 10, timeout: 10_000 })
+      .toBeGreaterThan(0)
     const cancel = await stage.cli(['cancel', 'j', '--reason', 'seen enough'])
     expect(cancel).toEqual({ status: 0, signal: undefined, stdout: 'job j cancelled\n', stderr: '' })
     const { error, last_id: lastId } = await client.job('j')
     expect(error).toMatchObject({ code: 'CANCELLED', message: expect.stringContaining('seen enough') })
     expect(lastId).toBe(SEAL_ID)
-    await expect.poll(() => replica.seen.requests, { interval: 5, timeout: 5000 }).toMatchObject([{ outcome: 'aborted' }])
-    const [again, json] = await Promise.all([stage.cli(['cancel', 'j']), stage.cli(['cancel', 'j', '--json'])])
+    await expect
+      .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
+      .toMatchObject([{ outcome: 'aborted' }])
+    const [again, json] = await Promise.all([
+      stage.cli(['cancel', 'j']),
+      stage.cli(['cancel', 'j', '--json']),
+    ])
     expect(again).toMatchObject({ status: 0, stdout: 'job j was over already\n', stderr: '' })
     expect(jsonLines(json.stdout)).toEqual([{ job_id: 'j', outcome: 'already_over' }])
   })
@@ -42,6 +52,7 @@ describe.concurrent('job', () => {
     await stage.serve()
     await client.result('j')
     const [plain, json] = await Promise.all([stage.cli(['job', 'j']), stage.cli(['job', 'j', '--json'])])
+    expect(plain).toMatchObject({ status: 0, stderr: '' })
     expect(plain.stdout).toMatch(/^state +ended\nattempts +1\ntokens +3\n/)
     expect(plain.stdout).toMatch(/^ended with +length$/m)
     expect(json).toMatchObject({ status: 0, stderr: '' })
@@ -103,7 +114,10 @@ describe.concurrent('pool', () => {
   })
 
   test('that nobody made cannot be shown or changed', async ({ stage }) => {
-    const results = await Promise.all([stage.cli(['pool', 'show']), stage.cli(['pool', 'set', 'max_queued=1'])])
+    const results = await Promise.all([
+      stage.cli(['pool', 'show']),
+      stage.cli(['pool', 'set', 'max_queued=1']),
+    ])
     for (const result of results) {
       expect(result).toMatchObject({ status: 1, stdout: '' })
       expect(result.stderr).toContain(`POOL_UNAVAILABLE: no pool "${stage.pool}"`)

@@ -68,7 +68,8 @@ async function createStage(redisUrl: string): Promise<Stage & { close(): Promise
       const replica = await lab.replica(options)
       await worker(replica)
       const pools = await client()
-      while ((await pools.replicas())[0]?.state !== 'ready') await new Promise((resolve) => setTimeout(resolve, 5))
+      while ((await pools.replicas())[0]?.state !== 'ready')
+        await new Promise((resolve) => setTimeout(resolve, 5))
       return replica
     },
     async close() {
@@ -78,7 +79,8 @@ async function createStage(redisUrl: string): Promise<Stage & { close(): Promise
       await lab.close()
       for (const step of undo.toReversed()) await step()
       await rm(dir, { recursive: true, force: true })
-      if (left.length > 0) throw new Error(`the test has left ${left.length} commands running: ${left[0]?.stderr}`)
+      if (left.length > 0)
+        throw new Error(`the test has left ${left.length} commands running: ${left[0]?.stderr}`)
     },
   }
 }

@@ -4,7 +4,9 @@ import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 
 describe.concurrent('three terminals', () => {
-  test('a simulator, a worker and a prompt: the text comes, and SIGTERM ends both with 0', async ({ stage }) => {
+  test('a simulator, a worker and a prompt: the text comes, and SIGTERM ends both with 0', async ({
+    stage,
+  }) => {
     const simulator = stage.start(['simulator', '--port', '0', '--tokens-per-second', '200'])
     await simulator.printed('Ctrl-C ends it', 'stderr')
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(simulator.stderr)?.[0] ?? ''
@@ -24,7 +26,9 @@ describe.concurrent('three terminals', () => {
     await expect(fetch(url)).rejects.toThrow('fetch failed')
   })
 
-  test('a worker logs one JSON line a step on a pipe, and never the prompt or the text', async ({ stage }) => {
+  test('a worker logs one JSON line a step on a pipe, and never the prompt or the text', async ({
+    stage,
+  }) => {
     const replica = await stage.replica()
     const worker = stage.start(['worker', '--replica', replica.url], { env: { LOG_LEVEL: 'trace' } })
     await worker.printed('replica is ready', 'stderr')
@@ -33,7 +37,8 @@ describe.concurrent('three terminals', () => {
     worker.kill('SIGINT')
     const { status, stderr } = await worker.over
     expect(status).toBe(0)
-    for (const line of jsonLines(stderr)) expect(line).toMatchObject({ level: expect.any(String), msg: expect.any(String) })
+    for (const line of jsonLines(stderr))
+      expect(line).toMatchObject({ level: expect.any(String), msg: expect.any(String) })
     expect(stderr).not.toContain('XYZZY')
     expect(stderr).not.toContain(stdout.trim())
   })
@@ -60,7 +65,10 @@ describe.concurrent('three terminals', () => {
     await worker.printed('draining', 'stderr')
     // Not an event: what tells two wishes from one is the time between them.
     setTimeout(() => worker.kill('SIGTERM'), 700)
-    expect(await worker.over).toMatchObject({ status: 0, stderr: expect.stringContaining('handing back at once') })
+    expect(await worker.over).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining('handing back at once'),
+    })
     generate.kill('SIGINT')
     await generate.over
     expect(replica.seen.requests).toMatchObject([{ outcome: 'aborted' }])
@@ -71,7 +79,20 @@ describe.concurrent('help', () => {
   const VERBS: readonly (readonly [string, readonly string[]])[] = [
     ['demo', ['REDIS_URL']],
     ['simulator', []],
-    ['worker', ['TGI_POOL', 'REDIS_URL', 'TGI_REPLICA', 'TGI_REPLICA_ID', 'TGI_POOL_SLOTS', 'TGI_POOL_GRACE_MS', 'TGI_API_KEY', 'TGI_API_KEY_FILE', 'LOG_LEVEL']],
+    [
+      'worker',
+      [
+        'TGI_POOL',
+        'REDIS_URL',
+        'TGI_REPLICA',
+        'TGI_REPLICA_ID',
+        'TGI_POOL_SLOTS',
+        'TGI_POOL_GRACE_MS',
+        'TGI_API_KEY',
+        'TGI_API_KEY_FILE',
+        'LOG_LEVEL',
+      ],
+    ],
     ['enqueue', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['events', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['generate', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],

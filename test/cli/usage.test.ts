@@ -20,7 +20,10 @@ const CASES: readonly (readonly [readonly string[], RegExp])[] = [
   [['enqueue', 'SECRET', '--max-new-tokens', '1e3'], /--max-new-tokens .*'1e3'.*whole number from 1/],
   [['enqueue', 'SECRET', '--max-new-tokens', '65537'], /at most 65536 .*max_max_new_tokens.*got 65537/],
   [['enqueue', 'SECRET', '--deadline-ms', '0'], /--deadline-ms .*'0'.*whole number from 1/],
-  [['enqueue', 'SECRET', '--deadline-ms', '99999999999'], /deadline_ms: expected at most 86400000 .*got 99999999999/],
+  [
+    ['enqueue', 'SECRET', '--deadline-ms', '99999999999'],
+    /deadline_ms: expected at most 86400000 .*got 99999999999/,
+  ],
   [['enqueue', 'SECRET', '--seed', '9007199254740992'], /--seed .*'9007199254740992'/],
   [['enqueue', 'SECRET', '--temperature', 'hot'], /--temperature .*'hot'.*number, 0 or more/],
   [['enqueue', 'SECRET', '--top-p', '1.5'], /parameters\.top_p: .*<=1, got 1\.5/],

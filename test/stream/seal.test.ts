@@ -123,9 +123,7 @@ describe('a cancel', () => {
   })
 
   // A plain job can be taken, run and removed between the look at the stream and the one at the queue.
-  test('of a plain job that ends between its two looks is too late, and knows the job', async ({
-    stage,
-  }) => {
+  test('of a plain job that ends between its two looks is too late, and knows the job', async ({ stage }) => {
     await stage.addPlain()
     const queue: JobQueue = {
       ...stage.queue,
