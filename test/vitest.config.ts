@@ -4,10 +4,13 @@ export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // More than the two processors: most tests wait for locks, leases and processes.
+    maxWorkers: 3,
+    // A machine that does other things, too, is no fault of the code.
+    expect: { poll: { timeout: 10_000 } },
     reporters: ['default'],
   },
 })

@@ -5,7 +5,7 @@ import type { Demo } from '../demo/demo.ts'
 import { redactUrl } from '../redis/connect.ts'
 import { Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
-import { readApiKey } from './options.ts'
+import { readApiKey, replicaAddress } from './options.ts'
 
 const write = (text: string) => void process.stdout.write(text)
 
@@ -18,7 +18,11 @@ export function addDemo(program: Command): void {
     )
     .option('--keep', 'keep everything up afterwards and say what to try next')
     .addOption(new Option('--redis <url>', 'where Redis is (default: a server of its own)').env('REDIS_URL'))
-    .option('--replica <url...>', 'addresses of real replicas (default: two simulated ones)')
+    .option(
+      '--replica <url>',
+      'address of a real replica; may be repeated (default: two simulated ones)',
+      (text: string, before: string[] | undefined) => [...(before ?? []), replicaAddress(text)],
+    )
     .action(async (flags: { keep?: boolean; redis?: string; replica?: string[] }) => {
       const keep = flags.keep === true
       try {

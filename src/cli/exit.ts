@@ -31,19 +31,20 @@ export function exitStatus(error: unknown): number {
   return error instanceof PoolError && USAGE.has(error.kind) ? EXIT.usage : EXIT.fault
 }
 
-/** Prints an error for a person, or as one JSON line where a program reads. */
-export function printError(error: unknown, json: boolean): void {
+/** Prints an error for a person, or as one JSON line where a program reads. `line` is where in a file it was. */
+export function printError(error: unknown, json: boolean, line?: number): void {
   if (error instanceof Exit) return
   const known = error instanceof PoolError
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
-    const body = known
-      ? { kind: error.kind, message, retriable: error.retriable }
-      : { kind: 'INTERNAL', message, retriable: false }
-    process.stderr.write(`${JSON.stringify({ error: body })}\n`)
+    const { kind, retriable } = known ? error : { kind: 'INTERNAL', retriable: false }
+    process.stderr.write(`${JSON.stringify({ error: { kind, message, retriable, line } })}\n`)
   } else {
-    process.stderr.write(`tgi-pool: ${known ? `${error.kind}: ` : ''}${message}\n`)
+    const where = line === undefined ? '' : `line ${line}: `
+    const what = known && line === undefined ? `${error.kind}: ` : ''
+    process.stderr.write(`tgi-pool: ${where}${what}${message}\n`)
   }
-  if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error)
+  if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error) {
     process.stderr.write(`${error.stack ?? ''}\n`)
+  }
 }

@@ -93,6 +93,13 @@ export function decimal(text: string): number {
   throw new InvalidArgumentError('Expected a number, 0 or more.')
 }
 
+/** An address with its port: without one, http means 80, which is nearly never what was meant. */
+export function replicaAddress(text: string): string {
+  const match = /^https?:\/\/(?:[^@/]*@)?(?:\[[^\]]+\]|[^:/?#]+):(\d+)(?:\/[^?#]*)?$/.exec(text)
+  if (match !== null && URL.canParse(text)) return text
+  throw new InvalidArgumentError('Expected http://host:port or https://host:port, with the port.')
+}
+
 /** The API key of a replica: `TGI_API_KEY`, or the file that `TGI_API_KEY_FILE` names. Never a flag. */
 export async function readApiKey(env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const { TGI_API_KEY: key, TGI_API_KEY_FILE: file } = env

@@ -1,9 +1,17 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { LogLevel } from '../runtime/log.ts'
 import { serveWorker } from '../worker/serve.ts'
 import { WORKER_DEFAULTS } from '../worker/worker-options.ts'
-import { cliLogger, integer, readApiKey, warnOfPassword, withLog, withPool } from './options.ts'
+import {
+  cliLogger,
+  integer,
+  readApiKey,
+  replicaAddress,
+  warnOfPassword,
+  withLog,
+  withPool,
+} from './options.ts'
 import type { PoolFlags } from './options.ts'
 
 interface WorkerFlags extends PoolFlags {
@@ -60,11 +68,4 @@ export function addWorker(program: Command): void {
       flags.graceMs,
     )
   })
-}
-
-/** An address with its port: without one, http means 80, which is nearly never what was meant. */
-function replicaAddress(text: string): string {
-  const match = /^https?:\/\/(?:[^@/]*@)?(?:\[[^\]]+\]|[^:/?#]+):(\d+)(?:\/[^?#]*)?$/.exec(text)
-  if (match !== null && URL.canParse(text)) return text
-  throw new InvalidArgumentError('Expected http://host:port or https://host:port, with the port.')
 }

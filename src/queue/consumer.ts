@@ -64,6 +64,8 @@ export interface Consumer {
   shut(): void
   /** Shuts, and resolves when all running jobs have their disposition. Idempotent. */
   close(): Promise<void>
+  /** Lets go of everything without Redis: locks run out by themselves. After {@link close} did not end. */
+  abandon(): void
 }
 
 /** BullMQ gives a job up after this many dead workers; our own count of attempts comes first. */
@@ -207,6 +209,10 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         clearInterval(timer)
       })()
       return closed
+    },
+    abandon() {
+      clearInterval(timer)
+      worker.disconnect().catch(() => undefined)
     },
   }
 }

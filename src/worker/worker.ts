@@ -318,7 +318,7 @@ async function assemble({
     for (const goodbye of goodbyes) goodbye.catch((error: unknown) => faultLog('stop', error))
     await within(Promise.allSettled(goodbyes), STOP_STEP_MS)
     connections.close()
-    await within(closing, STOP_STEP_MS)
+    if (!(await within(closing, STOP_STEP_MS))) consumer.abandon()
   }
 
   const worker: PoolWorker = {

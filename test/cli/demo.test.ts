@@ -15,7 +15,7 @@ function replicasIn(stdout: string): string[] {
 }
 
 async function isGone(redisUrl: string): Promise<boolean> {
-  return await connectRedis(redisUrl, { role: 'commands', connectTimeoutMs: 1000 }).then(
+  return connectRedis(redisUrl, { role: 'commands', connectTimeoutMs: 1000 }).then(
     (redis) => {
       redis.disconnect()
       return false
@@ -114,5 +114,10 @@ describe.concurrent('demo', () => {
     expect(await isGone(stage.redisUrl)).toBe(false)
     expect((await fetch(`${replica.url}/health`)).status).toBe(200)
     expect(replica.seen).toMatchObject({ open: 0, requests: [{}, {}, { outcome: 'aborted' }] })
+  })
+
+  test('refuses an address as the worker does', async ({ stage }) => {
+    const result = await stage.cli(['demo', '--replica', '127.0.0.1:8080'])
+    expect(result).toMatchObject({ status: 2, stdout: '', stderr: expect.stringContaining('127.0.0.1:8080') })
   })
 })

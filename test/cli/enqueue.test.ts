@@ -210,4 +210,27 @@ describe.concurrent('a file of jobs', () => {
     })
     expect(result).toMatchObject({ status: 0, stderr: expect.stringContaining('enqueued 2 jobs') })
   })
+
+  test('tells its bad lines as JSON with --json', async ({ stage }) => {
+    await stage.client()
+    const result = await stage.cli(['enqueue', '--file', '-', '--json'], { stdin: 'not JSON\n' })
+    expect(result).toMatchObject({ status: 2, stdout: '' })
+    expect(jsonLines(result.stderr)[0]).toMatchObject({ error: { kind: 'INVALID_PARAMS', line: 1 } })
+  })
+
+  test('that is interrupted has told every job it got accepted, and shows the cursor again', async ({
+    stage,
+  }) => {
+    const client = await stage.client()
+    const file = await jobsFile(
+      stage,
+      Array.from({ length: 10_000 }, () => ({ inputs: 'hello' })),
+    )
+    const enqueue = stage.start(['enqueue', '--file', file], { preload: AS_TERMINAL })
+    await enqueue.printed('job_id')
+    enqueue.kill('SIGINT')
+    const result = await enqueue.over
+    expect(idsOf(result)).toHaveLength((await client.waiting()).interactive)
+    expect(result.stderr.lastIndexOf('\u001B[?25h')).toBeGreaterThan(result.stderr.lastIndexOf('\u001B[?25l'))
+  })
 })

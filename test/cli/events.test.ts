@@ -109,7 +109,7 @@ describe.concurrent('events', () => {
   test('after something that is no id are bad usage', async ({ stage }) => {
     await stage.client()
     await stage.cli(['enqueue', 'hello', '--job-id', 'j'])
-    const cursors = ['banana', '', '5', '1-1-1', '99999999999999999999-1']
+    const cursors = ['banana', '', '1-1-1', '99999999999999999999-1']
     for (const result of await Promise.all(
       cursors.map((after) => stage.cli(['events', 'j', '--after', after])),
     )) {
@@ -118,10 +118,10 @@ describe.concurrent('events', () => {
     }
   })
 
-  test('are left by Ctrl-C with 130, and the job goes on', async ({ stage }) => {
+  test('are left by Ctrl-C with 130, and the job goes on', async ({ stage, expect: here }) => {
     const client = await stage.client()
-    const replica = await stage.serve({ tokensPerSecond: 60 })
-    await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '90'])
+    await stage.serve({ tokensPerSecond: 50 })
+    await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '1000'])
     const events = stage.start(['events', 'j', '--json'])
     await events.printed('"token"')
     events.interruptTwice()
@@ -129,13 +129,15 @@ describe.concurrent('events', () => {
     // A shell tells an end by SIGINT as 130, too.
     expect(signal === 'SIGINT' ? 130 : status).toBe(130)
     expect(stderr).toBe('')
-    expect((await client.result('j')).end.tokens_out).toBe(90)
-    expect(replica.seen.requests).toMatchObject([{ outcome: 'finished' }])
+    const tokens = async () => (await client.job('j')).tokens_out
+    const before = await tokens()
+    await here.poll(tokens, { interval: 10, timeout: 5000 }).toBeGreaterThan(before)
+    await client.cancel('j')
   })
 
   test('stop without a word when whoever reads has gone', async ({ stage }) => {
     await stage.serve({ tokensPerSecond: 60 })
-    await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '90'])
+    await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '900'])
     const events = stage.start(['events', 'j'])
     await events.printed('queued')
     events.closeStdout()

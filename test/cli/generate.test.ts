@@ -47,7 +47,7 @@ describe.concurrent('generate', () => {
 
   test('cancels its job on the Ctrl-C of npm, which comes twice, and frees the replica', async ({
     stage,
-    expect,
+    expect: here,
   }) => {
     const client = await stage.client()
     const replica = await stage.serve({ tokensPerSecond: 50 })
@@ -59,7 +59,7 @@ describe.concurrent('generate', () => {
     expect(signal === 'SIGINT' ? 130 : status).toBe(130)
     expect(stderr).toBe('\ntgi-pool: cancelled job j\n')
     expect(await client.job('j')).toMatchObject({ state: 'failed', error: { code: 'CANCELLED' } })
-    await expect
+    await here
       .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
       .toMatchObject([{ closedAtMs: expect.any(Number), outcome: 'aborted' }])
   })

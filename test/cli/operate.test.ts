@@ -10,12 +10,12 @@ import { test } from './stage.ts'
 describe.concurrent('cancel', () => {
   test('ends a running job, with its reason, and says so again of one that is over', async ({
     stage,
-    expect,
+    expect: here,
   }) => {
     const client = await stage.client()
     const replica = await stage.serve({ tokensPerSecond: 50 })
     await stage.cli(['enqueue', 'hello', '--max-new-tokens', '1000', '--job-id', 'j'])
-    await expect
+    await here
       .poll(async () => (await client.job('j')).tokens_out, { interval: 10, timeout: 10_000 })
       .toBeGreaterThan(0)
     const cancel = await stage.cli(['cancel', 'j', '--reason', 'seen enough'])
@@ -23,7 +23,7 @@ describe.concurrent('cancel', () => {
     const { error, last_id: lastId } = await client.job('j')
     expect(error).toMatchObject({ code: 'CANCELLED', message: expect.stringContaining('seen enough') })
     expect(lastId).toBe(SEAL_ID)
-    await expect
+    await here
       .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
       .toMatchObject([{ outcome: 'aborted' }])
     const [again, json] = await Promise.all([

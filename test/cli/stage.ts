@@ -93,7 +93,7 @@ export const test = base
     return server
   })
   .extend('stage', async ({ server }, { onCleanup }): Promise<Stage> => {
-    const { close, ...stage } = await createStage(server.url)
-    onCleanup(close)
+    const stage = await createStage(server.url)
+    onCleanup(() => stage.close())
     return stage
   })

@@ -1,0 +1,120 @@
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import type { PoolClient } from '../client/pool-client.ts'
+import { PoolError } from '../contract/error.ts'
+import type { JobInput } from '../contract/job.ts'
+import { EXIT, exitStatus, printError } from './exit.ts'
+import { startProgress } from './progress.ts'
+
+/** How many jobs are on their way to Redis at once. */
+const IN_FLIGHT = 64
+
+/** Prints the answer to one job. */
+export function printAdmission(admission: { job_id: string; queue_position: number }): void {
+  const { job_id, queue_position } = admission
+  process.stdout.write(`${JSON.stringify({ job_id, queue_position })}\n`)
+}
+
+/**
+ * Enqueues a file of jobs (`-`: standard input) and prints the answers in its order. A line that is refused is told on
+ * stderr by its number and the others go on; anything else (Redis away, a full queue) stops it. However it ends, every
+ * accepted job has been printed.
+ *
+ * @returns how many lines were refused.
+ */
+export async function enqueueFile(
+  pool: PoolClient,
+  file: string,
+  { json, signal }: { readonly json: boolean; readonly signal: AbortSignal },
+): Promise<number> {
+  const progress = await startProgress(file)
+  const window: Promise<boolean>[] = []
+  let accepted = 0
+  let refused = 0
+  let line = 0
+  const settleFirst = async () => {
+    if ((await window.shift()) === true) accepted += 1
+    else refused += 1
+  }
+  try {
+    for await (const text of createInterface({ input: openInput(file), crlfDelay: Infinity, signal })) {
+      if (signal.aborted) break
+      line += 1
+      progress.update(Buffer.byteLength(text) + 1, accepted)
+      if (text.trim() === '') continue
+      window.push(enqueueLine(pool, text, line, json, window.at(-1)))
+      if (window.length >= IN_FLIGHT) await settleFirst()
+    }
+    while (window.length > 0) await settleFirst()
+  } catch (error) {
+    const rest = await Promise.allSettled(window)
+    accepted += rest.filter((result) => result.status === 'fulfilled' && result.value).length
+    throw error instanceof PoolError ? stoppedBy(error, accepted) : error
+  } finally {
+    progress.stop(accepted)
+  }
+  if (!json && (refused > 0 || signal.aborted)) {
+    process.stderr.write(
+      `tgi-pool: ${accepted} accepted, ${refused} refused${signal.aborted ? '; interrupted' : ''}\n`,
+    )
+  }
+  signal.throwIfAborted()
+  return refused
+}
+
+function stoppedBy(error: PoolError, accepted: number): PoolError {
+  const advice = `after ${accepted} accepted jobs; with a job_id in each line the file can be given again`
+  return new PoolError(error.kind, `${error.message} (${advice})`, { cause: error })
+}
+
+/** Enqueues one line and prints its answer once the line before is through; resolves to whether it was accepted. */
+async function enqueueLine(
+  pool: PoolClient,
+  text: string,
+  line: number,
+  json: boolean,
+  before: Promise<boolean> | undefined,
+): Promise<boolean> {
+  const answer = (async () => {
+    const { job, jobId } = parseLine(text)
+    return pool.enqueue(job, { jobId })
+  })()
+  const [result] = await Promise.allSettled([answer, before])
+  if (result.status === 'fulfilled') {
+    printAdmission(result.value)
+    return true
+  }
+  if (
+    exitStatus(result.reason) !== EXIT.usage &&
+    !(result.reason instanceof PoolError && result.reason.kind === 'ID_CONFLICT')
+  ) {
+    throw result.reason
+  }
+  printError(result.reason, json, line)
+  return false
+}
+
+function parseLine(text: string): { job: JobInput; jobId: string | undefined } {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new PoolError('INVALID_PARAMS', 'expected a JSON object, got something that is not JSON')
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new PoolError(
+      'INVALID_PARAMS',
+      `expected a JSON object, got ${Array.isArray(value) ? 'an array' : typeof value}`,
+    )
+  }
+  const { job_id: jobId, ...job } = value as Record<string, unknown>
+  if (jobId !== undefined && typeof jobId !== 'string') {
+    throw new PoolError('INVALID_PARAMS', `job_id: expected a string, got ${typeof jobId}`)
+  }
+  return { job, jobId }
+}
+
+function openInput(file: string): NodeJS.ReadableStream {
+  if (file === '-') return process.stdin
+  return createReadStream(file)
+}

@@ -1,0 +1,46 @@
+import { stat } from 'node:fs/promises'
+import { SingleBar } from 'cli-progress'
+import { PoolError } from '../contract/error.ts'
+
+/** How far a long command is. */
+interface Progress {
+  update(bytes: number, accepted: number): void
+  stop(accepted: number): void
+}
+
+/** A bar on a terminal, nothing elsewhere. By bytes of the file; of a pipe nobody knows the end. */
+export async function startProgress(file: string): Promise<Progress> {
+  const size = file === '-' ? undefined : (await statFile(file)).size
+  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
+  const format =
+    size === undefined
+      ? 'enqueued {accepted} jobs'
+      : '{bar} {percentage}% | {accepted} jobs | {eta_formatted} left'
+  const bar = new SingleBar({
+    format,
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: false,
+    fps: 10,
+  })
+  bar.start(size ?? 1, 0, { accepted: 0 })
+  let done = 0
+  return {
+    update(bytes, accepted) {
+      done += bytes
+      bar.update(size === undefined ? 0 : Math.min(done, size), { accepted })
+    },
+    stop(accepted) {
+      bar.update(size ?? 1, { accepted })
+      bar.stop()
+    },
+  }
+}
+
+async function statFile(file: string): Promise<{ size: number }> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw new PoolError('CONFIG', `--file: cannot read ${file}`, { cause })
+  })
+  if (found.isDirectory()) throw new PoolError('CONFIG', `--file: expected a file, got the folder ${file}`)
+  return found
+}
