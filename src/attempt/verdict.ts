@@ -35,7 +35,11 @@ const NOT_BEGUN: ReadonlySet<TgiErrorKind> = new Set(['overloaded', 'connect', '
  */
 export function verdictOn(error: unknown, facts: VerdictFacts, random: () => number = Math.random): Verdict {
   if (error instanceof Interruption) return verdictOnInterruption(error, facts)
-  if (!(error instanceof TgiError)) throw error
+  if (!(error instanceof TgiError)) {
+    // A mistake of ours: to run it again would only meet it again. Its text may hold anything.
+    const name = error instanceof Error ? error.name : typeof error
+    return { kind: 'seal', code: 'INTERNAL', message: `internal fault (${name})` }
+  }
   const { message } = error
   if (REFUSED.has(error.kind)) return { kind: 'seal', code: 'INVALID_PARAMS', message, replica: 'ok' }
   const replica = error.kind === 'overloaded' ? 'overloaded' : 'fault'

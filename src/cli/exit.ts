@@ -1,3 +1,4 @@
+import { CODES } from '../contract/codes.ts'
 import { PoolError } from '../contract/error.ts'
 import type { ErrorKind } from '../contract/error.ts'
 
@@ -37,7 +38,7 @@ export function printError(error: unknown, json: boolean, line?: number): void {
   const known = error instanceof PoolError
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
-    const { kind, retriable } = known ? error : { kind: 'INTERNAL', retriable: false }
+    const { kind, retriable } = known ? error : { kind: 'INTERNAL', retriable: CODES.INTERNAL.retriable }
     process.stderr.write(`${JSON.stringify({ error: { kind, message, retriable, line } })}\n`)
   } else {
     const where = line === undefined ? '' : `line ${line}: `

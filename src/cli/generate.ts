@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
+import { newJobId } from '../contract/ids.ts'
 import { EXIT, Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { jobOf, readPrompt, usingPool, withJob, withPool } from './options.ts'
@@ -20,10 +21,14 @@ export function addGenerate(program: Command): void {
     async (argument: string, flags: PoolFlags & JobFlags & { json?: boolean }) => {
       const job = jobOf(await readPrompt(argument), flags)
       await usingPool(flags, async (pool) => {
-        const { job_id: jobId } = await pool.enqueue(job, { jobId: flags.jobId })
+        // Known before it is enqueued, so that Ctrl-C at any moment can cancel it.
+        const jobId = flags.jobId ?? newJobId()
         await withInterrupt(
-          (signal) =>
-            flags.json === true ? printEvents(pool, jobId, signal) : printText(pool, jobId, signal),
+          async (signal) => {
+            await pool.enqueue(job, { jobId })
+            signal.throwIfAborted()
+            await (flags.json === true ? printEvents(pool, jobId, signal) : printText(pool, jobId, signal))
+          },
           async ({ status }) => {
             const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'whoever read has gone'
             await pool.cancel(jobId, { reason })
@@ -52,7 +57,7 @@ async function printText(pool: PoolClient, jobId: string, signal: AbortSignal): 
     process.stdout.write('\n')
   } catch (error) {
     // The signal's reason, or a fault on our side of the line: not the job's.
-    if (!(error instanceof PoolError) || error.kind === 'REDIS_UNAVAILABLE') throw error
+    if (!(error instanceof PoolError) || !error.ofJob) throw error
     process.stderr.write(`\ntgi-pool: job ${jobId} ended in ${error.kind}: ${error.message}\n`)
     throw new Exit(EXIT.jobFailed)
   } finally {
@@ -63,7 +68,8 @@ async function printText(pool: PoolClient, jobId: string, signal: AbortSignal): 
 /** Says on stderr what a job waits for. */
 async function explainWait(pool: PoolClient, jobId: string): Promise<void> {
   const [state, replicas] = await Promise.all([pool.job(jobId), pool.replicas()])
-  const ready = replicas.filter((replica) => replica.state === 'ready')
+  const full = replicas.filter(({ state: its, busy, slots }) => its === 'ready' && slots > 0 && busy >= slots)
+  const ready = replicas.filter(({ state: its }) => its === 'ready')
   const seen = replicas.map(
     ({ replica_id, state: its, reason }) =>
       `${replica_id} is ${its}${reason === undefined ? '' : ` (${reason})`}`,
@@ -72,7 +78,7 @@ async function explainWait(pool: PoolClient, jobId: string): Promise<void> {
     state.state === 'started'
       ? `it is on ${state.replica_id ?? 'a replica'}; no token yet`
       : ready.length > 0
-        ? `${ready.length} ready replicas are busy with other jobs`
+        ? `${full.length} of ${ready.length} ready replicas are busy with other jobs`
         : `no replica of pool ${pool.pool} is ready: ${seen.length === 0 ? 'there is none. Start a worker' : seen.join('; ')}`
   process.stderr.write(`tgi-pool: job ${jobId} waits: ${waitsFor}\n`)
 }

@@ -86,7 +86,7 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): (te
   }
 }
 
-/** A number above 0. */
+/** A number, 0 or more. */
 export function decimal(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text)
   if (Number.isFinite(value) && value >= 0) return value

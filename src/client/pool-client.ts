@@ -16,7 +16,7 @@ import type { PoolConfigChange } from '../pool/config-store.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/job-queue.ts'
-import { connectRedis, disconnectRedis, isConnectionError, redactUrl } from '../redis/connect.ts'
+import { connectRedis, disconnectRedis, isConnectionError, isRefusal, redactUrl } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { createEventLog } from '../stream/event-log.ts'
 import { readEvents } from '../stream/reader.ts'
@@ -109,10 +109,17 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
   /** Gives faults of the line their name. */
   async function told<T>(work: Promise<T>): Promise<T> {
     return work.catch((error: unknown) => {
-      if (!isConnectionError(error)) throw error
-      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${redactUrl(options.redisUrl)} went away`, {
-        cause: error,
-      })
+      const where = redactUrl(options.redisUrl)
+      if (isConnectionError(error)) {
+        throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} went away`, { cause: error })
+      }
+      if (isRefusal(error)) {
+        const code = error instanceof Error ? error.message.split(' ')[0] : ''
+        throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses for now (${code})`, {
+          cause: error,
+        })
+      }
+      throw error
     })
   }
 
@@ -173,7 +180,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
   function endRead(stop: AbortController): void {
     reads.delete(stop)
     if (reads.size > 0) return
-    void sweeper?.stop()
+    sweeper?.stop().catch(() => undefined)
     sweeper = undefined
   }
 

@@ -56,5 +56,5 @@ export async function resultOf(events: AsyncIterable<JobEvent | Restart>): Promi
 
 /** A job's `error` event as an error to throw. */
 function jobFailed(data: EventData['error']): PoolError {
-  return new PoolError(data.code, data.message, { retryAfterMs: data.retry_after_ms })
+  return new PoolError(data.code, data.message, { retryAfterMs: data.retry_after_ms, ofJob: true })
 }

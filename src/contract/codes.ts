@@ -1,6 +1,6 @@
 /**
  * Every way a job can end without its answer, in one table: what an `error` event's `code` may be, whether
- * trying again can help, and the HTTP status the gateway gives it.
+ * trying again can help, and the HTTP status that belongs to it.
  *
  * | code | when |
  * |---|---|
@@ -8,12 +8,12 @@
  * | `DEADLINE_UNMET` | the deadline passed before the first `started` |
  * | `DECODE_TIMEOUT` | the deadline passed after it |
  * | `ADMISSION_REJECT` | the queue's bound is reached: refused |
- * | `QUEUE_FULL_DROP_LRU` | the queue's bound is reached: dropped for a newer job |
- * | `POOL_UNREADY` | no replica may take it now |
+ * | `QUEUE_FULL_DROP_LRU` | reserved: dropped for a newer job |
+ * | `POOL_UNREADY` | reserved: no replica may take it now |
  * | `POOL_UNAVAILABLE` | unknown or closed pool |
  * | `REPLICA_EXHAUSTED` | attempts used up on refusals and faults before any token |
  * | `WORKER_RESET` | interrupted after tokens and may not go on |
- * | `REPLAY_DIVERGED` | a replay did not repeat the log |
+ * | `REPLAY_DIVERGED` | tokens that were lost came again otherwise |
  * | `CANCELLED` | somebody asked |
  * | `INTERNAL` | our fault |
  */

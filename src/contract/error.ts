@@ -36,18 +36,21 @@ export class PoolError extends Error {
   readonly retriable: boolean
   /** The status an HTTP door answers with. */
   readonly status: number
+  /** This is how a job ended, not a fault of the call. */
+  readonly ofJob: boolean
   /** How long to wait before that, when it is known (ms). */
   readonly retryAfterMs: number | undefined
 
   constructor(
     kind: ErrorKind,
     message: string,
-    options: { cause?: unknown; retryAfterMs?: number | undefined } = {},
+    options: { cause?: unknown; retryAfterMs?: number | undefined; ofJob?: boolean | undefined } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.kind = kind
     this.retriable = KINDS[kind].retriable
     this.status = KINDS[kind].status
+    this.ofJob = options.ofJob ?? false
     this.retryAfterMs = options.retryAfterMs
   }
 }

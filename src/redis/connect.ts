@@ -138,6 +138,15 @@ export function isConnectionError(error: unknown): boolean {
   )
 }
 
+/**
+ * Whether Redis answered, and answered that it cannot now: it loads its file, is out of memory or a replica of another
+ * server, or a failover is under way. The same command may work in a moment.
+ */
+export function isRefusal(error: unknown): boolean {
+  const codes = /^(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|UNBLOCKED)\b/
+  return error instanceof Error && codes.test(error.message)
+}
+
 /** Milliseconds since 1970, by Redis's clock: the one clock all processes of a pool share. */
 export async function redisTimeMs(redis: Redis): Promise<number> {
   return timeReplyToMs(await redis.time())

@@ -18,6 +18,10 @@ export interface Breaker {
   expire(nowMs: number): void
   /** When `open` ends; undefined in every other state. */
   readonly openUntil: number | undefined
+  /** Why it is not closed; undefined when it is. */
+  readonly cause: 'faults' | 'overloaded' | undefined
+  /** Closes it: the replica is another one now. */
+  reset(): void
   /** In `half_open`: one attempt at a time. */
   readonly probing: boolean
 }
@@ -37,10 +41,23 @@ export function createBreaker(random: () => number = Math.random): Breaker {
   /** The one attempt of `half_open` is under way. */
   let probe = false
 
-  function open(nowMs: number, minMs: number, maxMs: number, count: number): void {
+  /** How often it opened for faults since the last good answer. */
+  let openings = 0
+  let cause: 'faults' | 'overloaded' = 'faults'
+
+  function reset(): void {
+    state = 'closed'
+    faults = 0
+    overloads = 0
+    openings = 0
+    probe = false
+  }
+
+  function open(why: typeof cause, nowMs: number, minMs: number, maxMs: number, count: number): void {
     const ms = Math.min(minMs * 2 ** Math.min(count, 20), maxMs)
     openUntil = nowMs + ms / 2 + (random() * ms) / 2
     state = 'open'
+    cause = why
     probe = false
   }
 
@@ -59,24 +76,30 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     },
     record(result, nowMs) {
       if (result === 'ok') {
-        state = 'closed'
-        faults = 0
-        overloads = 0
-        probe = false
-      } else if (result === 'overloaded') {
-        open(nowMs, OVERLOADED_MIN_MS, OVERLOADED_MAX_MS, overloads)
-        overloads += 1
-      } else {
-        faults += 1
-        if (faults >= FAULTS || state === 'half_open')
-          open(nowMs, FAULT_MIN_MS, FAULT_MAX_MS, faults - FAULTS)
+        reset()
+        return
       }
+      // The attempts that ran beside the one that opened it meet the same trouble: that is no more of it.
+      if (state === 'open') return
+      if (result === 'overloaded') {
+        open('overloaded', nowMs, OVERLOADED_MIN_MS, OVERLOADED_MAX_MS, overloads)
+        overloads += 1
+        return
+      }
+      faults += 1
+      if (faults < FAULTS && state !== 'half_open') return
+      open('faults', nowMs, FAULT_MIN_MS, FAULT_MAX_MS, openings)
+      openings += 1
     },
+    reset,
     forget() {
       probe = false
     },
     get openUntil() {
       return state === 'open' ? openUntil : undefined
+    },
+    get cause() {
+      return state === 'closed' ? undefined : cause
     },
     get probing() {
       return state === 'half_open'

@@ -2,9 +2,10 @@ import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { QUEUED_ID, SEAL_ID } from '../contract/stream-id.ts'
-import { redisTimeMs } from '../redis/connect.ts'
+import { isConnectionError, redisTimeMs } from '../redis/connect.ts'
 import { parseEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
+import { ANYTHING } from './event-log.ts'
 import type { EventLog } from './event-log.ts'
 import { errorSeal } from './seal.ts'
 import type { QueuePort } from './seal.ts'
@@ -35,7 +36,12 @@ export async function sweepDeadlines(request: SweepRequest): Promise<number> {
   const due = await redis.zrangebyscore(keys.deadlines, '-inf', now, 'LIMIT', 0, SWEEP_COUNT)
   let ended = 0
   for (const jobId of due) {
-    if (await sweepJob(request, jobId)) ended += 1
+    // One job that cannot be read must not keep those that are due after it.
+    const over = await sweepJob(request, jobId).catch((error: unknown) => {
+      if (isConnectionError(error)) throw error
+      return sealUnreadable(request, jobId, error)
+    })
+    if (over) ended += 1
   }
   return ended
 }
@@ -48,7 +54,7 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
       await request.redis.zrem(keys.deadlines, jobId)
       return false
     }
-    const entries = [sealOf(last, keys.pool)]
+    const entries = [deadlineSeal(last, keys.pool)]
     const { written } = await log.write({ jobId, expect: last.id, entries, deadlineAt: 0, retentionMs })
     if (!written) continue
     await request.queue.removeWaiting(jobId)
@@ -57,13 +63,17 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
   return false
 }
 
-/** An entry that cannot be read must not keep its job, and all that are due after it, from ending. */
-function sealOf(last: LogEntry, pool: string): LogEntry {
+/** Ends a job whose stream is not one of ours, whatever is in it; a key of another kind leaves the deadlines only. */
+async function sealUnreadable(request: SweepRequest, jobId: string, error: unknown): Promise<boolean> {
+  const { log, keys, redis, retentionMs } = request
+  const message = error instanceof PoolError ? error.message : 'its events cannot be read'
+  const entries = [errorSeal('INTERNAL', { message, pool_id: keys.pool })]
   try {
-    return deadlineSeal(last, pool)
-  } catch (error) {
-    if (!(error instanceof PoolError)) throw error
-    return errorSeal('INTERNAL', { message: error.message, pool_id: pool })
+    return (await log.write({ jobId, expect: ANYTHING, entries, deadlineAt: 0, retentionMs })).written
+  } catch (cause) {
+    if (isConnectionError(cause)) throw cause
+    await redis.zrem(keys.deadlines, jobId)
+    return false
   }
 }
 

@@ -14,7 +14,7 @@ import type { JobEvent } from '../contract/event.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { START } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { disconnectRedis, isConnectionError } from '../redis/connect.ts'
+import { disconnectRedis, isConnectionError, isRefusal } from '../redis/connect.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { parseEntry, parseRawEntry } from './entry.ts'
 import type { RawEntry } from './entry.ts'
@@ -89,7 +89,7 @@ export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent
         }
       } catch (error) {
         signal?.throwIfAborted()
-        if (!isConnectionError(error)) throw error
+        if (!isConnectionError(error) && !isRefusal(error)) throw error
         downSince ??= performance.now()
         if (performance.now() - downSince > (options.patienceMs ?? 30_000)) {
           throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${options.jobId}`, {
@@ -189,7 +189,10 @@ async function checkPlace(options: ReadOptions, key: string, place: Place): Prom
           'UNKNOWN_JOB',
           `no job ${jobId} in pool ${options.keys.pool}, or its events have expired`,
         )
-      : new PoolError('GONE', `the events of job ${jobId} in pool ${options.keys.pool} have expired`)
+      : new PoolError(
+          'GONE',
+          `the events of job ${jobId} in pool ${options.keys.pool} are gone: they have expired, or Redis lost them`,
+        )
   }
   if (place.cursor !== START) return place.restart('cursor_missing')
   place.checked = true

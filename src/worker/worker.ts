@@ -21,7 +21,7 @@ import { poolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { ReplicaEntry, ReplicaState } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
-import { ensurePool, readPoolConfig } from '../pool/config-store.ts'
+import { ensurePool } from '../pool/config-store.ts'
 import { startConsumer } from '../queue/consumer.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
@@ -194,11 +194,12 @@ async function assemble({
     if (!lease.held) return 'standby'
     if (stopping) return 'draining'
     const { state: seen } = session.current
-    return seen === 'connecting' ? 'unhealthy' : seen
+    if (seen === 'connecting' || (seen === 'ready' && breaker.cause === 'faults')) return 'unhealthy'
+    return seen
   }
 
   function entry(): Omit<ReplicaEntry, 'updated_at'> {
-    const { versions, reason } = session.current
+    const { versions, reason = pauseReason() } = session.current
     return {
       replica_id: replicaId,
       worker_id: workerId,
@@ -213,10 +214,17 @@ async function assemble({
     }
   }
 
+  function pauseReason(): string | undefined {
+    if (breaker.cause === undefined) return undefined
+    const what = breaker.cause === 'faults' ? 'attempts on it failed in a row' : 'it is overloaded'
+    return `${what}; ${breaker.probing ? 'one is trying again' : 'paused for a moment'}`
+  }
+
   function sessionChanged(current: SessionState): void {
     const facts = { replica_id: replicaId, ...current.versions, reason: current.reason }
     if (current.state === 'ready') logger.info(facts, 'replica is ready')
     else logger.warn(facts, `replica is ${current.state}`)
+    if (current.state === 'ready') breaker.reset()
     // Another build or model may render chats in another way.
     chat = createChatRenderer(client)
     gate.update()
@@ -279,14 +287,17 @@ async function assemble({
       )
     }
   }, RESYNC_MS)
-  const configBeat = setInterval(() => {
-    readPoolConfig(connections.commands, keys).then(
+  // Made again, too: a Redis without a file comes back empty.
+  const refreshConfig = () => {
+    ensurePool(connections.commands, keys).then(
       (next) => {
         config = next
       },
       (error: unknown) => faultLog('pool config', error),
     )
-  }, CONFIG_BEAT_MS)
+  }
+  connections.commands.on('ready', refreshConfig)
+  const configBeat = setInterval(refreshConfig, CONFIG_BEAT_MS)
 
   const graceOver = new AbortController()
   let stopped: Promise<void> | undefined

@@ -64,6 +64,10 @@ test('the wait before the next attempt doubles up to five seconds, and is spread
   expect(verdictOn(error, facts, () => 0)).toMatchObject({ delayMs: 50 })
 })
 
-test('a fault of our own is thrown on, not blamed on the replica', () => {
-  expect(() => verdictOn(new TypeError('ours'), facts)).toThrow(TypeError)
+test('a fault of our own ends the job as one, and is not blamed on the replica', () => {
+  expect(verdictOn(new TypeError('secret prompt'), facts)).toEqual({
+    kind: 'seal',
+    code: 'INTERNAL',
+    message: 'internal fault (TypeError)',
+  })
 })

@@ -46,6 +46,19 @@ test('a probe that fails opens it for twice as long, up to half a minute', () =>
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000])
 })
 
+test('faults of attempts that ran beside the one that opened it do not make it wait longer', () => {
+  const breaker = createBreaker(most)
+  for (let n = 0; n < 64; n += 1) breaker.record('fault', n)
+  expect(breaker.openUntil).toBe(502)
+  expect(breaker.cause).toBe('faults')
+})
+
+test('a replica that was started anew begins with a clean sheet', () => {
+  const breaker = opened()
+  breaker.reset()
+  expect([breaker.admit(0), breaker.cause]).toEqual([true, undefined])
+})
+
 test('a probe that tells nothing gives its place to the next one', () => {
   const breaker = opened()
   breaker.admit(500)
