@@ -1,6 +1,5 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
-import { startDemo } from '../demo/demo.ts'
 import type { Demo } from '../demo/demo.ts'
 import { redactUrl } from '../redis/connect.ts'
 import { Exit } from './exit.ts'
@@ -25,6 +24,7 @@ export function addDemo(program: Command): void {
     )
     .action(async (flags: { keep?: boolean; redis?: string; replica?: string[] }) => {
       const keep = flags.keep === true
+      const { startDemo } = await import('../demo/demo.ts')
       try {
         await withInterrupt(async (signal) => {
           const demo = await startDemo({

@@ -47,6 +47,10 @@ function usageError(error: CommanderError): PoolError | undefined {
   )
 }
 
+/**
+ * The whole command. What only long-running verbs need (the worker, the simulator) they load themselves, so that the
+ * others start in half the time.
+ */
 function buildProgram(): Command {
   const program = new Command('tgi-pool')
     .description(

@@ -2,7 +2,6 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import { onEndSignals } from '../runtime/signals.ts'
 import { FAULT_KINDS, parseFault } from '../simulator/faults.ts'
-import { startSimulator } from '../simulator/server.ts'
 import { decimal, integer } from './options.ts'
 
 interface SimulatorFlags {
@@ -38,6 +37,7 @@ export function addSimulator(program: Command): void {
     )
     .action(async (flags: SimulatorFlags) => {
       const { fault, ...options } = flags
+      const { startSimulator } = await import('../simulator/server.ts')
       const simulator = await startSimulator({ ...options, faults: fault?.map(parseFault) })
       process.stderr.write(
         `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C ends it\n`,

@@ -1,7 +1,6 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { LogLevel } from '../runtime/log.ts'
-import { serveWorker } from '../worker/serve.ts'
 import { WORKER_DEFAULTS } from '../worker/worker-options.ts'
 import {
   cliLogger,
@@ -54,6 +53,7 @@ export function addWorker(program: Command): void {
     )
   withLog(withPool(command)).action(async (flags: WorkerFlags) => {
     warnOfPassword(flags.redis)
+    const { serveWorker } = await import('../worker/serve.ts')
     await serveWorker(
       {
         redisUrl: flags.redis,

@@ -63,7 +63,7 @@ describe.concurrent('one job', () => {
     const client = await stage.client()
     await stage.serve()
     const result = await stage.cli(['enqueue', '-', '--max-new-tokens', '3'], { stdin: 'the prompt' })
-    expect(result.status).toBe(0)
+    expect(result).toMatchObject({ status: 0, stderr: '' })
     expect((await client.result(String(idsOf(result)[0]))).end.tokens_out).toBe(3)
   })
 

@@ -117,11 +117,6 @@ function ended(child: ChildProcessWithoutNullStreams): Promise<[number | null, N
   })
 }
 
-/** Runs the real command line to its end. */
-export function runCli(args: readonly string[], options?: CliOptions): Promise<CliResult> {
-  return startCli(args, options).over
-}
-
 /** The JSON values of lines, every one of which must be JSON. */
 export function jsonLines(text: string): unknown[] {
   expect(text === '' || text.endsWith('\n')).toBe(true)
