@@ -76,7 +76,13 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
     return { status: status ?? undefined, signal: signal ?? undefined, ...printed }
   })
   const kill = (signal: NodeJS.Signals) => {
-    if (!isOver) process.kill(pid, signal)
+    if (isOver) return
+    try {
+      process.kill(pid, signal)
+    } catch (error) {
+      // It may end by itself between our look and the signal.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
   }
   return {
     pid,

@@ -36,6 +36,9 @@ export interface Stage {
   serve(options?: Omit<SimulatorOptions, 'observer'>): Promise<Replica>
 }
 
+/** How long a command that a test has left may take to end by itself (ms). */
+const ASKED_MS = 5000
+
 async function createStage(redisUrl: string): Promise<Stage & { close(): Promise<void> }> {
   const pool = `p-${randomUUID().slice(0, 8)}`
   const lab = await createLab(redisUrl)
@@ -74,8 +77,11 @@ async function createStage(redisUrl: string): Promise<Stage & { close(): Promise
     },
     async close() {
       const left = runs.filter((run) => !run.isOver)
-      for (const run of left) run.kill('SIGKILL')
+      // A demo that is killed leaves its Redis behind: first it is asked.
+      for (const run of left) run.kill('SIGTERM')
+      const limit = setTimeout(() => left.forEach((run) => run.kill('SIGKILL')), ASKED_MS)
       await Promise.all(runs.map((run) => run.over))
+      clearTimeout(limit)
       await lab.close()
       for (const step of undo.toReversed()) await step()
       await rm(dir, { recursive: true, force: true })

@@ -15,7 +15,7 @@ async function enqueueMany(client: PoolClient, count: number, maxNewTokens: numb
 describe('a worker', () => {
   test('holds as many requests open as it has slots and never one more', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 1000, prefillMs: 5 })
+    const replica = await lab.replica({ tokensPerSecond: 200, prefillMs: 5 })
     const worker = await lab.worker(replica, { slots: 3 })
     const jobs = await enqueueMany(client, 40, 10)
     for (const events of await Promise.all(jobs.map((jobId) => collect(client, jobId)))) endOf(events)
@@ -26,7 +26,7 @@ describe('a worker', () => {
 
   test('opens no more than the replica says it takes', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 1000, prefillMs: 5, maxConcurrentRequests: 2 })
+    const replica = await lab.replica({ tokensPerSecond: 200, prefillMs: 5, maxConcurrentRequests: 2 })
     await lab.worker(replica, { slots: 8 })
     const jobs = await enqueueMany(client, 20, 10)
     for (const events of await Promise.all(jobs.map((jobId) => collect(client, jobId)))) {
