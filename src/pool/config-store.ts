@@ -17,11 +17,10 @@ export type PoolConfigChange = Partial<PoolConfig>
  * instead of waiting in a queue that no worker reads.
  */
 export async function readPoolConfig(redis: Redis, keys: PoolKeys): Promise<PoolConfig> {
-  const [[, known], [, fields]] = (await redis
-    .pipeline()
-    .sismember(keys.pools, keys.pool)
-    .hgetall(keys.config)
-    .exec()) as [[Error | null, number], [Error | null, Record<string, string>]]
+  const [known, fields] = await Promise.all([
+    redis.sismember(keys.pools, keys.pool),
+    redis.hgetall(keys.config),
+  ])
   if (known !== 1) throw await unknownPool(redis, keys)
   return parsePoolConfig(fields, keys.pool)
 }

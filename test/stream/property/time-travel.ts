@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
-import { execPipeline } from '../../../src/stream/event-log.ts'
 import type { QueueModel } from './queue-model.ts'
 
 /** What a Redis replica had of the job at one moment. */
@@ -50,5 +49,5 @@ export async function rollBack(
     const { localPort } = reader.stream
     if (localPort !== undefined) transaction.call('CLIENT', 'KILL', 'ADDR', `127.0.0.1:${localPort}`)
   }
-  await execPipeline(transaction)
+  for (const [error] of (await transaction.exec()) ?? []) if (error !== null) throw error
 }
