@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { QUEUED_ID, SEAL_ID } from '../contract/stream-id.ts'
-import { isConnectionError, redisTimeMs } from '../redis/connect.ts'
+import { redisTimeMs } from '../redis/connect.ts'
 import { parseEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
 import { ANYTHING } from './event-log.ts'
@@ -38,7 +38,7 @@ export async function sweepDeadlines(request: SweepRequest): Promise<number> {
   for (const jobId of due) {
     // One job that cannot be read must not keep those that are due after it.
     const over = await sweepJob(request, jobId).catch((error: unknown) => {
-      if (isConnectionError(error)) throw error
+      if (!isUnreadable(error)) throw error
       return sealUnreadable(request, jobId, error)
     })
     if (over) ended += 1
@@ -63,18 +63,25 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
   return false
 }
 
+/** What will be the same at the next look; all else (the line, memory, a failover) may be gone by then. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof PoolError || isWrongType(error)
+}
+
+function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('WRONGTYPE')
+}
+
 /** Ends a job whose stream is not one of ours, whatever is in it; a key of another kind leaves the deadlines only. */
 async function sealUnreadable(request: SweepRequest, jobId: string, error: unknown): Promise<boolean> {
   const { log, keys, redis, retentionMs } = request
-  const message = error instanceof PoolError ? error.message : 'its events cannot be read'
-  const entries = [errorSeal('INTERNAL', { message, pool_id: keys.pool })]
-  try {
-    return (await log.write({ jobId, expect: ANYTHING, entries, deadlineAt: 0, retentionMs })).written
-  } catch (cause) {
-    if (isConnectionError(cause)) throw cause
+  if (isWrongType(error)) {
     await redis.zrem(keys.deadlines, jobId)
     return false
   }
+  const message = error instanceof PoolError ? error.message : 'its events cannot be read'
+  const entries = [errorSeal('INTERNAL', { message, pool_id: keys.pool })]
+  return (await log.write({ jobId, expect: ANYTHING, entries, deadlineAt: 0, retentionMs })).written
 }
 
 /** The seal of a job whose deadline has passed, after its last entry. */
