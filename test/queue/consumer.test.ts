@@ -194,7 +194,7 @@ describe('the lock on a job', () => {
     expect(lostAt).toBeDefined()
     expect(lostAt).toBeLessThan(second.runs[0]?.at ?? 0)
     // Counted from before the silence: at most its trust and a beat.
-    expect((lostAt ?? 0) - from).toBeLessThan(LOCK_MS * 1.6)
+    expect((lostAt ?? 0) - from).toBeLessThan(LOCK_MS * 1.15)
     proxy.pass()
   })
 

@@ -4,7 +4,7 @@ import { KEYS, POOL, test } from '../support/lab.ts'
 import type { Lab, Replica } from '../support/lab.ts'
 
 /** How long a live worker has to close the socket of a job that is over (ms). */
-const CLOSED_MS = 500
+const CLOSED_MS = 100
 
 const NOTHING = { interactive: 0, batch: 0, delayed: 0 }
 

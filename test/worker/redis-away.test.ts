@@ -58,7 +58,7 @@ describe('Redis that is frozen', () => {
     const since = performance.now()
     await expect.poll(() => replica.seen.open, { interval: 5, timeout: 3000 }).toBe(0)
     // The lock is trusted for 0.9 s from its last renewal; the watch looks every fifth of a lock's time.
-    expect(performance.now() - since).toBeLessThan(2000)
+    expect(performance.now() - since).toBeLessThan(1250)
     const held = performance.now()
     await expect.poll(() => performance.now() - held).toBeGreaterThan(500)
     thaw()
