@@ -1,12 +1,13 @@
 /**
  * One attempt at one job, in order: pick up → prompt → stream → settle. Each step ends in the next one or in a
  * disposition; nothing ends in silence.
+ *
+ * Past 250 lines: the steps share one clock, one count of tokens and one writer, and are read as one story.
  */
 import type { EventData } from '../contract/event.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { Versions } from '../contract/replica-entry.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
-import { formatToken } from './format-token.ts'
 import { createAttemptWriter } from '../stream/attempt-writer.ts'
 import type { AttemptWriter } from '../stream/attempt-writer.ts'
 import type { EventLog } from '../stream/event-log.ts'
@@ -15,6 +16,7 @@ import type { TgiClient } from '../tgi/client.ts'
 import type { GenerationEnd, TgiToken } from '../tgi/answer.ts'
 import type { Generation } from '../tgi/generate.ts'
 import type { ChatRenderer } from './chat.ts'
+import { formatToken } from './format-token.ts'
 import { Interruption } from './interruption.ts'
 import { pickUp } from './pick-up.ts'
 import type { PickedUp } from './pick-up.ts'

@@ -5,6 +5,7 @@ import { readPoolConfig } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
 import { sweepDeadlines } from '../stream/deadline-sweep.ts'
+import type { SweepRequest } from '../stream/deadline-sweep.ts'
 import { createEventLog } from '../stream/event-log.ts'
 
 /** How to sweep. */
@@ -32,14 +33,19 @@ export interface Sweeper {
 export function startSweeper(options: SweeperOptions): Sweeper {
   const { redis, prefix } = options
   const stopping = new AbortController()
-  const queues = new Map<string, JobQueue>()
+  /** Made once a pool: each event log teaches the connection its script anew. */
+  const seen = new Map<string, Omit<SweepRequest, 'retentionMs'> & { readonly queue: JobQueue }>()
+
+  function open(pool: string) {
+    const keys = poolKeys(pool, prefix)
+    return { redis, keys, log: createEventLog(redis, keys), queue: openJobQueue(redis, keys) }
+  }
 
   async function sweepPool(pool: string): Promise<void> {
-    const keys = poolKeys(pool, prefix)
-    let queue = queues.get(pool)
-    if (queue === undefined) queues.set(pool, (queue = openJobQueue(redis, keys)))
-    const { retention_ms: retentionMs } = await readPoolConfig(redis, keys)
-    await sweepDeadlines({ redis, log: createEventLog(redis, keys), queue, keys, retentionMs })
+    const ports = seen.get(pool) ?? open(pool)
+    seen.set(pool, ports)
+    const { retention_ms: retentionMs } = await readPoolConfig(redis, ports.keys)
+    await sweepDeadlines({ ...ports, retentionMs })
   }
 
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
@@ -60,7 +66,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       for (const pool of await pools()) await sweepPool(pool).catch(told)
       await sleep(options.beatMs ?? 700, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
-    await Promise.all([...queues.values()].map((queue) => queue.close()))
+    await Promise.all([...seen.values()].map(({ queue }) => queue.close()))
   }
 
   const sweeping = sweep()

@@ -46,23 +46,24 @@ export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: st
   const job = parseJob(body)
   const id = jobId === undefined ? newJobId() : parseOrThrow(jobIdSchema, jobId, 'job id')
   // One round trip: they are sent together.
-  const [config, acceptedAt, waiting, held] = await Promise.all([
+  const [config, acceptedAt, waiting, held, [last]] = await Promise.all([
     readPoolConfig(redis, keys),
     redisTimeMs(redis),
     queue.waiting(),
     jobId === undefined ? false : queue.holds(id),
+    jobId === undefined ? [] : log.lastEntries([id]),
   ])
   const { deadlineMs } = budgetOf(job, config)
   const digest = digestOf(body)
-  const [last] = held ? await log.lastEntries([id]) : []
-  if (held && last === undefined)
+  // The queue may have been asked after the stream: another producer of this id may have been between the two.
+  if (held && last === undefined && (await log.lastEntries([id]))[0] === undefined) {
     throw conflict(keys, id, 'a job without events, put in the queue by another producer')
-
+  }
   const deadlineAt = acceptedAt + deadlineMs
   const position = positionOf(job, waiting)
   const admit = () => admitJob(ports, { id, body, job, digest, acceptedAt, deadlineAt, position, config })
   // Whoever comes again with its id is answered also when the queue is full by now.
-  if (jobId !== undefined && (await log.lastEntries([id]))[0] !== undefined) return admit()
+  if (last !== undefined) return admit()
   return ports.bound.run({
     waiting: totalOf(waiting),
     bound: config.max_queued,

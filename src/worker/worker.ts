@@ -7,6 +7,8 @@
  * Stop: take nothing more → running attempts may finish in the grace time → the others are interrupted and hand
  * their jobs back → lease, so that a standby takes over at once → registry → sockets. Each step has a bound, since
  * Redis may be away; then the connections are cut, and locks and lease run out by themselves.
+ *
+ * Past 250 lines: what a part does stands in a file of its own; that they fit together is seen here, in one place.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -55,6 +55,21 @@ const MUTATIONS: Record<string, Mutation> = {
 
 const RUNS = 3000
 
+test('a copy with nothing wrong is not found, so that what is found is the mistake', async ({
+  redis,
+  onTestFinished,
+}) => {
+  const copy = await loadMutant({
+    file: 'stream/reader.ts',
+    text: 'const MAX_RESTARTS = 5',
+    becomes: 'const MAX_RESTARTS = 5',
+  })
+  onTestFinished(() => copy.remove())
+  const seed = Date.now() % 2 ** 31
+  const options = { modules: copy.modules, url: redis.url, runs: 60, seed, name: 'copy', shrink: false }
+  expect(await findViolation(options)).toBeUndefined()
+})
+
 test.for(Object.entries(MUTATIONS))(
   '%s is found',
   { timeout: 60_000 },
