@@ -38,7 +38,8 @@ describe('a worker', () => {
 
   test('follows the replica when it takes fewer from now on, and more again', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 1000, prefillMs: 5 })
+    // Slow enough that three requests overlap however long each pick-up takes: 100 ms a job.
+    const replica = await lab.replica({ tokensPerSecond: 100, prefillMs: 5 })
     await lab.worker(replica, { slots: 4, probeMs: 30 })
     const slots = async () => (await client.replicas())[0]?.slots
     await expect.poll(slots).toBe(4)
@@ -49,7 +50,7 @@ describe('a worker', () => {
     expect(replica.seen.most).toBe(1)
     replica.setInfo({ max_concurrent_requests: 3 })
     await expect.poll(slots).toBe(3)
-    const many = await enqueueMany(client, 20, 10)
+    const many = await enqueueMany(client, 12, 10)
     await Promise.all(many.map((jobId) => client.result(jobId)))
     expect(replica.seen.most).toBe(3)
   })
