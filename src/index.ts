@@ -1,8 +1,15 @@
 /**
  * tgi-pool as a library: put jobs in, read their events from any point, cancel them, from any process.
  */
-export { openPool } from './client/pool-client.ts'
-export type { EventsOptions, PoolClient, PoolClientOptions } from './client/pool-client.ts'
+export { openPool, openPools } from './client/pools.ts'
+export type { PoolClientOptions, Pools, PoolsOptions } from './client/pools.ts'
+export type {
+  CallOptions,
+  CancelOptions,
+  EnqueueOptions,
+  EventsOptions,
+  PoolClient,
+} from './client/pool-client.ts'
 export type { Admission } from './client/enqueue.ts'
 export type { JobResult } from './client/text.ts'
 export type { PoolConfigChange } from './pool/config-store.ts'
@@ -18,3 +25,5 @@ export type { JobState } from './contract/job-state.ts'
 export type { Parameters } from './contract/parameters.ts'
 export type { PoolConfig } from './contract/pool-config.ts'
 export type { ReplicaEntry, ReplicaState } from './contract/replica-entry.ts'
+export { SSE_HEADERS, SSE_HEARTBEAT, formatSse, toSse } from './http/sse.ts'
+export type { SseEvent, SseOptions } from './http/sse.ts'

@@ -6,10 +6,11 @@ const FLOORS = [
   ['workers', 'index.ts'],
   ['cli'],
   ['demo'],
-  ['worker', 'client', 'simulator'],
+  ['gateway', 'doctor'],
+  ['worker', 'client', 'simulator', 'metrics'],
   ['attempt'],
   ['pool', 'queue', 'replica', 'tgi', 'stream'],
-  ['redis'],
+  ['redis', 'http'],
   ['runtime'],
   ['contract'],
 ] as const

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openPool } from '../../src/client/pool-client.ts'
+import { openPool } from '../../src/client/pools.ts'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import { newJobId } from '../../src/contract/ids.ts'
 import { poolKeys } from '../../src/contract/keys.ts'

@@ -14,6 +14,7 @@ import { redisTimeMs } from '../redis/connect.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
 import type { AdmissionBound } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
+import type { StartForecast } from './start-forecast.ts'
 
 /** What enqueueing works with. */
 export interface EnqueuePorts {
@@ -22,6 +23,7 @@ export interface EnqueuePorts {
   readonly log: EventLog
   readonly queue: JobQueue
   readonly bound: AdmissionBound
+  readonly forecast: StartForecast
 }
 
 /** A job that was accepted: it will reach its terminal event. */
@@ -29,6 +31,8 @@ export interface Admission {
   readonly job_id: string
   /** How many jobs were ahead of it, from 0. */
   readonly queue_position: number
+  /** How long it was expected to wait then (ms), when the pool's pace was known. */
+  readonly predicted_start_ms?: number | undefined
   /** The id had been accepted before with the same body: this is that job. */
   readonly existing: boolean
 }
@@ -61,7 +65,9 @@ export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: st
   }
   const deadlineAt = acceptedAt + deadlineMs
   const position = positionOf(job, waiting)
-  const admit = () => admitJob(ports, { id, body, job, digest, acceptedAt, deadlineAt, position, config })
+  const startMs = await ports.forecast.predict(position)
+  const admit = () =>
+    admitJob(ports, { id, body, job, digest, acceptedAt, deadlineAt, position, startMs, config })
   // Whoever comes again with its id is answered also when the queue is full by now.
   if (last !== undefined) return admit()
   return ports.bound.run({
@@ -81,17 +87,19 @@ interface CheckedJob {
   readonly acceptedAt: number
   readonly deadlineAt: number
   readonly position: number
+  readonly startMs: number | undefined
   readonly config: PoolConfig
 }
 
 /** Writes `queued`, then puts the job in the queue. */
 async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admission> {
-  const { id, digest, deadlineAt, position } = checked
+  const { id, digest, deadlineAt, position, startMs } = checked
   const entry = formatEntry(QUEUED_ID, 'queued', {
     digest,
     accepted_at: checked.acceptedAt,
     deadline_at: deadlineAt,
     queue_position: position,
+    ...predicted(startMs),
   })
   const { written } = await ports.log.write({
     jobId: id,
@@ -104,7 +112,12 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
   if (first === undefined || first.waiting) {
     await ports.queue.add(id, { v: CONTRACT_VERSION, ...checked.body }, checked.job.priority)
   }
-  return { job_id: id, queue_position: first?.position ?? position, existing: !written }
+  return {
+    job_id: id,
+    queue_position: first?.position ?? position,
+    ...predicted(first === undefined ? startMs : first.startMs),
+    existing: !written,
+  }
 }
 
 /** The job that has the id already, if it is the same one. */
@@ -112,14 +125,19 @@ async function firstAdmission(
   { log, keys }: EnqueuePorts,
   id: string,
   digest: string,
-): Promise<{ position: number; waiting: boolean }> {
+): Promise<{ position: number; startMs: number | undefined; waiting: boolean }> {
   const { entries } = await log.read(id)
   const [first] = entries
   const opening = first === undefined ? undefined : parseEntry(first)
   if (opening?.event !== 'queued') throw conflict(keys, id, 'a job that another producer put in the queue')
   if (opening.data.digest !== digest) throw conflict(keys, id, 'a job with another body')
   // Its producer may have died before the queue had it.
-  return { position: opening.data.queue_position, waiting: entries.length === 1 }
+  const { queue_position: position, predicted_start_ms: startMs } = opening.data
+  return { position, startMs, waiting: entries.length === 1 }
+}
+
+function predicted(startMs: number | undefined): { predicted_start_ms?: number } {
+  return startMs === undefined ? {} : { predicted_start_ms: startMs }
 }
 
 function conflict(keys: PoolKeys, id: string, what: string): PoolError {

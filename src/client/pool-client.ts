@@ -1,24 +1,24 @@
 import { setMaxListeners } from 'node:events'
+import type { Redis } from 'ioredis'
 import { startSweeper } from '../attempt/sweeper.ts'
 import type { Sweeper } from '../attempt/sweeper.ts'
-import { parseOrThrow } from '../contract/format-issues.ts'
 import { PoolError } from '../contract/error.ts'
 import type { JobEvent } from '../contract/event.ts'
-import { poolIdSchema } from '../contract/ids.ts'
 import type { JobInput } from '../contract/job.ts'
 import type { JobState } from '../contract/job-state.ts'
-import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { START, parseCursor } from '../contract/stream-id.ts'
+import type { Cursor } from '../contract/stream-id.ts'
 import { changePoolConfig, ensurePool, readPoolConfig } from '../pool/config-store.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
-import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/job-queue.ts'
-import { connectRedis, disconnectRedis, isConnectionError, isRefusal, redactUrl } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
+import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { createEventLog } from '../stream/event-log.ts'
+import type { Hub } from '../stream/hub.ts'
 import { readEvents } from '../stream/reader.ts'
 import type { Restart } from '../stream/reader.ts'
 import { cancelJob } from '../stream/seal.ts'
@@ -26,115 +26,123 @@ import type { CancelOutcome } from '../stream/seal.ts'
 import { createAdmissionBound } from './admission-bound.ts'
 import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
+import { forgetJob } from './forget.ts'
 import { readJobState } from './job-state.ts'
+import { createStartForecast } from './start-forecast.ts'
 import { resultOf, textOf } from './text.ts'
 import type { JobResult } from './text.ts'
 
-/** Which pool, and where. */
-export interface PoolClientOptions {
-  /** e.g. `redis://127.0.0.1:6379` */
-  readonly redisUrl: string
-  readonly pool: string
-  /** @defaultValue `tgi-pool` */
-  readonly prefix?: string | undefined
+/** What every call takes. An abort ends the waiting; what Redis was told already may still take place. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Where to begin to read, and when to stop. */
-export interface EventsOptions {
+export interface EventsOptions extends CallOptions {
   /** The id of the last event that was seen; what follows it comes. @defaultValue from the first event */
   readonly after?: string | undefined
-  readonly signal?: AbortSignal | undefined
+}
+
+/** What an enqueue takes beside the job. */
+export interface EnqueueOptions extends CallOptions {
+  /** The idempotency key: the same id with the same body is the same job. @defaultValue one is made */
+  readonly jobId?: string | undefined
+}
+
+/** What a cancel takes. */
+export interface CancelOptions extends CallOptions {
+  /** Stands in the job's `error` event, one line of at most 200 characters. */
+  readonly reason?: string | undefined
 }
 
 /**
  * A producer's, a consumer's and an operator's hold on one pool. Every method may throw a {@link PoolError} of kind
- * `REDIS_UNAVAILABLE`.
+ * `REDIS_UNAVAILABLE`, and its signal's reason.
  */
 export interface PoolClient {
   readonly pool: string
   /**
    * Accepts a job; from then on it will reach its terminal event.
    *
-   * @param options.jobId the idempotency key; made when absent.
    * @throws {@link PoolError} `INVALID_PARAMS`, `ID_CONFLICT`, `POOL_UNAVAILABLE`, `ADMISSION_REJECT`.
    */
-  enqueue(job: JobInput, options?: { readonly jobId?: string | undefined }): Promise<Admission>
+  enqueue(job: JobInput, options?: EnqueueOptions): Promise<Admission>
   /**
-   * A job's events from any cursor to the terminal one, live. `restart` means: drop what was read, it begins again
-   * (Redis lost events in a failover).
+   * A job's events from any cursor to the terminal one, live. Any number of reads share a few connections; one that is
+   * slow is served from the log again when it comes back, so that it holds up nobody and no memory. `restart` means:
+   * drop what was read, it begins again (Redis lost events in a failover).
    *
    * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS` for a cursor that is none; the signal's reason.
    */
   events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
   /** A job's text as it comes. @throws {@link PoolError} the code of the job's `error` event. */
-  text(
-    jobId: string,
-    options?: { readonly signal?: AbortSignal | undefined },
-  ): AsyncGenerator<string, unknown, undefined>
+  text(jobId: string, options?: CallOptions): AsyncGenerator<string, unknown, undefined>
   /** A job's answer. @throws {@link PoolError} the code of the job's `error` event. */
-  result(jobId: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<JobResult>
+  result(jobId: string, options?: CallOptions): Promise<JobResult>
   /** Ends a job, whatever it is doing. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
-  cancel(jobId: string, options?: { readonly reason?: string | undefined }): Promise<CancelOutcome>
+  cancel(jobId: string, options?: CancelOptions): Promise<CancelOutcome>
+  /**
+   * Erases a job: its prompt, its events, its place in the queue. One that is not over is cancelled first.
+   *
+   * @throws {@link PoolError} `UNKNOWN_JOB`; `POOL_UNREADY` when its worker does not let go of it in time: once more later.
+   */
+  forget(jobId: string, options?: CallOptions): Promise<void>
+  /** Whether the pool knows the job: by its events, or by its place in the queue. */
+  has(jobId: string, options?: CallOptions): Promise<boolean>
   /** Where a job stands. @throws `UNKNOWN_JOB`. */
-  job(jobId: string): Promise<JobState>
+  job(jobId: string, options?: CallOptions): Promise<JobState>
   /** The pool's config. @throws `POOL_UNAVAILABLE`. */
-  config(): Promise<PoolConfig>
+  config(options?: CallOptions): Promise<PoolConfig>
   /** Makes the pool unless it is there; what is set already stays. */
-  create(change?: PoolConfigChange): Promise<PoolConfig>
+  create(change?: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
   /** Changes the pool's config. @throws `POOL_UNAVAILABLE`. */
-  set(change: PoolConfigChange): Promise<PoolConfig>
+  set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
   /** The pool's replicas, by id. @throws `POOL_UNAVAILABLE`. */
-  replicas(): Promise<ReplicaEntry[]>
+  replicas(options?: CallOptions): Promise<ReplicaEntry[]>
   /** How many jobs wait. */
-  waiting(): Promise<WaitingCounts>
-  /** Ends every read and closes the connections. Idempotent. */
+  waiting(options?: CallOptions): Promise<WaitingCounts>
+  /** Ends every read of this client and lets go of its connections, if they are its own. Idempotent. */
   close(): Promise<void>
 }
 
-/**
- * Connects to a pool.
- *
- * @throws {@link PoolError} `REDIS_UNAVAILABLE`, `CONFIG` for a bad address, `INVALID_PARAMS` for a bad pool name.
- */
-export async function openPool(options: PoolClientOptions): Promise<PoolClient> {
-  const keys = poolKeys(parseOrThrow(poolIdSchema, options.pool, 'pool'), options.prefix ?? DEFAULT_PREFIX)
-  const redis = await connectRedis(options.redisUrl, { role: 'commands' })
+/** What the clients of several pools share. */
+export interface ClientPorts {
+  readonly redis: Redis
+  readonly hub: Hub
+  readonly prefix: string
+  /** Gives faults of the line their name. */
+  readonly told: <T>(work: Promise<T>) => Promise<T>
+}
+
+/** A client of one pool on connections that are shared. */
+export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient {
+  const { redis, told, hub } = ports
   const log = createEventLog(redis, keys)
   const queue = openJobQueue(redis, keys)
   const bound = createAdmissionBound()
+  const forecast = createStartForecast(() => listReplicas(redis, keys))
   const reads = new Set<AbortController>()
   let sweeper: Sweeper | undefined
   let closed: PoolError | undefined
 
-  /** Gives faults of the line their name. */
-  async function told<T>(work: Promise<T>): Promise<T> {
-    return work.catch((error: unknown) => {
-      const where = redactUrl(options.redisUrl)
-      if (isConnectionError(error)) {
-        throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} went away`, { cause: error })
-      }
-      if (isRefusal(error)) {
-        const code = error instanceof Error ? error.message.split(' ')[0] : ''
-        throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses for now (${code})`, {
-          cause: error,
-        })
-      }
-      throw error
-    })
+  async function call<T>(options: CallOptions | undefined, work: () => Promise<T>): Promise<T> {
+    options?.signal?.throwIfAborted()
+    return unlessAborted(told(work()), options?.signal)
+  }
+
+  /** What asks for a pool that is not there is told so, and not that there is no such job. */
+  async function inPool<T>(
+    options: CallOptions | undefined,
+    work: (config: PoolConfig) => Promise<T>,
+  ): Promise<T> {
+    return call(options, async () => work(await readPoolConfig(redis, keys)))
   }
 
   async function* events(
     jobId: string,
     read: EventsOptions = {},
   ): AsyncGenerator<JobEvent | Restart, void, undefined> {
-    const after = read.after === undefined ? START : parseCursor(read.after)
-    if (after === undefined) {
-      const got = JSON.stringify(read.after)
-      throw new PoolError(
-        'INVALID_PARAMS',
-        `cursor: expected an event's id such as 1763812345678-2, got ${got}`,
-      )
-    }
+    const after = cursorOf(read.after)
     const stop = new AbortController()
     const onAbort = () => stop.abort(read.signal?.reason)
     if (read.signal !== undefined) {
@@ -146,19 +154,8 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
     beginRead(stop)
     try {
       await unlessAborted(told(readPoolConfig(redis, keys)), stop.signal)
-      const connection = await connectRedis(options.redisUrl, { role: 'blocking' })
-      try {
-        yield* readEvents({
-          redis: connection,
-          keys,
-          jobId,
-          after,
-          signal: stop.signal,
-          queueHolds: (id) => queue.holds(id),
-        })
-      } finally {
-        disconnectRedis(connection)
-      }
+      const { signal } = stop
+      yield* readEvents({ hub, keys, jobId, after, signal, queueHolds: (id) => queue.holds(id) })
     } finally {
       read.signal?.removeEventListener('abort', onAbort)
       endRead(stop)
@@ -169,12 +166,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
   function beginRead(stop: AbortController): void {
     if (closed !== undefined) throw closed
     reads.add(stop)
-    sweeper ??= startSweeper({
-      redis,
-      prefix: options.prefix ?? DEFAULT_PREFIX,
-      pool: keys.pool,
-      onError: () => undefined,
-    })
+    sweeper ??= startSweeper({ redis, prefix: ports.prefix, pool: keys.pool, onError: () => undefined })
   }
 
   function endRead(stop: AbortController): void {
@@ -186,26 +178,41 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
 
   return {
     pool: keys.pool,
-    enqueue: (job, { jobId } = {}) => told(enqueueJob({ redis, keys, log, queue, bound }, job, jobId)),
+    enqueue: (job, options) =>
+      call(options, () => enqueueJob({ redis, keys, log, queue, bound, forecast }, job, options?.jobId)),
     events,
     text: (jobId, read) => textOf(events(jobId, read)),
     result: (jobId, read) => resultOf(events(jobId, read)),
-    async cancel(jobId, { reason } = {}) {
-      const { retention_ms: retentionMs } = await told(readPoolConfig(redis, keys))
-      return told(cancelJob({ log, queue, pool: keys.pool, jobId, reason, retentionMs }))
-    },
-    job: (jobId) => told(readPoolConfig(redis, keys).then(() => readJobState(log, queue, keys, jobId))),
-    config: () => told(readPoolConfig(redis, keys)),
-    create: (change) => told(ensurePool(redis, keys, change)),
-    set: (change) => told(changePoolConfig(redis, keys, change)),
-    replicas: () => told(readPoolConfig(redis, keys).then(() => listReplicas(redis, keys))),
-    waiting: () => told(queue.waiting()),
+    cancel: (jobId, options) =>
+      inPool(options, ({ retention_ms: retentionMs }) =>
+        cancelJob({ log, queue, pool: keys.pool, jobId, reason: options?.reason, retentionMs }),
+      ),
+    forget: (jobId, options) =>
+      inPool(options, ({ retention_ms: retentionMs }) =>
+        forgetJob({ redis, keys, log, queue, jobId, retentionMs }),
+      ),
+    has: (jobId, options) =>
+      call(options, async () => (await redis.exists(keys.events(jobId))) === 1 || queue.holds(jobId)),
+    job: (jobId, options) => inPool(options, () => readJobState(log, queue, keys, jobId)),
+    config: (options) => inPool(options, async (config) => config),
+    create: (change, options) => call(options, () => ensurePool(redis, keys, change)),
+    set: (change, options) => call(options, () => changePoolConfig(redis, keys, change)),
+    replicas: (options) => inPool(options, () => listReplicas(redis, keys)),
+    waiting: (options) => call(options, () => queue.waiting()),
     async close() {
       closed ??= new PoolError('REDIS_UNAVAILABLE', 'the pool client was closed')
       for (const stop of reads) stop.abort(closed)
       await sweeper?.stop()
       await queue.close()
-      disconnectRedis(redis)
     },
   }
+}
+
+function cursorOf(text: string | undefined): Cursor {
+  const cursor = text === undefined ? START : parseCursor(text)
+  if (cursor !== undefined) return cursor
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `cursor: expected an event's id such as 1763812345678-2, got ${JSON.stringify(text?.slice(0, 64))}`,
+  )
 }

@@ -32,6 +32,11 @@ export const replicaEntrySchema = z.object({
   slots: z.number().int().nonnegative().describe('requests it may hold open now'),
   slots_configured: z.number().int().positive(),
   busy: z.number().int().nonnegative(),
+  job_ms: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('how long a job holds a slot, over the last ones; absent until one has ended'),
   capabilities: z.array(z.string()),
   updated_at: z.number().int().describe("ms since 1970, by Redis's clock"),
 })

@@ -2,7 +2,7 @@
  * The main job, shown: a prompt streams, a consumer leaves and resumes, a cancel frees the replica. Everything is
  * real (Redis, HTTP, sockets) but the model, unless addresses of replicas are given.
  */
-import { openPool } from '../client/pool-client.ts'
+import { openPool } from '../client/pools.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import type { JobEvent } from '../contract/event.ts'
 import { redactUrl } from '../redis/connect.ts'

@@ -21,6 +21,8 @@ export interface JobQueue {
   holds(jobId: string): Promise<boolean>
   /** Removes the job if it waits; an active one stays with its worker. */
   removeWaiting(jobId: string): Promise<void>
+  /** Takes the job out with its body, unless a worker holds its lock. @returns whether nothing of it is left. */
+  remove(jobId: string): Promise<boolean>
   waiting(): Promise<WaitingCounts>
   close(): Promise<void>
 }
@@ -50,6 +52,15 @@ export function openJobQueue(connection: Redis, keys: PoolKeys): JobQueue {
       await queue.remove(jobId).catch((error: unknown) => {
         if (!/locked|active/i.test(String(error))) throw error
       })
+    },
+    async remove(jobId) {
+      try {
+        await queue.remove(jobId)
+        return true
+      } catch (error) {
+        if (/locked|active/i.test(String(error))) return false
+        throw error
+      }
     },
     async waiting() {
       const [counts, byPriority] = await Promise.all([

@@ -2,7 +2,7 @@
  * Reads one job's events from any cursor to the terminal one, live, across lost connections and failovers.
  *
  * A cursor is the id of the last entry that was seen. It names its whole past, so whether a reader may go on from
- * it is one question: does that entry exist? It is asked at the start, after every reconnection and whenever
+ * it is one question: does that entry exist? It is asked at the start, whenever the hub lost its line, and whenever
  * nothing comes. What is read must also fit what was read before (token indexes, `next_token`, `tokens_out`). When
  * either fails, Redis has lost what the reader holds: it yields `restart` and begins again from the first entry.
  */
@@ -14,10 +14,12 @@ import type { JobEvent } from '../contract/event.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { START } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { disconnectRedis, isConnectionError, isRefusal } from '../redis/connect.ts'
+import { isConnectionError, isRefusal } from '../redis/connect.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { parseEntry, parseRawEntry } from './entry.ts'
 import type { RawEntry } from './entry.ts'
+import type { Hub } from './hub.ts'
+import type { Tap } from './tap.ts'
 
 /**
  * Not in any stream: tells whoever reads to drop all that was read before, since what follows begins again.
@@ -31,8 +33,8 @@ export interface Restart {
 
 /** How to read. */
 export interface ReadOptions {
-  /** A connection of this reader's own; it blocks in XREAD. The caller closes it. */
-  readonly redis: Redis
+  /** Where live entries come from; it outlives the reader. */
+  readonly hub: Hub
   readonly keys: PoolKeys
   readonly jobId: string
   /** The last id seen. @defaultValue {@link START} */
@@ -45,63 +47,87 @@ export interface ReadOptions {
   readonly patienceMs?: number | undefined
 }
 
-const BLOCK_MS = 5000
-const READ_COUNT = 512
+const PAGE = 512
 const RETRY_MS = 100
 /** A log that does not fit itself is our fault; a failover or two in a row is not. */
 const MAX_RESTARTS = 5
 
 /**
  * Yields every event after `after`, in order, each once; ends after the terminal one. A cursor at the terminal
- * event yields nothing.
+ * event yields nothing. Events may be shared with other readers of the job: they are not to be changed.
  *
  * @throws {@link PoolError} `UNKNOWN_JOB` when there is no such job; `GONE` when its events have expired;
  * `REDIS_UNAVAILABLE` when Redis stays away; the signal's reason.
  */
 export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent | Restart, void, undefined> {
-  const { redis, signal } = options
-  const key = options.keys.events(options.jobId)
+  const { signal } = options
   const place = new Place(options.after ?? START)
-  let downSince: number | undefined
-  // XREAD cannot be taken back, the line it waits on can be cut.
-  const onAbort = () => disconnectRedis(redis)
+  const patience = new Patience(options.patienceMs ?? 30_000)
+  let tap: Tap | undefined
+  const onAbort = () => tap?.end()
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
     while (!place.over) {
       signal?.throwIfAborted()
       try {
-        if (!place.checked) {
-          const restart = await unlessAborted(checkPlace(options, key, place), signal)
-          if (restart !== undefined) yield restart
+        const session = await unlessAborted(options.hub.session(), signal)
+        const page = await unlessAborted(readPage(options, session.redis, place), signal)
+        patience.renew()
+        if (page === undefined) {
+          yield place.restart('cursor_missing')
           continue
         }
-        const read = redis.xread('COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', key, place.cursor)
-        const reply = await unlessAborted(read, signal)
-        downSince = undefined
-        if (reply === null) place.checked = false
-        for (const raw of (reply?.[0]?.[1] ?? []) as RawEntry[]) {
-          const event = parseEntry(parseRawEntry(raw))
-          if (!place.accepts(event)) {
-            yield place.restart('misfit')
-            break
-          }
-          yield event
+        yield* place.take(page.events)
+        if (page.more || place.over || !place.checked) continue
+        tap = session.follow(options.keys, options.jobId, place.cursor)
+        let events = await tap?.next()
+        while (events !== undefined) {
+          yield* place.take(events)
+          if (place.over || !place.checked) break
+          events = await tap?.next()
         }
+        // Whatever ended it, where to go on is the same question again.
+        place.checked = false
+        if (session.over) await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined)
       } catch (error) {
         signal?.throwIfAborted()
-        if (!isConnectionError(error) && !isRefusal(error)) throw error
-        downSince ??= performance.now()
-        if (performance.now() - downSince > (options.patienceMs ?? 30_000)) {
-          throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${options.jobId}`, {
-            cause: error,
-          })
-        }
+        if (!isAway(error)) throw error
+        patience.spend(options.jobId, error)
         place.checked = false
         await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined)
+      } finally {
+        tap?.end()
       }
     }
   } finally {
     signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Whether Redis may be back in a moment. */
+function isAway(error: unknown): boolean {
+  if (error instanceof PoolError) return error.kind === 'REDIS_UNAVAILABLE'
+  return isConnectionError(error) || isRefusal(error)
+}
+
+/** How long a reader goes on while Redis is away. */
+class Patience {
+  private since: number | undefined
+  private readonly ms: number
+
+  constructor(ms: number) {
+    this.ms = ms
+  }
+
+  renew(): void {
+    this.since = undefined
+  }
+
+  /** @throws {@link PoolError} `REDIS_UNAVAILABLE` when it is used up. */
+  spend(jobId: string, cause: unknown): void {
+    this.since ??= performance.now()
+    if (performance.now() - this.since <= this.ms) return
+    throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${jobId}`, { cause })
   }
 }
 
@@ -120,8 +146,18 @@ class Place {
     this.held = cursor === START ? 0 : undefined
   }
 
-  /** Takes an event that follows, if it fits. */
-  accepts(event: JobEvent): boolean {
+  /** Yields events that follow, as far as they fit; when one does not, the reader begins again. */
+  *take(events: readonly JobEvent[]): Generator<JobEvent | Restart, void, undefined> {
+    for (const event of events) {
+      if (!this.accepts(event)) {
+        yield this.restart('misfit')
+        return
+      }
+      yield event
+    }
+  }
+
+  private accepts(event: JobEvent): boolean {
     const held = this.held
     const before = tokensBefore(event)
     if (held !== undefined && before !== undefined) {
@@ -169,32 +205,41 @@ function tokensBefore(event: JobEvent): number | undefined {
   }
 }
 
-/** Looks whether the entry at the cursor exists; without a stream, whether one is to come. */
-async function checkPlace(options: ReadOptions, key: string, place: Place): Promise<Restart | undefined> {
-  const { redis, jobId } = options
-  const [raw] =
-    place.cursor === START ? [] : ((await redis.xrange(key, place.cursor, place.cursor)) as RawEntry[])
-  if (raw !== undefined) {
-    place.stand(parseEntry(parseRawEntry(raw)))
-    place.checked = true
-    return undefined
-  }
-  if (
-    (await redis.exists(key)) === 0 &&
-    !(await options.queueHolds(jobId)) &&
-    (await redis.exists(key)) === 0
-  ) {
-    throw place.cursor === START
-      ? new PoolError(
-          'UNKNOWN_JOB',
-          `no job ${jobId} in pool ${options.keys.pool}, or its events have expired`,
-        )
-      : new PoolError(
-          'GONE',
-          `the events of job ${jobId} in pool ${options.keys.pool} are gone: they have expired, or Redis lost them`,
-        )
-  }
-  if (place.cursor !== START) return place.restart('cursor_missing')
+interface Page {
+  readonly events: readonly JobEvent[]
+  /** There may be more above it. */
+  readonly more: boolean
+}
+
+/**
+ * Reads on from the cursor; undefined when the entry there is missing. Where it is not known to exist, the page is read
+ * from that entry on, so that one command tells both.
+ */
+async function readPage(options: ReadOptions, redis: Redis, place: Place): Promise<Page | undefined> {
+  const key = options.keys.events(options.jobId)
+  const { cursor, checked } = place
+  const raw = (await redis.xrange(key, checked ? `(${cursor}` : cursor, '+', 'COUNT', PAGE)) as RawEntry[]
+  const events = raw.map((entry) => parseEntry(parseRawEntry(entry)))
+  const more = raw.length === PAGE
+  if (checked) return { events, more }
+  const [first, ...others] = events
+  if (first === undefined) await mustExist(options, redis, key, cursor)
+  if (cursor !== START && first?.id !== cursor) return undefined
   place.checked = true
-  return undefined
+  if (cursor === START) return { events, more }
+  if (first !== undefined) place.stand(first)
+  return { events: others, more }
+}
+
+/** Nothing is there at the cursor: whether there is a stream at all, or one to come. */
+async function mustExist(options: ReadOptions, redis: Redis, key: string, cursor: Cursor): Promise<void> {
+  const { jobId, keys } = options
+  if ((await redis.exists(key)) !== 0) return
+  if ((await options.queueHolds(jobId)) || (await redis.exists(key)) !== 0) return
+  throw cursor === START
+    ? new PoolError('UNKNOWN_JOB', `no job ${jobId} in pool ${keys.pool}, or its events have expired`)
+    : new PoolError(
+        'GONE',
+        `the events of job ${jobId} in pool ${keys.pool} are gone: they have expired, or Redis lost them`,
+      )
 }

@@ -40,6 +40,7 @@ import { logAttempt } from './attempt-log.ts'
 import { openConnections } from './connections.ts'
 import type { WorkerConnections } from './connections.ts'
 import { createFaultLog } from './fault-log.ts'
+import { createPace } from './pace.ts'
 import { probeReplica } from './probe.ts'
 import { startRegistration } from './registration.ts'
 import { createRunningAttempts } from './running-attempts.ts'
@@ -119,6 +120,7 @@ async function assemble({
   const queue = openJobQueue(connections.commands, keys)
   const breaker = createBreaker()
   const attempts = createRunningAttempts()
+  const pace = createPace()
   let { config } = parts
   let chat: ChatRenderer = createChatRenderer(client)
   let lastTokenAt = -Infinity
@@ -212,6 +214,7 @@ async function assemble({
       slots: gate.isOpen ? slots() : 0,
       slots_configured: settings.slots,
       busy: attempts.busy,
+      ...(pace.meanMs === undefined ? {} : { job_ms: pace.meanMs }),
       capabilities: ['generate', 'chat'],
     }
   }
@@ -244,6 +247,7 @@ async function assemble({
     const free = gate.isOpen && attempts.busy < slots()
     if (!free || versions === undefined || !breaker.admit(performance.now())) return { kind: 'refused' }
     const isProbe = breaker.probing
+    const takenAt = performance.now()
     const context = {
       log,
       pool,
@@ -263,6 +267,7 @@ async function assemble({
     try {
       const report = await attempts.run(job.id, (interrupt) => runAttempt(job, context, interrupt))
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
+      if (report.disposition.kind === 'over') pace.record(performance.now() - takenAt)
       return report.disposition
     } finally {
       if (isProbe) breaker.forget()

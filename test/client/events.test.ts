@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import { describe, expect } from 'vitest'
 import { collect, endOf, readLog, tokensIn } from '../support/job-log.ts'
 import { KEYS, test } from '../support/lab.ts'
@@ -42,22 +43,19 @@ describe('reading', () => {
     await told
   })
 
-  test('leaves no connection behind when the reader turns away', async ({ lab }) => {
+  test('shares two connections, however many read, and closes them with the client', async ({ lab }) => {
     const client = await lab.client()
     await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
-    const { job_id: jobId } = await client.enqueue({ inputs: 'Half', parameters: { max_new_tokens: 1000 } })
-    const before = String(await lab.redis.client('LIST'))
-      .trim()
-      .split('\n').length
-    for await (const event of client.events(jobId)) if (event.event === 'token') break
-    await expect
-      .poll(
-        async () =>
-          String(await lab.redis.client('LIST'))
-            .trim()
-            .split('\n').length,
-      )
-      .toBeLessThanOrEqual(before)
+    const before = await connectionsOf(lab.redis)
+    const job = { inputs: 'Half', parameters: { max_new_tokens: 20 } }
+    const admissions = await Promise.all(Array.from({ length: 20 }, () => client.enqueue(job)))
+    const readings = admissions.map(({ job_id: jobId }) => client.result(jobId))
+    await expect.poll(() => connectionsOf(lab.redis)).toBe(before + 2)
+    await Promise.all(readings)
+    expect(await connectionsOf(lab.redis)).toBe(before + 2)
+    await client.close()
+    // The two, and the one that the client has for commands.
+    await expect.poll(() => connectionsOf(lab.redis)).toBe(before - 1)
   })
 
   test('goes on by itself when its line is cut, again and again', async ({ lab }) => {
@@ -129,7 +127,7 @@ describe('a Redis that is dead', () => {
     for (const signal of [...stops.map((stop) => stop.signal), undefined]) {
       client.result(jobId, { signal }).catch((error: unknown) => ended.push(error))
     }
-    await expect.poll(async () => String(await lab.redis.client('LIST')).match(/cmd=xread/g)).toHaveLength(9)
+    await expect.poll(async () => String(await lab.redis.client('LIST')).match(/cmd=xread/g)).toHaveLength(1)
     await killed(server.pid)
     // One after the other, so that each meets its connection in another phase of trying again.
     for (const stop of stops) {
@@ -144,3 +142,9 @@ describe('a Redis that is dead', () => {
     await again()
   })
 })
+
+async function connectionsOf(redis: Redis): Promise<number> {
+  return String(await redis.client('LIST'))
+    .trim()
+    .split('\n').length
+}

@@ -28,13 +28,13 @@ const MUTATIONS: Record<string, Mutation> = {
   },
   'a reader that does not look for its cursor': {
     file: 'stream/reader.ts',
-    text: 'if (!place.checked) {',
-    becomes: 'place.checked = true\n        if (!place.checked) {',
+    text: 'const { cursor, checked } = place',
+    becomes: 'const { cursor } = place\n  const checked = (place.checked = cursor !== START)',
   },
   'a reader that goes on from a cursor that Redis has lost': {
     file: 'stream/reader.ts',
-    text: `if (place.cursor !== START) return place.restart('cursor_missing')`,
-    becomes: '',
+    text: 'if (cursor !== START && first?.id !== cursor) return undefined',
+    becomes: 'if (cursor !== START && first?.id !== cursor) return { events, more }',
   },
   'a writer that never asks for its lock': {
     file: 'stream/attempt-writer.ts',

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
-import type { Redis } from 'ioredis'
 import { poolKeys } from '../../../src/contract/keys.ts'
 import { ensurePool } from '../../../src/pool/config-store.ts'
 import { connectRedis } from '../../../src/redis/connect.ts'
+import { openLine } from '../../support/line.ts'
+import type { Line } from '../../support/line.ts'
 import type { Modules } from './modules.ts'
 import { runSchedule } from './run-schedule.ts'
 import type { Lane } from './run-schedule.ts'
@@ -23,7 +24,7 @@ export interface PropertyOptions {
 
 /** Schedules that run at the same time: most of one is spent waiting for a writer's or a reader's next try. */
 const LANES = 6
-const READERS = 3
+const LINES = 2
 
 /**
  * Tries schedules until one breaks a promise of the event log.
@@ -41,18 +42,20 @@ async function tryLane(
   index: number,
   found: AbortController,
 ): Promise<string | undefined> {
-  const opened: Redis[] = []
-  const open = async (role: 'writer' | 'blocking') => {
-    const redis = await connectRedis(options.url, { role })
-    opened.push(redis)
-    return redis
+  const redis = await connectRedis(options.url, { role: 'writer' })
+  const lines: Line[] = []
+  const open = () => {
+    const line = openLine(options.modules.createHub, options.url)
+    lines.push(line)
+    return line
   }
   try {
     const lane: Lane = {
       modules: options.modules,
-      redis: await open('writer'),
-      readers: await Promise.all(Array.from({ length: READERS }, () => open('blocking'))),
-      lastReader: await open('blocking'),
+      redis,
+      // Two readers a line: they share its feed, and where one joins the other has read on.
+      readers: Array.from({ length: LINES }, open).flatMap((line) => [line, line]),
+      lastReader: open(),
       keys: poolKeys(`${options.name}-${index}`),
     }
     await ensurePool(lane.redis, lane.keys)
@@ -78,6 +81,7 @@ async function tryLane(
     const schedule = result.counterexample === null ? '' : formatSchedule(result.counterexample[0])
     return `seed ${seed}, run ${result.numRuns}: ${error}\n${schedule}`
   } finally {
-    for (const redis of opened) redis.disconnect()
+    for (const line of lines) line.close()
+    redis.disconnect()
   }
 }

@@ -3,6 +3,7 @@ import type * as enqueueModule from '../../../src/client/enqueue.ts'
 import type * as writerModule from '../../../src/stream/attempt-writer.ts'
 import type * as sweepModule from '../../../src/stream/deadline-sweep.ts'
 import type * as logModule from '../../../src/stream/event-log.ts'
+import type * as hubModule from '../../../src/stream/hub.ts'
 import type * as readerModule from '../../../src/stream/reader.ts'
 import type * as sealModule from '../../../src/stream/seal.ts'
 
@@ -13,6 +14,7 @@ export interface Modules {
   readonly createAttemptWriter: typeof writerModule.createAttemptWriter
   readonly sweepDeadlines: typeof sweepModule.sweepDeadlines
   readonly createEventLog: typeof logModule.createEventLog
+  readonly createHub: typeof hubModule.createHub
   readonly readEvents: typeof readerModule.readEvents
   readonly cancelJob: typeof sealModule.cancelJob
 }
@@ -28,7 +30,17 @@ export async function loadModules(folder: URL = SOURCES): Promise<Modules> {
   const { createAttemptWriter } = (await load('stream/attempt-writer.ts')) as typeof writerModule
   const { sweepDeadlines } = (await load('stream/deadline-sweep.ts')) as typeof sweepModule
   const { createEventLog } = (await load('stream/event-log.ts')) as typeof logModule
+  const { createHub } = (await load('stream/hub.ts')) as typeof hubModule
   const { readEvents } = (await load('stream/reader.ts')) as typeof readerModule
   const { cancelJob } = (await load('stream/seal.ts')) as typeof sealModule
-  return { enqueueJob, pickUp, createAttemptWriter, sweepDeadlines, createEventLog, readEvents, cancelJob }
+  return {
+    enqueueJob,
+    pickUp,
+    createAttemptWriter,
+    sweepDeadlines,
+    createEventLog,
+    createHub,
+    readEvents,
+    cancelJob,
+  }
 }

@@ -26,7 +26,8 @@ const TRIES = 20
 export async function enqueue(world: PartyWorld): Promise<void> {
   const { redis, keys, modules, queues, jobId } = world
   const bound = createAdmissionBound()
-  const ports = { redis, keys, log: gatedLog(world, 'producer'), queue: queues.port, bound }
+  const forecast = { predict: async () => undefined }
+  const ports = { redis, keys, log: gatedLog(world, 'producer'), queue: queues.port, bound, forecast }
   await retry(() => modules.enqueueJob(ports, { inputs: 'x' }, jobId)).catch((error: unknown) => {
     // A worker may have had the job from another producer before.
     if (kindOf(error) !== 'ID_CONFLICT') throw error

@@ -36,6 +36,7 @@ export function createQueueModel(): QueueModel {
       async removeWaiting() {
         places = places.map((place) => (place.state === 'waiting' ? { state: 'absent' } : place))
       },
+      remove: async () => true,
       waiting: async () => ({ interactive: 0, batch: 0, delayed: 0 }),
       close: async () => undefined,
     },

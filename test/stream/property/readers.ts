@@ -1,14 +1,14 @@
-import type { Redis } from 'ioredis'
 import { compareIds, START } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import type { JobEvent } from '../../../src/contract/event.ts'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
+import type { Line } from '../../support/line.ts'
 import type { Modules } from './modules.ts'
 
 /** What one reader has seen so far. */
 export interface ReaderRun {
-  readonly redis: Redis
-  /** Ends one that does not end by itself; its line is then closed. */
+  readonly line: Line
+  /** Ends one that does not end by itself. */
   readonly abort: AbortController
   /** The cursor it resumed after; moves to the start with a restart. */
   from: Cursor
@@ -33,9 +33,9 @@ export interface ReaderWorld {
 }
 
 /** Reads to the end in the background. */
-export function startReader(world: ReaderWorld, redis: Redis, from: Cursor): ReaderRun {
+export function startReader(world: ReaderWorld, line: Line, from: Cursor): ReaderRun {
   const run: ReaderRun = {
-    redis,
+    line,
     abort: new AbortController(),
     from,
     seen: [],
@@ -53,7 +53,7 @@ async function readOn(world: ReaderWorld, run: ReaderRun): Promise<void> {
   const { keys, jobId } = world
   const { signal } = run.abort
   const queueHolds = async () => world.held()
-  const options = { redis: run.redis, keys, jobId, after: run.from, queueHolds, signal }
+  const options = { hub: run.line.hub, keys, jobId, after: run.from, queueHolds, signal }
   try {
     for await (const event of world.modules.readEvents(options)) {
       if (event.event === 'restart') {

@@ -25,6 +25,7 @@ import { createQueueModel } from './queue-model.ts'
 import type { QueueModel } from './queue-model.ts'
 import { startReader } from './readers.ts'
 import type { ReaderRun } from './readers.ts'
+import type { Line } from '../../support/line.ts'
 import type { Action, Schedule, Step } from './schedule.ts'
 import { rollBack, takeSnapshot } from './time-travel.ts'
 import type { Snapshot } from './time-travel.ts'
@@ -33,9 +34,9 @@ import type { Snapshot } from './time-travel.ts'
 export interface Lane {
   readonly modules: Modules
   readonly redis: Redis
-  /** Connections for readers that follow a job, and one more for those at the end. */
-  readonly readers: readonly Redis[]
-  readonly lastReader: Redis
+  /** Lines for readers that follow a job, and one more for those at the end. */
+  readonly readers: readonly Line[]
+  readonly lastReader: Line
   readonly keys: PoolKeys
 }
 
@@ -119,7 +120,7 @@ class ScheduleRun {
       case 'read':
         return this.read(action.from)
       case 'cut_reader':
-        return this.readers[action.reader % Math.max(1, this.readers.length)]?.redis.disconnect(true)
+        return this.readers[action.reader % Math.max(1, this.readers.length)]?.line.cut()
       case 'nothing':
     }
   }
@@ -165,12 +166,12 @@ class ScheduleRun {
   }
 
   private async read(from: number): Promise<void> {
-    const redis = this.lane.readers[this.readers.length]
-    if (redis === undefined) return
+    const line = this.lane.readers[this.readers.length]
+    if (line === undefined) return
     const exists = await this.lane.redis.exists(this.lane.keys.events(this.jobId))
     const seen = [START, ...this.landings.ids]
     const cursor = parseCursor(seen[(from * 7) % seen.length] ?? START) ?? START
-    const reader = startReader(this.readerWorld(), redis, cursor)
+    const reader = startReader(this.readerWorld(), line, cursor)
     reader.excused = exists === 0
     this.readers.push(reader)
   }
@@ -203,7 +204,7 @@ class ScheduleRun {
       keys,
       this.jobId,
       snapshot,
-      this.readers.map((reader) => reader.redis),
+      this.readers.flatMap(({ line }) => [...line.connections]),
     )
     // Nobody fails over within the millisecond of a pick-up; and what a reader was told just before may still be on
     // its way to it.
@@ -264,7 +265,7 @@ class ScheduleRun {
     await redis.zrem(keys.deadlines, this.jobId)
     // Readers that still wait for what will not come would find out after their block; now they do at once.
     this.over = true
-    for (const reader of this.readers) if (reader.ended === undefined) reader.redis.disconnect(true)
+    for (const reader of this.readers) if (reader.ended === undefined) reader.line.cut()
     await Promise.all(this.readers.map(endReader))
   }
 }
@@ -275,7 +276,6 @@ async function endReader(reader: ReaderRun): Promise<void> {
   } catch (error) {
     reader.abort.abort()
     await reader.done
-    await reader.redis.connect()
     throw error
   }
 }

@@ -1,0 +1,139 @@
+import { PoolError } from '../contract/error.ts'
+import { parseOrThrow } from '../contract/format-issues.ts'
+import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
+import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
+import { listPools } from '../pool/config-store.ts'
+import { connectRedis, disconnectRedis, isConnectionError, isRefusal, redactUrl } from '../redis/connect.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import { unlessAborted } from '../runtime/unless-aborted.ts'
+import { createHub } from '../stream/hub.ts'
+import { createPoolClient } from './pool-client.ts'
+import type { CallOptions, PoolClient } from './pool-client.ts'
+
+/** Where the pools are. */
+export interface PoolsOptions {
+  /** e.g. `redis://127.0.0.1:6379` */
+  readonly redisUrl: string
+  /** Of all keys. @defaultValue `tgi-pool` */
+  readonly prefix?: string | undefined
+}
+
+/** Which pool, and where. */
+export interface PoolClientOptions extends PoolsOptions {
+  readonly pool: string
+}
+
+/** All pools of one Redis, over connections that they share. */
+export interface Pools {
+  /**
+   * A client of one pool; the same one each time, until it is closed. The pool need not be there yet.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS` for a name that is none.
+   */
+  pool(pool: string): PoolClient
+  /** Every pool there is, by name. */
+  list(options?: CallOptions): Promise<{ pool_id: string; config: PoolConfig }[]>
+  /**
+   * The pool a job is in, when only its id is known.
+   *
+   * @throws {@link PoolError} `UNKNOWN_JOB` when none has it; `ID_CONFLICT` when several do.
+   */
+  locate(jobId: string, options?: CallOptions): Promise<PoolClient>
+  /** Resolves when Redis answers. @throws {@link PoolError} `REDIS_UNAVAILABLE`. */
+  ping(options?: CallOptions): Promise<void>
+  /** Ends every read and closes the connections. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Connects to a pool.
+ *
+ * @throws {@link PoolError} `REDIS_UNAVAILABLE`, `CONFIG` for a bad address, `INVALID_PARAMS` for a bad pool name.
+ */
+export async function openPool(options: PoolClientOptions): Promise<PoolClient> {
+  parseOrThrow(poolIdSchema, options.pool, 'pool')
+  const pools = await openPools(options)
+  return { ...pools.pool(options.pool), close: () => pools.close() }
+}
+
+/**
+ * Connects to every pool of a Redis.
+ *
+ * @throws {@link PoolError} `REDIS_UNAVAILABLE`, `CONFIG` for a bad address.
+ */
+export async function openPools(options: PoolsOptions): Promise<Pools> {
+  const { redisUrl, prefix = DEFAULT_PREFIX } = options
+  const redis = await connectRedis(redisUrl, { role: 'commands' })
+  const hub = createHub({ connect: () => connectRedis(redisUrl, { role: 'blocking' }) })
+  const clients = new Map<string, PoolClient>()
+  const told = <T>(work: Promise<T>) => named(redisUrl, work)
+  let closed: Promise<void> | undefined
+
+  function pool(id: string): PoolClient {
+    const keys = poolKeys(parseOrThrow(poolIdSchema, id, 'pool'), prefix)
+    const known = clients.get(id)
+    if (known !== undefined) return known
+    const client = createPoolClient({ redis, hub, prefix, told }, keys)
+    const kept: PoolClient = {
+      ...client,
+      close() {
+        clients.delete(id)
+        return client.close()
+      },
+    }
+    clients.set(id, kept)
+    return kept
+  }
+
+  async function locate(jobId: string): Promise<PoolClient> {
+    parseOrThrow(jobIdSchema, jobId, 'job id')
+    const all = (await listPools(redis, prefix)).map(({ pool_id: id }) => id)
+    const having = await Promise.all(all.map((id) => pool(id).has(jobId)))
+    const [first, ...others] = all.filter((_, index) => having[index])
+    if (first === undefined) {
+      throw new PoolError('UNKNOWN_JOB', `no job ${jobId} in any pool, or its events have expired`)
+    }
+    if (others.length > 0) {
+      throw new PoolError(
+        'ID_CONFLICT',
+        `job ${jobId} is in pools ${[first, ...others].join(', ')}: say which`,
+      )
+    }
+    return pool(first)
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([...clients.values()].map((client) => client.close()))
+    hub.close()
+    disconnectRedis(redis)
+  }
+
+  return {
+    pool,
+    list: (call) => unlessAborted(told(listPools(redis, prefix)), call?.signal),
+    locate: (jobId, call) => unlessAborted(told(locate(jobId)), call?.signal),
+    ping: (call) => unlessAborted(told(redisTimeMs(redis).then(() => undefined)), call?.signal),
+    close() {
+      closed ??= close()
+      return closed
+    },
+  }
+}
+
+/** Gives faults of the line their name. */
+async function named<T>(redisUrl: string, work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    const where = redactUrl(redisUrl)
+    if (isConnectionError(error)) {
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} went away`, { cause: error })
+    }
+    if (isRefusal(error)) {
+      const code = error instanceof Error ? error.message.split(' ')[0] : ''
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses for now (${code})`, {
+        cause: error,
+      })
+    }
+    throw error
+  })
+}
