@@ -28,6 +28,7 @@ import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
 import { forgetJob } from './forget.ts'
 import { readJobState } from './job-state.ts'
+import { leavable } from './leavable.ts'
 import { createStartForecast } from './start-forecast.ts'
 import { resultOf, textOf } from './text.ts'
 import type { JobResult } from './text.ts'
@@ -138,12 +139,20 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     return call(options, async () => work(await readPoolConfig(redis, keys)))
   }
 
-  async function* events(
+  function events(
     jobId: string,
     read: EventsOptions = {},
   ): AsyncGenerator<JobEvent | Restart, void, undefined> {
-    const after = cursorOf(read.after)
     const stop = new AbortController()
+    return leavable(readUntil(stop, jobId, read), () => stop.abort())
+  }
+
+  async function* readUntil(
+    stop: AbortController,
+    jobId: string,
+    read: EventsOptions,
+  ): AsyncGenerator<JobEvent | Restart, void, undefined> {
+    const after = cursorOf(read.after)
     const onAbort = () => stop.abort(read.signal?.reason)
     if (read.signal !== undefined) {
       // One signal may end any number of reads.

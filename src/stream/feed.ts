@@ -87,7 +87,8 @@ export function createFeed(options: FeedOptions): Feed {
   }
 
   async function readOn(connection: Redis): Promise<void> {
-    while (!over && topics.size > 0) {
+    // Whoever ends the feed ends every tap, and with its last tap a topic is gone.
+    while (topics.size > 0) {
       const keys = [...topics.keys()]
       const cursors = [...topics.values()].map((topic) => (topic.asked = topic.cursor))
       blocked = true

@@ -1,0 +1,22 @@
+import type { Command } from 'commander'
+import { usingPool, withPool } from './options.ts'
+import type { PoolFlags } from './options.ts'
+
+/** `tgi-pool forget`. */
+export function addForget(program: Command): void {
+  const command = program
+    .command('forget')
+    .description(
+      "Erase a job's prompt, events and place in the queue; one that is not over is cancelled first",
+    )
+    .argument('<job>', 'the job id')
+    .option('--json', 'as JSON')
+  withPool(command).action(async (jobId: string, flags: PoolFlags & { json?: boolean }) => {
+    await usingPool(flags, (pool) => pool.forget(jobId))
+    process.stdout.write(
+      flags.json === true
+        ? `${JSON.stringify({ job_id: jobId, forgotten: true })}\n`
+        : `job ${jobId} forgotten\n`,
+    )
+  })
+}
