@@ -65,7 +65,7 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
 export async function openPools(options: PoolsOptions): Promise<Pools> {
   const { redisUrl, prefix = DEFAULT_PREFIX } = options
   const redis = await connectRedis(redisUrl, { role: 'commands' })
-  const hub = createHub({ connect: () => connectRedis(redisUrl, { role: 'blocking' }) })
+  const hub = createHub({ connect: (role) => connectRedis(redisUrl, { role }) })
   const clients = new Map<string, PoolClient>()
   const told = <T>(work: Promise<T>) => named(redisUrl, work)
   let closed: Promise<void> | undefined

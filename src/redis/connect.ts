@@ -10,9 +10,10 @@ import { PoolError } from '../contract/error.ts'
  *   whoever writes looks at the stream first and decides. (`maxRetriesPerRequest: 0` is what makes ioredis 6
  *   reject commands in flight at the moment the line breaks; with `null` and no resend they never settle.)
  * - `blocking`: XREAD BLOCK and subscriptions, one user each, who starts again by itself.
+ * - `lookup`: reads whose answers only mean something on the line they were asked on: nothing is sent again.
  * - `queue`: BullMQ's own, which insists on waiting for ever.
  */
-export type ConnectionRole = 'commands' | 'writer' | 'blocking' | 'queue'
+export type ConnectionRole = 'commands' | 'writer' | 'blocking' | 'lookup' | 'queue'
 
 type RoleOptions = Pick<
   RedisOptions,
@@ -23,6 +24,7 @@ const ROLE_OPTIONS: Record<ConnectionRole, RoleOptions> = {
   commands: { maxRetriesPerRequest: 1, commandTimeout: 10_000 },
   writer: { maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false },
   blocking: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false },
+  lookup: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10_000 },
   queue: { maxRetriesPerRequest: null },
 }
 

@@ -39,6 +39,8 @@ interface Topic {
 }
 
 const BLOCK_MS = 5000
+/** A read that takes longer than it may block, and this: the server is frozen, or the line is dead without a word. */
+const DEAD_MS = 10_000
 const READ_COUNT = 128
 /** A reader that hears nothing for this long looks itself whether its stream is there still. */
 const SILENCE_MS = 5000
@@ -93,15 +95,10 @@ export function createFeed(options: FeedOptions): Feed {
       const cursors = [...topics.values()].map((topic) => (topic.asked = topic.cursor))
       blocked = true
       cycle += 1
-      const reply = await connection.xread(
-        'COUNT',
-        READ_COUNT,
-        'BLOCK',
-        BLOCK_MS,
-        'STREAMS',
-        ...keys,
-        ...cursors,
-      )
+      const dead = setTimeout(end, DEAD_MS)
+      const reply = await connection
+        .xread('COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', ...keys, ...cursors)
+        .finally(() => clearTimeout(dead))
       blocked = false
       const now = performance.now()
       for (const [key, entries] of reply ?? []) hand(key, entries, now)

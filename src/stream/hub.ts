@@ -26,8 +26,8 @@ import type { Tap } from './tap.ts'
 
 /** What a hub needs. */
 export interface HubOptions {
-  /** A new connection of role `blocking`. */
-  readonly connect: () => Promise<Redis>
+  /** A new connection of a role. */
+  readonly connect: (role: 'blocking' | 'lookup') => Promise<Redis>
 }
 
 /** Serves any number of readers. */
@@ -40,7 +40,7 @@ export interface Hub {
 
 /** Connections that live and die together. */
 export interface HubSession {
-  /** For looking things up; never blocked. */
+  /** For looking things up. */
   readonly redis: Redis
   readonly over: boolean
   /** What follows `cursor`, live; undefined when others were read past it already: look again. */
@@ -56,10 +56,14 @@ export function createHub(options: HubOptions): Hub {
   let closed = false
 
   async function open(): Promise<Session> {
-    const redis = await options.connect()
-    const session = createSession(redis, options.connect, () => {
-      current = undefined
-    })
+    const redis = await options.connect('lookup')
+    const session = createSession(
+      redis,
+      () => options.connect('blocking'),
+      () => {
+        current = undefined
+      },
+    )
     if (closed) session.end()
     return session
   }

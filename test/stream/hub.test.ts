@@ -4,6 +4,8 @@ import { describe, expect } from 'vitest'
 import type { JobEvent } from '../../src/contract/event.ts'
 import { QUEUED_ID, SEAL_ID, START } from '../../src/contract/stream-id.ts'
 import type { Cursor } from '../../src/contract/stream-id.ts'
+import { connectRedis } from '../../src/redis/connect.ts'
+import { startRedisServer } from '../../src/redis/server.ts'
 import type { LogEntry } from '../../src/stream/entry.ts'
 import { createHub } from '../../src/stream/hub.ts'
 import type { Hub } from '../../src/stream/hub.ts'
@@ -199,6 +201,39 @@ describe('a hub', () => {
     expect(ids).toEqual([started().id, token(0).id, token(1).id])
     second?.end()
   })
+
+  test(
+    'gives a server up that is frozen, and goes on when it wakes',
+    { timeout: 40_000 },
+    async ({ onTestFinished, redis: { keys } }) => {
+      const server = await startRedisServer()
+      const line = openLine(createHub, server.url)
+      const writer = await connectRedis(server.url, { role: 'commands' })
+      onTestFinished(async () => {
+        process.kill(server.pid, 'SIGCONT')
+        line.close()
+        writer.disconnect()
+        await server.stop()
+      })
+      const add = ({ id, event, data }: LogEntry) =>
+        writer.xadd(keys.events('j'), id, 'event', event, 'data', data)
+      await add(QUEUED)
+      const ids: string[] = []
+      const options = { hub: line.hub, keys, jobId: 'j', queueHolds: async () => true }
+      const done = (async () => {
+        for await (const { id } of readEvents(options)) ids.push(id)
+      })()
+      await blocked(writer, 1)
+      process.kill(server.pid, 'SIGSTOP')
+      // Ten seconds after its last read began.
+      await expect.poll(() => line.connections.size, { timeout: 15_000 }).toBe(0)
+      process.kill(server.pid, 'SIGCONT')
+      await add(started())
+      await add(end(0))
+      await done
+      expect(ids).toEqual([QUEUED_ID, started().id, SEAL_ID])
+    },
+  )
 
   test('that is closed ends its readers', async ({ line, redis }) => {
     const abort = new AbortController()

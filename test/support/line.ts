@@ -19,8 +19,8 @@ export function openLine(make: typeof createHub, url: string): Line {
   const connections = new Set<Redis>()
   let opened = 0
   const hub = make({
-    async connect() {
-      const redis = await connectRedis(url, { role: 'blocking' })
+    async connect(role) {
+      const redis = await connectRedis(url, { role })
       opened += 1
       connections.add(redis)
       redis.once('close', () => connections.delete(redis))
