@@ -205,33 +205,34 @@ describe('a hub', () => {
   test(
     'gives a server up that is frozen, and goes on when it wakes',
     { timeout: 40_000 },
-    async ({ onTestFinished, redis: { keys } }) => {
+    async ({ redis: { keys } }) => {
       const server = await startRedisServer()
       const line = openLine(createHub, server.url)
       const writer = await connectRedis(server.url, { role: 'commands' })
-      onTestFinished(async () => {
+      const add = ({ id, event, data }: LogEntry) =>
+        writer.xadd(keys.events('j'), id, 'event', event, 'data', data)
+      try {
+        await add(QUEUED)
+        const ids: string[] = []
+        const options = { hub: line.hub, keys, jobId: 'j', queueHolds: async () => true }
+        const done = (async () => {
+          for await (const { id } of readEvents(options)) ids.push(id)
+        })()
+        await blocked(writer, 1)
+        process.kill(server.pid, 'SIGSTOP')
+        // Ten seconds after its last read began.
+        await expect.poll(() => line.connections.size, { timeout: 15_000 }).toBe(0)
+        process.kill(server.pid, 'SIGCONT')
+        await add(started())
+        await add(end(0))
+        await done
+        expect(ids).toEqual([QUEUED_ID, started().id, SEAL_ID])
+      } finally {
         process.kill(server.pid, 'SIGCONT')
         line.close()
         writer.disconnect()
         await server.stop()
-      })
-      const add = ({ id, event, data }: LogEntry) =>
-        writer.xadd(keys.events('j'), id, 'event', event, 'data', data)
-      await add(QUEUED)
-      const ids: string[] = []
-      const options = { hub: line.hub, keys, jobId: 'j', queueHolds: async () => true }
-      const done = (async () => {
-        for await (const { id } of readEvents(options)) ids.push(id)
-      })()
-      await blocked(writer, 1)
-      process.kill(server.pid, 'SIGSTOP')
-      // Ten seconds after its last read began.
-      await expect.poll(() => line.connections.size, { timeout: 15_000 }).toBe(0)
-      process.kill(server.pid, 'SIGCONT')
-      await add(started())
-      await add(end(0))
-      await done
-      expect(ids).toEqual([QUEUED_ID, started().id, SEAL_ID])
+      }
     },
   )
 
