@@ -5,6 +5,7 @@ import { jobSchema } from '../src/contract/job.ts'
 import { jobStateSchema } from '../src/contract/job-state.ts'
 import { poolConfigSchema } from '../src/contract/pool-config.ts'
 import { replicaEntrySchema } from '../src/contract/replica-entry.ts'
+import { buildOpenApi } from '../src/gateway/openapi.ts'
 
 type JsonSchema = Record<string, unknown>
 
@@ -30,6 +31,8 @@ export function buildSchemas(): Record<string, JsonSchema> {
     'pool-config.json': convert(poolConfigSchema, "A pool's config: the fields of its HASH, each value JSON"),
     'replica-entry.json': convert(replicaEntrySchema, 'An entry of the registry'),
     'job-state.json': convert(jobStateSchema, 'Where a job stands'),
+    // Not a schema but the whole HTTP API, as the gateway itself serves it.
+    'openapi.json': buildOpenApi(),
   }
 }
 

@@ -42,14 +42,9 @@ export function addSimulator(program: Command): void {
       process.stderr.write(
         `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C ends it\n`,
       )
+      // It goes on listening to the end: under npm one Ctrl-C comes twice, and the second must not kill it on its way.
       await new Promise<void>((resolve) => {
-        const stopListening = onEndSignals({
-          onFirst: () => {
-            stopListening()
-            resolve()
-          },
-          onSecond: () => undefined,
-        })
+        onEndSignals({ onFirst: () => resolve(), onSecond: () => undefined })
       })
       await simulator.stop()
     })

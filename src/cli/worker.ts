@@ -18,6 +18,8 @@ interface WorkerFlags extends PoolFlags {
   readonly replicaId?: string
   readonly slots: number
   readonly graceMs: number
+  readonly healthPort?: number
+  readonly healthHost: string
   readonly logLevel: LogLevel
 }
 
@@ -47,6 +49,19 @@ export function addWorker(program: Command): void {
         .argParser(integer(0))
         .default(WORKER_DEFAULTS.graceMs),
     )
+    .addOption(
+      new Option(
+        '--health-port <n>',
+        'where to serve /livez and /readyz (default: nowhere); 0 finds a free port',
+      )
+        .env('TGI_POOL_HEALTH_PORT')
+        .argParser(integer(0, 65_535)),
+    )
+    .addOption(
+      new Option('--health-host <address>', 'and on which address')
+        .env('TGI_POOL_HEALTH_HOST')
+        .default('127.0.0.1'),
+    )
     .addHelpText(
       'after',
       "\nThe replica's API key is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.",
@@ -66,6 +81,7 @@ export function addWorker(program: Command): void {
         logger: cliLogger('worker', flags.logLevel),
       },
       flags.graceMs,
+      flags.healthPort === undefined ? undefined : { host: flags.healthHost, port: flags.healthPort },
     )
   })
 }

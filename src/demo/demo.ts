@@ -10,6 +10,7 @@ import { startRedisServer } from '../redis/server.ts'
 import { createLogger } from '../runtime/log.ts'
 import { startSimulator } from '../simulator/server.ts'
 import { startWorker } from '../worker/worker.ts'
+import { startDemoGateway } from './gateway.ts'
 import { readCounters } from './replica-counters.ts'
 import type { ReplicaCounters } from './replica-counters.ts'
 
@@ -20,6 +21,8 @@ export interface DemoOptions {
   /** Addresses of real replicas. @defaultValue two simulated ones */
   readonly replicas?: readonly string[] | undefined
   readonly apiKey?: string | undefined
+  /** Serves it over HTTP, too. @defaultValue false */
+  readonly gateway?: boolean | undefined
   /** Says something to whoever watches. */
   readonly write: (text: string) => void
   readonly signal: AbortSignal
@@ -30,6 +33,8 @@ export interface Demo {
   readonly redisUrl: string
   readonly pool: string
   readonly replicas: readonly string[]
+  /** Where the gateway is, if there is one. */
+  readonly gateway: string | undefined
   /** Shows the main job; rejects when a step does not do what it says. */
   show(): Promise<void>
   /** Leaves nothing running. */
@@ -66,10 +71,13 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const client = await openPool({ redisUrl, pool: POOL })
     undo.push(() => client.close())
     await waitUntilReady(client, replicas.length, options.signal)
+    const gateway = options.gateway === true ? await startDemoGateway(redisUrl) : undefined
+    if (gateway !== undefined) undo.push(() => gateway.stop())
     return {
       redisUrl,
       pool: POOL,
       replicas,
+      gateway: gateway?.url,
       stop,
       show: () =>
         show({ ...options, client, redisUrl, urls: replicas, simulated: options.replicas === undefined }),

@@ -38,6 +38,8 @@ export interface TgiClient {
   tokenize(inputs: string, options?: CallOptions): Promise<readonly TokenSpan[]>
   /** The prompt that the model's own template makes of `messages`, and its tokens. */
   chatTokenize(messages: readonly ChatMessage[], options?: CallOptions): Promise<TemplatedChat>
+  /** The text of `/metrics`, which TGI tells without a key; at most 4 MiB, else `malformed`. */
+  metrics(options?: CallOptions): Promise<string>
   /** Starts to generate; nothing is thrown here, `done` tells all. */
   generate(request: GenerateRequest, options: GenerateOptions): Generation
   /** Breaks off what is under way (`disconnected`); resolves when no socket is left. May be called again. */
@@ -45,6 +47,8 @@ export interface TgiClient {
 }
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 2000
+/** A warm replica tells some 1,900 lines of 100 bytes (TGI 3.3.7, one histogram has 1,024 buckets). */
+const MAX_METRICS_BYTES = 4 * 1024 * 1024
 
 /** Makes a client; nothing is connected yet. Throws `CONFIG` for an address or a key that cannot work. */
 export function createTgiClient(options: TgiClientOptions): TgiClient {
@@ -57,6 +61,7 @@ export function createTgiClient(options: TgiClientOptions): TgiClient {
     info: (callOptions) => info(target, callOptions),
     tokenize: (inputs, callOptions) => tokenize(target, inputs, callOptions),
     chatTokenize: (messages, callOptions) => chatTokenize(target, messages, callOptions),
+    metrics: (callOptions) => metrics(target, callOptions),
     generate: (request, generateOptions) => startGeneration(target, request, generateOptions),
     close: () => peer.close(),
   }
@@ -84,6 +89,17 @@ async function info(target: CallTarget, options: CallOptions | undefined): Promi
   throw new TgiError('not_tgi', `expected TGI at ${target.label}, got ${describe(answer, target)}`, {
     status: answer.status === 200 ? undefined : answer.status,
   })
+}
+
+async function metrics(target: CallTarget, options: CallOptions | undefined): Promise<string> {
+  const { peer } = target
+  const bounded: CallTarget['peer'] = {
+    ...peer,
+    send: (request, handler) => peer.send({ ...request, maxBytes: MAX_METRICS_BYTES }, handler),
+  }
+  const answer = await call({ ...target, peer: bounded }, { method: 'GET', path: '/metrics' }, options)
+  if (answer.status === 200) return answer.text
+  throw refusalOf(answer, target.label, target.quote)
 }
 
 function describe({ status, contentType, text }: HttpAnswer, target: CallTarget): string {

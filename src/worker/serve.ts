@@ -1,13 +1,31 @@
+import type { ReplicaState } from '../contract/replica-entry.ts'
+import type { Readiness } from '../http/health.ts'
+import type { HttpEnv, HttpServer } from '../http/serve.ts'
+import type { Logger } from '../runtime/log.ts'
 import { onEndSignals } from '../runtime/signals.ts'
 import { startWorker } from './worker.ts'
 import type { PoolWorker } from './worker.ts'
 import type { WorkerOptions } from './worker-options.ts'
 
+/** Where `/livez` and `/readyz` are served. */
+export interface HealthAddress {
+  readonly host: string
+  /** 0 takes any free one. */
+  readonly port: number
+}
+
 /**
  * Starts a worker and serves until SIGTERM or SIGINT; drains, and on a second signal hands back at once. A signal
  * that comes while it starts is obeyed as soon as it has.
+ *
+ * @param health - where to tell how it is, from before it starts until it has stopped; absent: nowhere.
+ * @throws `PoolError` `CONFIG` when that address cannot be had; and what {@link startWorker} throws.
  */
-export async function serveWorker(options: WorkerOptions, graceMs: number): Promise<void> {
+export async function serveWorker(
+  options: WorkerOptions,
+  graceMs: number,
+  health?: HealthAddress,
+): Promise<void> {
   const { logger } = options
   const asked = Promise.withResolvers<number>()
   let worker: PoolWorker | undefined
@@ -24,7 +42,9 @@ export async function serveWorker(options: WorkerOptions, graceMs: number): Prom
       void worker?.stop(0)
     },
   })
+  let server: HttpServer | undefined
   try {
+    server = health && (await serveHealth(health, () => readinessOf(worker?.state), logger))
     worker = await startWorker(options)
     const { workerId, replicaId } = worker
     logger.info(
@@ -34,6 +54,40 @@ export async function serveWorker(options: WorkerOptions, graceMs: number): Prom
     await worker.stop(await asked.promise)
     logger.info('worker stopped')
   } finally {
+    await server?.close()
     stopListening()
   }
+}
+
+/** What is asked for is loaded only then: most workers are started without. */
+async function serveHealth(
+  address: HealthAddress,
+  readiness: () => Readiness,
+  logger: Logger,
+): Promise<HttpServer> {
+  const [{ Hono }, { addHealth }, { startHttpServer }] = await Promise.all([
+    import('hono'),
+    import('../http/health.ts'),
+    import('../http/serve.ts'),
+  ])
+  const app = new Hono<HttpEnv>()
+  addHealth(app, readiness)
+  const server = await startHttpServer({ app, ...address })
+  logger.info({ url: server.url }, 'health is served')
+  return server
+}
+
+/** Why a worker in that state takes no jobs; a breaker's pause of a moment is none of these. */
+const REASONS: Readonly<Record<Exclude<ReplicaState, 'ready'>, string>> = {
+  unhealthy: 'the replica is not healthy; `tgi-pool replicas` says why',
+  drifted: 'the replica is not what the pool is pinned to; `tgi-pool replicas` says how it differs',
+  draining: 'it is told to stop',
+  window: 'a window is open',
+  standby: 'it does not hold the lease on its replica: another worker has it, or Redis does not answer',
+  lost: 'its lease is gone',
+}
+
+function readinessOf(state: ReplicaState | undefined): Readiness {
+  if (state === 'ready') return { ready: true }
+  return { ready: false, reason: state === undefined ? 'it starts' : `${state}: ${REASONS[state]}` }
 }

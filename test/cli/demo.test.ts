@@ -11,7 +11,11 @@ function addressIn(stdout: string): string {
 }
 
 function replicasIn(stdout: string): string[] {
-  return [...new Set(stdout.match(/http:\/\/127\.0\.0\.1:\d+/g))]
+  return [...new Set(stdout.match(/http:\/\/127\.0\.0\.1:\d+/g))].filter((url) => url !== gatewayIn(stdout))
+}
+
+function gatewayIn(stdout: string): string | undefined {
+  return /all it speaks: (\S+)\/docs/.exec(stdout)?.[1]
 }
 
 async function isGone(redisUrl: string): Promise<boolean> {
@@ -38,7 +42,9 @@ async function expectNothingLeft(stdout: string): Promise<void> {
     expect(redisUrl).not.toBe('redis://none')
     expect(await isGone(redisUrl)).toBe(true)
     expect(replicas).toHaveLength(2)
-    for (const url of replicas) await expect(fetch(url)).rejects.toThrow('fetch failed')
+    const gateway = gatewayIn(stdout)
+    const served = gateway === undefined ? replicas : [...replicas, gateway]
+    for (const url of served) await expect(fetch(url)).rejects.toThrow('fetch failed')
   } finally {
     await endLeftover(redisUrl)
   }
@@ -71,6 +77,19 @@ describe.concurrent('demo', () => {
     })
     const { stdout: table } = await stage.cli(['replicas', ...at])
     for (const url of replicasIn(demo.stdout)) expect(table).toContain(url)
+    const gateway = gatewayIn(demo.stdout) ?? ''
+    const [post = '', get = ''] = demo.stdout.match(/curl -.*/g) ?? []
+    const [, url = '', body = ''] =
+      /^curl -s (\S+) -H 'Content-Type: application\/json' -d '(.*)'$/.exec(post) ?? []
+    expect(url).toBe(`${gateway}/v1/jobs`)
+    const accepted = await fetch(url, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body,
+    })
+    expect([accepted.status, await accepted.json()]).toMatchObject([202, { job_id: 'first', pool: 'demo' }])
+    expect(get).toBe(`curl -N ${gateway}/v1/jobs/first/events`)
+    expect(await (await fetch(get.slice('curl -N '.length))).text()).toMatch(/\nevent: end\n/)
     demo.kill('SIGINT')
     const { status, stdout, stderr } = await demo.over
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })

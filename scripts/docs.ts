@@ -1,0 +1,52 @@
+/**
+ * Makes the pages in `docs/` that repeat what the sources say: `api.md` from the doc comments, `metrics.md` from the
+ * table of families. With `--check` it only says whether they are current.
+ *
+ * npm run docs · npm run docs:check
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const TOOL = fileURLToPath(new URL('../tools/docs/', import.meta.url))
+
+function apiPage(): string {
+  const out = mkdtempSync(join(tmpdir(), 'tgi-pool-docs-'))
+  try {
+    const typedoc = join(TOOL, 'node_modules/typedoc/bin/typedoc')
+    const flags = ['--options', join(TOOL, 'typedoc.json'), '--out', out, '--logLevel', 'Warn']
+    execFileSync(process.execPath, [typedoc, ...flags], {
+      cwd: TOOL,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    const title = '# The library\n\nMade from the doc comments of `src/index.ts` by `npm run docs`.\n'
+    return readFileSync(join(out, 'api.md'), 'utf8').replace(/^# .*\n/, title)
+  } finally {
+    rmSync(out, { recursive: true })
+  }
+}
+
+function metricsPage(): string {
+  const source = readFileSync(new URL('../src/metrics/own-families.ts', import.meta.url), 'utf8')
+  const [head = ''] = source.split('*/')
+  const text = head
+    .replace(/^\/\*\*\n/, '')
+    .replaceAll(/^ \* ?/gm, '')
+    .trim()
+  return `# The metrics\n\nMade from the head of \`src/metrics/own-families.ts\` by \`npm run docs\`.\n\n${text}\n`
+}
+
+for (const [name, made] of [
+  ['api.md', apiPage()],
+  ['metrics.md', metricsPage()],
+] as const) {
+  const page = new URL(`../docs/${name}`, import.meta.url)
+  if (!process.argv.includes('--check')) {
+    writeFileSync(page, made)
+  } else if (readFileSync(page, 'utf8') !== made) {
+    process.stderr.write(`docs/${name} is not what the sources say: npm run docs\n`)
+    process.exitCode = 1
+  }
+}

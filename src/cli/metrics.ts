@@ -1,0 +1,46 @@
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { METRICS_DEFAULTS } from '../metrics/metrics-options.ts'
+import type { LogLevel } from '../runtime/log.ts'
+import { cliLogger, integer, readApiKey, warnOfPassword, withLog, withRedis } from './options.ts'
+import type { RedisFlags } from './options.ts'
+
+interface MetricsFlags extends RedisFlags {
+  readonly port: number
+  readonly host: string
+  readonly logLevel: LogLevel
+}
+
+/** `tgi-pool metrics`: serves the metrics of all pools and replicas until it is told to stop. */
+export function addMetrics(program: Command): void {
+  const command = program
+    .command('metrics')
+    .description('Serve /metrics for Prometheus: all pools, and what their replicas tell; Ctrl-C ends it')
+    .addOption(
+      new Option('--port <n>', 'where to listen; 0 finds a free port')
+        .env('TGI_POOL_METRICS_PORT')
+        .argParser(integer(0, 65_535))
+        .default(METRICS_DEFAULTS.port),
+    )
+    .addOption(
+      new Option('--host <address>', 'where to listen')
+        .env('TGI_POOL_METRICS_HOST')
+        .default(METRICS_DEFAULTS.host),
+    )
+    .addHelpText(
+      'after',
+      '\nThe API key that replicas are sent, if they want one for /metrics, is read from TGI_API_KEY, or from the file\nthat TGI_API_KEY_FILE names.',
+    )
+  withLog(withRedis(command)).action(async (flags: MetricsFlags) => {
+    warnOfPassword(flags.redis)
+    const { serveMetrics } = await import('../metrics/serve.ts')
+    await serveMetrics({
+      redisUrl: flags.redis,
+      prefix: flags.prefix,
+      host: flags.host,
+      port: flags.port,
+      apiKey: await readApiKey(process.env),
+      logger: cliLogger('metrics', flags.logLevel),
+    })
+  })
+}

@@ -1,0 +1,146 @@
+import type { Redis } from 'ioredis'
+import { within } from '../runtime/within.ts'
+import type { Logger } from '../runtime/log.ts'
+import type { Family, Label } from './family.ts'
+import { createOwnFamilies } from './own-families.ts'
+import { readPools } from './pool-facts.ts'
+import type { PoolReading, ReplicaFacts } from './pool-facts.ts'
+import { mergeFamilies } from './relabel.ts'
+import { renderExposition } from './render.ts'
+import { scrapeReplica } from './scrape.ts'
+import type { Scrape } from './scrape.ts'
+
+/** How long Redis may take (ms); with the replicas' time it stays well below the ten seconds Prometheus waits. */
+const REDIS_TIMEOUT_MS = 2000
+
+/** What an answer is made from. */
+export interface CollectorOptions {
+  readonly redis: Redis
+  readonly prefix: string
+  readonly apiKey?: string | undefined
+  /** What each replica may take (ms). */
+  readonly replicaTimeoutMs: number
+  /** An answer that is younger is given again (ms). */
+  readonly cacheMs: number
+  readonly logger: Logger
+  /** Breaks off what is under way. */
+  readonly signal: AbortSignal
+}
+
+/** Makes `/metrics`. */
+export interface Collector {
+  /** The whole exposition; who asks while one is being made gets the same. */
+  collect(): Promise<string>
+}
+
+/** Makes a collector. */
+export function createCollector(options: CollectorOptions): Collector {
+  const own = createOwnFamilies()
+  const tell = createChangeLog(options.logger)
+  let last: { readonly text: Promise<string>; madeAt: number } | undefined
+
+  async function make(): Promise<string> {
+    const pools = await readInTime(options, tell)
+    const found = (pools ?? []).flatMap((pool) => (pool.readable ? pool.replicas : []))
+    const scrapes = await Promise.all(found.map((replica) => scrape(options, replica)))
+    const merged = mergeFamilies(
+      found.map((replica, index) => ({
+        families: scrapes[index]?.families ?? [],
+        labels: labelsOf(replica),
+      })),
+      own.types,
+    )
+    const replicas = found.flatMap((replica, index) => {
+      const [got, dropped] = [scrapes[index], merged.dropped[index]]
+      return got === undefined || dropped === undefined ? [] : [{ replica, scrape: got, dropped }]
+    })
+    for (const { replica, scrape: got } of replicas)
+      tell(`metrics of replica ${replica.poolId}/${replica.entry.replica_id}`, got.error)
+    return renderExposition(joined(await own.tell({ pools, replicas }), merged.families))
+  }
+
+  return {
+    collect() {
+      if (last !== undefined && performance.now() - last.madeAt < options.cacheMs) return last.text
+      // While it is being made it is young.
+      const made = { text: make(), madeAt: Number.POSITIVE_INFINITY }
+      last = made
+      made.text.then(
+        () => (made.madeAt = performance.now()),
+        () => (last = undefined),
+      )
+      return made.text
+    },
+  }
+}
+
+/** Tells what failed, and when it works again; nothing for what goes on as before. */
+type ChangeLog = (what: string, error: unknown) => void
+
+function createChangeLog(logger: Logger): ChangeLog {
+  const failing = new Set<string>()
+  return (what, error) => {
+    if (error === undefined) {
+      if (failing.delete(what)) logger.info(`${what}: to be had again`)
+      return
+    }
+    if (failing.has(what)) return
+    // Names of replicas that come and go; one is told twice now and then instead.
+    if (failing.size > 1000) failing.clear()
+    failing.add(what)
+    logger.warn({ err: error }, `${what}: not to be had`)
+  }
+}
+
+async function readInTime(
+  { redis, prefix }: CollectorOptions,
+  tell: ChangeLog,
+): Promise<readonly PoolReading[] | undefined> {
+  const reading = readPools(redis, prefix)
+  try {
+    if (!(await within(reading, REDIS_TIMEOUT_MS)))
+      throw new Error(`Redis does not answer within ${REDIS_TIMEOUT_MS} ms`)
+    const pools = await reading
+    tell('pools', undefined)
+    for (const pool of pools) tell(`pool ${pool.poolId}`, pool.readable ? undefined : pool.error)
+    return pools
+  } catch (error) {
+    tell('pools', error)
+    return undefined
+  }
+}
+
+function scrape(options: CollectorOptions, replica: ReplicaFacts): Promise<Scrape> {
+  return scrapeReplica({
+    url: replica.entry.url,
+    apiKey: options.apiKey,
+    timeoutMs: options.replicaTimeoutMs,
+    signal: options.signal,
+  })
+}
+
+/** What tells a replica's samples from another's; what its worker has not heard from it yet is left out. */
+function labelsOf({ poolId, entry }: ReplicaFacts): Label[] {
+  const { engine, engine_version: version, model_id: model } = entry.versions ?? {}
+  const all: readonly (readonly [string, string | undefined])[] = [
+    ['engine', engine],
+    ['engine_version', version],
+    ['pool_id', poolId],
+    ['replica_id', entry.replica_id],
+    ['model_id', model],
+  ]
+  return all.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
+}
+
+/** Ours first; a replica's samples of a family that we have, too, stand with ours. */
+function joined(own: readonly Family[], merged: readonly Family[]): Family[] {
+  const byName = new Map(merged.map((family) => [family.name, family]))
+  const names = new Set(own.map(({ name }) => name))
+  return [
+    ...own.map((family) => ({
+      ...family,
+      samples: [...family.samples, ...(byName.get(family.name)?.samples ?? [])],
+    })),
+    ...merged.filter(({ name }) => !names.has(name)),
+  ]
+}

@@ -1,0 +1,27 @@
+/** The types of the Prometheus text format 0.0.4; `untyped` is one that nobody told. */
+export const FAMILY_TYPES = ['counter', 'gauge', 'histogram', 'summary', 'untyped'] as const
+
+/** What kind of numbers a family holds. */
+export type FamilyType = (typeof FAMILY_TYPES)[number]
+
+/** A label: name and value. */
+export type Label = readonly [name: string, value: string]
+
+/** One line of numbers. */
+export interface Sample {
+  /** The family's, or with `_bucket`, `_sum`, `_count` behind it. */
+  readonly name: string
+  readonly labels: readonly Label[]
+  /** As it was written: no digit is lost on the way through us. */
+  readonly value: string
+  /** Milliseconds since 1970, as it was written. */
+  readonly timestamp?: string | undefined
+}
+
+/** All that is told under one name. */
+export interface Family {
+  readonly name: string
+  readonly type: FamilyType
+  readonly help?: string | undefined
+  readonly samples: readonly Sample[]
+}

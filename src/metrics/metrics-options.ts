@@ -1,0 +1,28 @@
+import { DEFAULT_PREFIX } from '../contract/keys.ts'
+import type { Logger } from '../runtime/log.ts'
+
+/** What a metrics process is told. */
+export interface MetricsOptions {
+  readonly redisUrl: string
+  readonly prefix?: string | undefined
+  /** @defaultValue `127.0.0.1` */
+  readonly host?: string | undefined
+  /** 0 takes any free one. */
+  readonly port: number
+  /** Sent to replicas as a Bearer key. */
+  readonly apiKey?: string | undefined
+  /** What each replica may take to tell its metrics (ms). @defaultValue 3000 */
+  readonly replicaTimeoutMs?: number | undefined
+  /** An answer that is younger is given again (ms). @defaultValue 1000 */
+  readonly cacheMs?: number | undefined
+  readonly logger: Logger
+}
+
+/** A metrics process's address and times unless told otherwise. */
+export const METRICS_DEFAULTS = {
+  prefix: DEFAULT_PREFIX,
+  host: '127.0.0.1',
+  port: 9464,
+  replicaTimeoutMs: 3000,
+  cacheMs: 1000,
+} as const

@@ -1,0 +1,84 @@
+import type { Redis } from 'ioredis'
+import { poolIdSchema } from '../contract/ids.ts'
+import { poolKeys, poolsKey } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import { QUEUED_ID } from '../contract/stream-id.ts'
+import { readQueueDepth } from '../queue/queue-depth.ts'
+import type { QueueDepth, WaitingJob } from '../queue/queue-depth.ts'
+import { isConnectionError, redisTimeMs } from '../redis/connect.ts'
+import { listReplicas } from '../replica/registry.ts'
+import { parseEntry, parseRawEntry } from '../stream/entry.ts'
+import type { RawEntry } from '../stream/entry.ts'
+
+/** A replica, whoever serves it. */
+export interface ReplicaFacts {
+  readonly poolId: string
+  /** What the holder of its lease says; without one, what one that stands by says. */
+  readonly entry: ReplicaEntry
+  /** Workers that stand by for it. */
+  readonly standbys: number
+}
+
+/** What Redis knows of one pool. */
+export interface PoolFacts {
+  readonly poolId: string
+  readonly depth: QueueDepth
+  /** How long the job that waits longest has waited (s); 0 when none waits. */
+  readonly oldestWaitSeconds: number
+  readonly replicas: readonly ReplicaFacts[]
+}
+
+/** A pool, or why it could not be read: something else stands where its queue or registry should be. */
+export type PoolReading =
+  | ({ readonly readable: true } & PoolFacts)
+  | { readonly readable: false; readonly poolId: string; readonly error: unknown }
+
+/**
+ * Reads all pools of a prefix. One that cannot be read does not keep the others from being told.
+ *
+ * @throws what the driver throws when Redis is away.
+ */
+export async function readPools(redis: Redis, prefix: string): Promise<PoolReading[]> {
+  const names = await redis.smembers(poolsKey(prefix))
+  const pools = names.filter((name) => poolIdSchema.safeParse(name).success).toSorted()
+  return Promise.all(
+    pools.map(async (poolId): Promise<PoolReading> => {
+      try {
+        return { readable: true, ...(await readPool(redis, poolKeys(poolId, prefix))) }
+      } catch (error) {
+        if (isConnectionError(error)) throw error
+        return { readable: false, poolId, error }
+      }
+    }),
+  )
+}
+
+async function readPool(redis: Redis, keys: PoolKeys): Promise<PoolFacts> {
+  const [depth, entries] = await Promise.all([readQueueDepth(redis, keys), listReplicas(redis, keys)])
+  const [now, ...since] = await Promise.all([
+    redisTimeMs(redis),
+    ...depth.heads.map((job) => waitingSince(redis, keys, job)),
+  ])
+  // Without a head `Math.min` is Infinity; a foreign producer's clock may be ahead of Redis's.
+  const oldestWaitSeconds = Math.max(0, now - Math.min(now, ...since)) / 1000
+  return { poolId: keys.pool, depth, oldestWaitSeconds, replicas: groupReplicas(keys.pool, entries) }
+}
+
+/** When a job was accepted; what no producer of ours put in the queue has no `queued`. */
+async function waitingSince(redis: Redis, keys: PoolKeys, job: WaitingJob): Promise<number> {
+  const [raw] = (await redis.xrange(keys.events(job.id), QUEUED_ID, QUEUED_ID)) as RawEntry[]
+  if (raw === undefined) return job.addedAt
+  const entry = parseEntry(parseRawEntry(raw))
+  return entry.event === 'queued' ? entry.data.accepted_at : job.addedAt
+}
+
+function groupReplicas(poolId: string, entries: readonly ReplicaEntry[]): ReplicaFacts[] {
+  const groups = Map.groupBy(entries, (entry) => entry.replica_id)
+  return [...groups.values()].flatMap((group) => {
+    const serving = group.find(({ state }) => state !== 'standby')
+    const entry = serving ?? group[0]
+    if (entry === undefined) return []
+    return [{ poolId, entry, standbys: group.filter(({ state }) => state === 'standby').length }]
+  })
+}

@@ -1,0 +1,41 @@
+import { createTgiClient } from '../tgi/client.ts'
+import type { Family } from './family.ts'
+import { parseExposition } from './parse.ts'
+
+/** How to ask a replica for its metrics. */
+export interface ScrapeOptions {
+  readonly url: string
+  /** Sent as a Bearer key; TGI asks for none here, a proxy in front of it may. */
+  readonly apiKey?: string | undefined
+  /** For all of it (ms). */
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+/** What came of it. */
+export interface Scrape {
+  /** None when it failed: half of an exposition is worse than none. */
+  readonly families: readonly Family[]
+  readonly seconds: number
+  /** Why it failed. */
+  readonly error?: Error | undefined
+}
+
+/** Asks one replica, over a connection of its own. Never rejects, whatever the replica does. */
+export async function scrapeReplica(options: ScrapeOptions): Promise<Scrape> {
+  const { url, apiKey, timeoutMs, signal } = options
+  const from = performance.now()
+  const seconds = () => (performance.now() - from) / 1000
+  try {
+    const client = createTgiClient({ url, apiKey })
+    try {
+      const text = await client.metrics({ timeoutMs, signal })
+      return { families: parseExposition(text), seconds: seconds() }
+    } finally {
+      await client.close()
+    }
+  } catch (cause) {
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    return { families: [], seconds: seconds(), error }
+  }
+}

@@ -1,0 +1,89 @@
+import { Hono } from 'hono'
+import { addHealth } from '../http/health.ts'
+import { startHttpServer } from '../http/serve.ts'
+import type { HttpEnv, HttpServer } from '../http/serve.ts'
+import { connectRedis, disconnectRedis } from '../redis/connect.ts'
+import type { Logger } from '../runtime/log.ts'
+import { within } from '../runtime/within.ts'
+import { createCollector } from './collect.ts'
+import type { Collector } from './collect.ts'
+import { METRICS_DEFAULTS } from './metrics-options.ts'
+import type { MetricsOptions } from './metrics-options.ts'
+import { EXPOSITION_TYPE } from './render.ts'
+
+/** A metrics process that serves. */
+export interface MetricsServer {
+  readonly url: string
+  readonly port: number
+  /** Breaks off what is under way and closes every connection. Idempotent. */
+  close(): Promise<void>
+}
+
+/** How long Redis may take to say that it is there (ms). */
+const PING_MS = 1000
+/** How long answers under way may take when it closes (ms): what they wait for is broken off. */
+const CLOSE_MS = 1000
+
+/**
+ * Serves `GET /metrics`: every replica's own families, told apart by labels, and ours (the table is at the head of
+ * own-families.ts), asked for when somebody asks. And `/livez`, and `/readyz`, which wants Redis.
+ *
+ * @throws `PoolError` `REDIS_UNAVAILABLE` when Redis is not there at the start, later it may go and come back;
+ * `CONFIG` when the address cannot be had.
+ */
+export async function startMetricsServer(options: MetricsOptions): Promise<MetricsServer> {
+  const { logger } = options
+  const redis = await connectRedis(options.redisUrl, { role: 'commands' })
+  const stopping = new AbortController()
+  let server: HttpServer
+  try {
+    const collector = createCollector({
+      redis,
+      prefix: options.prefix ?? METRICS_DEFAULTS.prefix,
+      apiKey: options.apiKey,
+      replicaTimeoutMs: options.replicaTimeoutMs ?? METRICS_DEFAULTS.replicaTimeoutMs,
+      cacheMs: options.cacheMs ?? METRICS_DEFAULTS.cacheMs,
+      logger,
+      signal: stopping.signal,
+    })
+    const app = createApp(collector, logger)
+    addHealth(app, async () => {
+      const pong = redis.ping()
+      const ready = (await within(pong, PING_MS)) && (await pong.catch(() => '')) === 'PONG'
+      return ready ? { ready } : { ready, reason: 'Redis does not answer' }
+    })
+    server = await startHttpServer({
+      app,
+      host: options.host ?? METRICS_DEFAULTS.host,
+      port: options.port,
+    })
+  } catch (error) {
+    disconnectRedis(redis)
+    throw error
+  }
+  let closed: Promise<void> | undefined
+  return {
+    url: server.url,
+    port: server.port,
+    close() {
+      closed ??= (async () => {
+        stopping.abort(new Error('the metrics process ends'))
+        disconnectRedis(redis)
+        await server.close(CLOSE_MS)
+      })()
+      return closed
+    },
+  }
+}
+
+function createApp(collector: Collector, logger: Logger): Hono<HttpEnv> {
+  const app = new Hono<HttpEnv>()
+  app.get('/metrics', async (context) =>
+    context.body(await collector.collect(), 200, { 'content-type': EXPOSITION_TYPE }),
+  )
+  app.onError((error, context) => {
+    logger.error({ err: error }, 'a request failed')
+    return context.text('internal error', 500)
+  })
+  return app
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+/** Tests that need programs which no npm package brings. What is missing fails them. */
+export default defineConfig({
+  test: {
+    root: new URL('../..', import.meta.url).pathname,
+    include: ['test/ops/**/*.test.ts'],
+    // Builds and installs take minutes (run.ts gives a program 280 s).
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    pool: 'forks',
+    maxWorkers: 1,
+    expect: { poll: { timeout: 30_000 } },
+    reporters: ['default'],
+  },
+})
