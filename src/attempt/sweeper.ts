@@ -4,6 +4,7 @@ import { poolKeys, poolsKey } from '../contract/keys.ts'
 import { readPoolConfig } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
+import { isForbidden } from '../redis/connect.ts'
 import { sweepDeadlines } from '../stream/deadline-sweep.ts'
 import type { SweepRequest } from '../stream/deadline-sweep.ts'
 import { createEventLog } from '../stream/event-log.ts'
@@ -50,7 +51,10 @@ export function startSweeper(options: SweeperOptions): Sweeper {
 
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
   function told(error: unknown): void {
-    if (!stopping.signal.aborted) options.onError(error)
+    if (stopping.signal.aborted) return
+    // A user who only reads: it stays so, and Redis would keep a record of every try.
+    if (isForbidden(error)) stopping.abort()
+    options.onError(error)
   }
 
   async function pools(): Promise<string[]> {

@@ -31,6 +31,7 @@ export function addDemo(program: Command): void {
             redisUrl: flags.redis,
             replicas: flags.replica,
             apiKey: await readApiKey(process.env),
+            gateway: keep,
             write,
             signal,
           })
@@ -63,6 +64,16 @@ async function keepUp(demo: Demo, signal: AbortSignal): Promise<void> {
   })
 }
 
+function overHttp(gateway: string | undefined): string {
+  if (gateway === undefined) return ''
+  const body = `'{"pool":"demo","job_id":"first","inputs":"Why is the sky blue?"}'`
+  return `Over HTTP (all it speaks: ${gateway}/docs):
+
+  curl -s ${gateway}/v1/jobs -H 'Content-Type: application/json' -d ${body}
+  curl -N ${gateway}/v1/jobs/first/events
+`
+}
+
 function nextSteps(demo: Demo): string {
   const at = `--pool ${demo.pool} --redis ${redactUrl(demo.redisUrl)}`
   const run = 'npm run -s tgi-pool --'
@@ -75,6 +86,7 @@ Everything stays up until Ctrl-C. In another terminal, try:
   ${run} events JOB ${at}          (JOB: the job_id that enqueue printed)
   ${run} cancel JOB ${at}
 
+${overHttp(demo.gateway)}
 Redis     ${redactUrl(demo.redisUrl)}
 Replicas  ${demo.replicas.join('\n          ')}
 `

@@ -3,11 +3,15 @@ import { Command, CommanderError } from 'commander'
 import { PoolError } from '../contract/error.ts'
 import { addCancel } from './cancel.ts'
 import { addDemo } from './demo.ts'
+import { addDoctor } from './doctor.ts'
 import { addEnqueue } from './enqueue.ts'
 import { addEvents } from './events.ts'
 import { EXIT, exitStatus, printError } from './exit.ts'
+import { addForget } from './forget.ts'
+import { addGateway } from './gateway.ts'
 import { addGenerate } from './generate.ts'
 import { addJob } from './job.ts'
+import { addMetrics } from './metrics.ts'
 import { addPool } from './pool.ts'
 import { addReplicas } from './replicas.ts'
 import { addSimulator } from './simulator.ts'
@@ -67,13 +71,17 @@ function buildProgram(): Command {
     addDemo,
     addSimulator,
     addWorker,
+    addGateway,
+    addMetrics,
     addEnqueue,
     addEvents,
     addGenerate,
     addCancel,
+    addForget,
     addJob,
     addPool,
     addReplicas,
+    addDoctor,
   ]) {
     add(program)
   }

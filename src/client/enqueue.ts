@@ -26,6 +26,12 @@ export interface EnqueuePorts {
   readonly forecast: StartForecast
 }
 
+/** What an enqueue may be told beside the body. */
+interface EnqueueChoices {
+  readonly jobId?: string | undefined
+  readonly correlationId?: string | undefined
+}
+
 /** A job that was accepted: it will reach its terminal event. */
 export interface Admission {
   readonly job_id: string
@@ -41,13 +47,18 @@ export interface Admission {
  * Accepts a job: its `queued` event first, then the queue. Nothing half done is ever accepted: when this throws,
  * the same call with the same id completes it or is told what stands in the way.
  *
- * @param jobId the idempotency key; made when absent.
+ * @param options.jobId the idempotency key; made when absent.
+ * @param options.correlationId the job's when its body has none.
  * @throws {@link PoolError} `INVALID_PARAMS`; `ID_CONFLICT` when the id has another body; `POOL_UNAVAILABLE`;
  * `ADMISSION_REJECT` when the queue is full.
  */
-export async function enqueueJob(ports: EnqueuePorts, body: JobInput, jobId?: string): Promise<Admission> {
+export async function enqueueJob(
+  ports: EnqueuePorts,
+  body: JobInput,
+  { jobId, correlationId }: EnqueueChoices = {},
+): Promise<Admission> {
   const { redis, keys, log, queue } = ports
-  const job = parseJob(body)
+  const job = parseJob(correlationId === undefined ? body : { correlation_id: correlationId, ...body })
   const id = jobId === undefined ? newJobId() : parseOrThrow(jobIdSchema, jobId, 'job id')
   // One round trip: they are sent together.
   const [config, acceptedAt, waiting, held, [last]] = await Promise.all([
@@ -110,7 +121,9 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
   })
   const first = written ? undefined : await firstAdmission(ports, id, digest)
   if (first === undefined || first.waiting) {
-    await ports.queue.add(id, { v: CONTRACT_VERSION, ...checked.body }, checked.job.priority)
+    const { correlation_id: correlationId } = checked.job
+    const label = correlationId === undefined ? {} : { correlation_id: correlationId }
+    await ports.queue.add(id, { v: CONTRACT_VERSION, ...checked.body, ...label }, checked.job.priority)
   }
   return {
     job_id: id,

@@ -48,6 +48,11 @@ export interface EventsOptions extends CallOptions {
 export interface EnqueueOptions extends CallOptions {
   /** The idempotency key: the same id with the same body is the same job. @defaultValue one is made */
   readonly jobId?: string | undefined
+  /**
+   * The job's `correlation_id` when its body has none. It is no part of the body: the same body comes again under another
+   * one, and is the same job.
+   */
+  readonly correlationId?: string | undefined
 }
 
 /** What a cancel takes. */
@@ -188,7 +193,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   return {
     pool: keys.pool,
     enqueue: (job, options) =>
-      call(options, () => enqueueJob({ redis, keys, log, queue, bound, forecast }, job, options?.jobId)),
+      call(options, () => enqueueJob({ redis, keys, log, queue, bound, forecast }, job, options)),
     events,
     text: (jobId, read) => textOf(events(jobId, read)),
     result: (jobId, read) => resultOf(events(jobId, read)),

@@ -4,8 +4,16 @@ import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { listPools } from '../pool/config-store.ts'
-import { connectRedis, disconnectRedis, isConnectionError, isRefusal, redactUrl } from '../redis/connect.ts'
-import { redisTimeMs } from '../redis/connect.ts'
+import {
+  bareCause,
+  connectRedis,
+  disconnectRedis,
+  isConnectionError,
+  isForbidden,
+  isRefusal,
+  redactUrl,
+  redisTimeMs,
+} from '../redis/connect.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { createHub } from '../stream/hub.ts'
 import { createPoolClient } from './pool-client.ts'
@@ -125,14 +133,18 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
 async function named<T>(redisUrl: string, work: Promise<T>): Promise<T> {
   return work.catch((error: unknown) => {
     const where = redactUrl(redisUrl)
+    const cause = bareCause(error)
     if (isConnectionError(error)) {
-      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} went away`, { cause: error })
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} went away`, { cause })
+    }
+    if (isForbidden(error)) {
+      const command = /'([^']+)' command/.exec(cause.message)?.[1]
+      const what = command === undefined ? 'what this takes' : `what this takes (${command})`
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not allow its user ${what}`, { cause })
     }
     if (isRefusal(error)) {
       const code = error instanceof Error ? error.message.split(' ')[0] : ''
-      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses for now (${code})`, {
-        cause: error,
-      })
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses for now (${code})`, { cause })
     }
     throw error
   })

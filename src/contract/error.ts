@@ -10,6 +10,15 @@ import { CODES } from './codes.ts'
  * - `REDIS_UNAVAILABLE`: Redis does not answer, or refuses us (address, password).
  * - `REPLICA_UNAVAILABLE`: the address does not answer as a TGI server.
  * - `CONFIG`: a flag, a variable or a file is wrong.
+ *
+ * Over HTTP also:
+ *
+ * - `NOT_FOUND`, `METHOD_NOT_ALLOWED`: no such route; the route does not take the method.
+ * - `UNAUTHORIZED`, `FORBIDDEN`: the bearer key is missing or wrong; the request comes from a web page or under a name
+ *   that is not trusted here.
+ * - `TOO_LARGE`, `HEADERS_TOO_LARGE`, `REQUEST_TIMEOUT`: the body, the headers, or how long they took to arrive.
+ * - `UNSUPPORTED_MEDIA_TYPE`: the body is not plain JSON.
+ * - `OVERLOADED`: this process holds as many streams open as it may.
  */
 const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
@@ -18,6 +27,15 @@ const LOCAL_KINDS = {
   REDIS_UNAVAILABLE: { retriable: true, status: 503 },
   REPLICA_UNAVAILABLE: { retriable: true, status: 503 },
   CONFIG: { retriable: false, status: 400 },
+  NOT_FOUND: { retriable: false, status: 404 },
+  METHOD_NOT_ALLOWED: { retriable: false, status: 405 },
+  UNAUTHORIZED: { retriable: false, status: 401 },
+  FORBIDDEN: { retriable: false, status: 403 },
+  TOO_LARGE: { retriable: false, status: 413 },
+  HEADERS_TOO_LARGE: { retriable: false, status: 431 },
+  REQUEST_TIMEOUT: { retriable: true, status: 408 },
+  UNSUPPORTED_MEDIA_TYPE: { retriable: false, status: 415 },
+  OVERLOADED: { retriable: true, status: 503 },
 } as const satisfies Record<string, { retriable: boolean; status: number }>
 
 /** What a {@link PoolError} is about: an error code, or a fault on the caller's side. */

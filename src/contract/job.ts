@@ -10,6 +10,7 @@
  */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { MAX_DEPTH, isTooDeep } from './depth.ts'
 import { PoolError } from './error.ts'
 import { labelSchema } from './ids.ts'
 import { formatIssues, shown } from './format-issues.ts'
@@ -98,6 +99,12 @@ export type JobInput = z.input<typeof jobSchema>
  * @throws {@link PoolError} `INVALID_PARAMS`
  */
 export function parseJob(value: unknown): Job {
+  if (isTooDeep(value)) {
+    throw new PoolError(
+      'INVALID_PARAMS',
+      `job: expected objects and arrays at most ${MAX_DEPTH} deep, got deeper ones`,
+    )
+  }
   const result = jobSchema.safeParse(value, { reportInput: true })
   if (result.success) return result.data
   throw new PoolError('INVALID_PARAMS', `job: ${formatIssues(result.error)}`)

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { z } from 'zod'
-import { PoolError } from '../contract/error.ts'
+import type { PoolError } from '../contract/error.ts'
 
 /** Every error that leaves over HTTP: one shape, whatever the route. */
 export const errorEnvelopeSchema = z.object({
@@ -13,17 +13,34 @@ export const errorEnvelopeSchema = z.object({
   }),
 })
 
-/** Answers with an error: status and `Retry-After` (seconds, rounded up) by the table of codes. */
-export function errorResponse(context: Context, error: PoolError): Response {
-  const { kind, message, retriable, retryAfterMs } = error
-  if (retryAfterMs !== undefined) context.header('Retry-After', String(Math.ceil(retryAfterMs / 1000)))
-  const body: z.infer<typeof errorEnvelopeSchema> = {
+/** An error as every door of ours says it. */
+export type ErrorEnvelope = z.infer<typeof errorEnvelopeSchema>
+
+/** How long to stay away from a door that is busy or has lost its Redis, when nothing says otherwise (ms). */
+const RETRY_AFTER_MS = 1000
+
+/** An error as it leaves: what to wait is told with every 429 and 503. */
+export function errorEnvelope({ kind, message, retriable, retryAfterMs, status }: PoolError): ErrorEnvelope {
+  const waitMs = retryAfterMs ?? (status === 429 || status === 503 ? RETRY_AFTER_MS : undefined)
+  return {
     error: {
       code: kind,
       message,
       retriable,
-      ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
+      ...(waitMs === undefined ? {} : { retry_after_ms: waitMs }),
     },
   }
-  return context.json(body, error.status as ContentfulStatusCode)
+}
+
+/** The headers of such an answer: `Retry-After` (seconds, rounded up) where waiting helps. */
+function errorHeaders({ error }: ErrorEnvelope): Record<string, string> {
+  return error.retry_after_ms === undefined
+    ? {}
+    : { 'Retry-After': String(Math.ceil(error.retry_after_ms / 1000)) }
+}
+
+/** Answers with an error: status and `Retry-After` by the table of codes. */
+export function errorResponse(context: Context, error: PoolError): Response {
+  const envelope = errorEnvelope(error)
+  return context.json(envelope, error.status as ContentfulStatusCode, errorHeaders(envelope))
 }

@@ -1,9 +1,12 @@
-import { createAdaptorServer } from '@hono/node-server'
+import { RequestError, getRequestListener } from '@hono/node-server'
 import type { HttpBindings } from '@hono/node-server'
 import type { Hono } from 'hono'
-import type { Server } from 'node:http'
+import { createServer } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { PoolError } from '../contract/error.ts'
 import { within } from '../runtime/within.ts'
+import { answerClientError } from './client-error.ts'
+import { errorEnvelope } from './envelope.ts'
 
 /** What an app of ours may reach of Node below Hono: the raw request and response. */
 export interface HttpEnv {
@@ -17,6 +20,8 @@ export interface HttpServerOptions {
   readonly host?: string | undefined
   /** 0 takes any free one. */
   readonly port: number
+  /** Sees every request first, those too that no app can read; headers set here are on every answer. */
+  readonly onRequest?: ((incoming: IncomingMessage, outgoing: ServerResponse) => void) | undefined
 }
 
 /** A server that listens. */
@@ -25,7 +30,10 @@ export interface HttpServer {
   readonly port: number
   /** e.g. `http://127.0.0.1:8080` */
   readonly url: string
-  /** Takes nothing more, lets requests finish for `graceMs`, then cuts them. Idempotent. @defaultValue 0 */
+  /**
+   * Takes nothing more, lets requests finish for `graceMs`, then cuts them. Idempotent; a later call without grace cuts at
+   * once. @defaultValue 0
+   */
   close(graceMs?: number): Promise<void>
 }
 
@@ -50,7 +58,20 @@ const LIMITS = {
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { app, host = '127.0.0.1' } = options
-  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: LIMITS }) as Server
+  // Its own Request and Response stay out of our globals: what else runs in this process keeps Node's.
+  const answer = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    errorHandler: answerUnreadable,
+  })
+  const server = createServer(LIMITS)
+  // Without a listener of its own Node answers an odd Expect with an empty 417; it may be ignored as well (RFC 9110, 10.1.1).
+  for (const name of ['request', 'checkExpectation'] as const) {
+    server.on(name, (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      options.onRequest?.(incoming, outgoing)
+      void answer(incoming, outgoing)
+    })
+  }
+  server.on('clientError', answerClientError)
   const port = await listen(server, host, options.port)
   let closed: Promise<void> | undefined
   return {
@@ -58,10 +79,20 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     port,
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     close(graceMs = 0) {
+      if (closed !== undefined && graceMs === 0) server.closeAllConnections()
       closed ??= close(server, graceMs)
       return closed
     },
   }
+}
+
+/** What no app has answered: a request that cannot be made one of fetch's, as a rule. */
+function answerUnreadable(cause: unknown): Response {
+  const error =
+    cause instanceof RequestError
+      ? new PoolError('INVALID_PARAMS', 'the request: expected a path and a Host header that are valid')
+      : new PoolError('INTERNAL', 'an unexpected fault', { cause })
+  return Response.json(errorEnvelope(error), { status: error.status })
 }
 
 async function listen(server: Server, host: string, port: number): Promise<number> {
@@ -79,7 +110,10 @@ async function listen(server: Server, host: string, port: number): Promise<numbe
 
 async function close(server: Server, graceMs: number): Promise<void> {
   const ended = new Promise<void>((resolve) => server.close(() => resolve()))
+  // A connection whose last answer ends only now would be kept for the next request.
+  const idle = setInterval(() => server.closeIdleConnections(), 50)
   server.closeIdleConnections()
   if (!(await within(ended, graceMs))) server.closeAllConnections()
   await ended
+  clearInterval(idle)
 }

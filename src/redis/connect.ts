@@ -50,6 +50,8 @@ export async function connectRedis(url: string, options: ConnectOptions): Promis
   const redis = new Redis(url, {
     ...ROLE_OPTIONS[options.role],
     lazyConnect: true,
+    // How long a server that says nothing keeps a process from ending that has said good-bye.
+    disconnectTimeout: 200,
     connectTimeout: options.connectTimeoutMs ?? 5000,
     retryStrategy: (attempt) => (up ? Math.min(50 * attempt, 1000) : null),
     // A replica that was the primary until a moment ago: leave it, the address leads to the new one.
@@ -116,8 +118,14 @@ function checkRedisUrl(url: string): void {
   )
 }
 
-function redisUnavailable(url: string, cause: unknown): PoolError {
-  const text = cause instanceof Error ? cause.message : String(cause)
+/** An error of the driver by its message alone: what hangs on it are the command's arguments, password and prompt too. */
+export function bareCause(error: unknown): Error {
+  return new Error(error instanceof Error ? error.message : String(error))
+}
+
+function redisUnavailable(url: string, fault: unknown): PoolError {
+  const cause = bareCause(fault)
+  const text = cause.message
   const where = redactUrl(url)
   if (/^(WRONGPASS|NOAUTH|NOPERM)|invalid password/i.test(text)) {
     return new PoolError(
@@ -127,6 +135,12 @@ function redisUnavailable(url: string, cause: unknown): PoolError {
         cause,
       },
     )
+  }
+  // Node's own words for what is wrong with it (tls, X.509 error codes).
+  if (/certificate|altnames/i.test(text)) {
+    return new PoolError('REDIS_UNAVAILABLE', `the certificate of Redis at ${where} is not right: ${text}`, {
+      cause,
+    })
   }
   return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${text}`, { cause })
 }
@@ -147,6 +161,14 @@ export function isConnectionError(error: unknown): boolean {
 export function isRefusal(error: unknown): boolean {
   const codes = /^(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|UNBLOCKED)\b/
   return error instanceof Error && codes.test(error.message)
+}
+
+/** Whether the user of the connection may not do this: by itself, or inside a script. It will not get better. */
+export function isForbidden(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /NOPERM|ACL failure in script|user executing the script can't/.test(error.message)
+  )
 }
 
 /** Milliseconds since 1970, by Redis's clock: the one clock all processes of a pool share. */

@@ -39,7 +39,7 @@ export interface Hub {
 }
 
 /** Connections that live and die together. */
-export interface HubSession {
+interface HubSession {
   /** For looking things up. */
   readonly redis: Redis
   readonly over: boolean

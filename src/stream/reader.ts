@@ -14,7 +14,7 @@ import type { JobEvent } from '../contract/event.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { START } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { isConnectionError, isRefusal } from '../redis/connect.ts'
+import { bareCause, isConnectionError, isRefusal } from '../redis/connect.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { parseEntry, parseRawEntry } from './entry.ts'
 import type { RawEntry } from './entry.ts'
@@ -127,7 +127,9 @@ class Patience {
   spend(jobId: string, cause: unknown): void {
     this.since ??= performance.now()
     if (performance.now() - this.since <= this.ms) return
-    throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${jobId}`, { cause })
+    throw new PoolError('REDIS_UNAVAILABLE', `Redis went away while reading job ${jobId}`, {
+      cause: bareCause(cause),
+    })
   }
 }
 

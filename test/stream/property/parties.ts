@@ -28,7 +28,7 @@ export async function enqueue(world: PartyWorld): Promise<void> {
   const bound = createAdmissionBound()
   const forecast = { predict: async () => undefined }
   const ports = { redis, keys, log: gatedLog(world, 'producer'), queue: queues.port, bound, forecast }
-  await retry(() => modules.enqueueJob(ports, { inputs: 'x' }, jobId)).catch((error: unknown) => {
+  await retry(() => modules.enqueueJob(ports, { inputs: 'x' }, { jobId })).catch((error: unknown) => {
     // A worker may have had the job from another producer before.
     if (kindOf(error) !== 'ID_CONFLICT') throw error
   })

@@ -1,0 +1,34 @@
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { parseOrThrow } from '../contract/format-issues.ts'
+import { poolIdSchema } from '../contract/ids.ts'
+import { EXIT, Exit } from './exit.ts'
+import { readApiKey, warnOfPassword, withRedis } from './options.ts'
+import type { RedisFlags } from './options.ts'
+
+/** `tgi-pool doctor`: what is wrong, and what to do about it. */
+export function addDoctor(program: Command): void {
+  const command = program
+    .command('doctor')
+    .description(
+      'Look at Redis, the pools and their replicas, and say what is wrong and what to do; it changes nothing',
+    )
+    .addOption(new Option('--pool <pool>', 'only this one (default: all)').env('TGI_POOL'))
+    .option('--json', 'one JSON object: redis, pools, findings, ok')
+    .addHelpText(
+      'after',
+      '\nExits with 1 when something is a fault, warnings alone are 0. The API key that replicas are sent, if they want one\nfor /health and /info, is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.',
+    )
+  withRedis(command).action(async (flags: RedisFlags & { pool?: string; json?: boolean }) => {
+    warnOfPassword(flags.redis)
+    if (flags.pool !== undefined) parseOrThrow(poolIdSchema, flags.pool, 'pool')
+    const [{ examine }, { formatReport }] = await Promise.all([
+      import('../doctor/doctor.ts'),
+      import('../doctor/format-report.ts'),
+    ])
+    const { redis: redisUrl, prefix, pool } = flags
+    const report = await examine({ redisUrl, prefix, pool, apiKey: await readApiKey(process.env) })
+    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : formatReport(report))
+    if (!report.ok) throw new Exit(EXIT.fault)
+  })
+}

@@ -1,0 +1,199 @@
+import type { Redis } from 'ioredis'
+import { poolIdSchema } from '../contract/ids.ts'
+import { DEFAULT_PREFIX, poolKeys, poolsKey } from '../contract/keys.ts'
+import { readPools } from '../metrics/pool-facts.ts'
+import type { PoolFacts, PoolReading, ReplicaFacts } from '../metrics/pool-facts.ts'
+import { readPoolConfig } from '../pool/config-store.ts'
+import { disconnectRedis, redactUrl, redisTimeMs } from '../redis/connect.ts'
+import { judgeOf } from './finding.ts'
+import type { Finding } from './finding.ts'
+import { judgePool } from './judge-pool.ts'
+import type { PoolSight } from './judge-pool.ts'
+import { judgeReplica } from './judge-replica.ts'
+import type { ReplicaSight } from './judge-replica.ts'
+import { judgeServer } from './judge-server.ts'
+import { LineLost, lookAt } from './look.ts'
+import { openServer } from './open-server.ts'
+import { lookAtQueue } from './pool-look.ts'
+import { lookAtLease, reach } from './replica-look.ts'
+import { poolReport, redisReport } from './report.ts'
+import type { PoolReport, RedisReport, Report } from './report.ts'
+import { readServer } from './server-facts.ts'
+import { judgeAddresses } from './shared-addresses.ts'
+
+/** What to look at. */
+export interface DoctorOptions {
+  readonly redisUrl: string
+  readonly prefix?: string | undefined
+  /** Only this pool. @defaultValue all pools */
+  readonly pool?: string | undefined
+  /** Sent to replicas as a Bearer key; TGI asks for none here, a proxy in front of it may. */
+  readonly apiKey?: string | undefined
+  /** How long Redis may take to let us in (ms). @defaultValue 5000 */
+  readonly connectTimeoutMs?: number | undefined
+  /** How long each replica may take for each of two questions (ms). @defaultValue 2000 */
+  readonly replicaTimeoutMs?: number | undefined
+  /** This machine's clock. @defaultValue Date.now */
+  readonly now?: (() => number) | undefined
+}
+
+/** What one examination shares. */
+interface Examination {
+  readonly options: DoctorOptions
+  readonly redis: Redis
+  readonly prefix: string
+  readonly findings: Finding[]
+  server: RedisReport | null
+  readonly pools: PoolReport[]
+}
+
+/**
+ * Looks at Redis, the pools and their replicas, and says what is wrong and what to do about it. It only reads: nothing
+ * in Redis changes. Every look has its bound, so that it ends whatever hangs, and what keeps it from looking is a
+ * finding, too.
+ *
+ * @throws `PoolError` `CONFIG` for an address of Redis that is none.
+ */
+export async function examine(options: DoctorOptions): Promise<Report> {
+  const opened = await openServer(options.redisUrl, options.connectTimeoutMs ?? 5000)
+  if (!('redis' in opened)) return { redis: null, pools: [], findings: [opened.finding], ok: false }
+  const { redis } = opened
+  const prefix = options.prefix ?? DEFAULT_PREFIX
+  const examination: Examination = { options, redis, prefix, findings: [], server: null, pools: [] }
+  try {
+    await examineServer(examination)
+    await examinePools(examination)
+  } catch (error) {
+    if (!(error instanceof LineLost)) throw error
+    const message = `${redactUrl(options.redisUrl)} stopped answering: ${error.message}`
+    examination.findings.push(
+      judgeOf('redis').fault('redis-reachable', message, "look at the server's log, then look again"),
+    )
+  } finally {
+    disconnectRedis(redis)
+  }
+  const { findings, server, pools } = examination
+  return { redis: server, pools, findings, ok: findings.every(({ status }) => status !== 'fault') }
+}
+
+async function examineServer(examination: Examination): Promise<void> {
+  const { redis, options, findings } = examination
+  const read = readServer(redis, options.redisUrl, options.now)
+  const seen = await lookAt('redis-reachable', 'redis', read)
+  if (!seen.ok) return void findings.push(seen.finding)
+  findings.push(...judgeServer(seen.facts))
+  examination.server = redisReport(seen.facts)
+}
+
+async function examinePools(examination: Examination): Promise<void> {
+  const { redis, prefix, options, findings } = examination
+  const names = await lookAt('pools', 'pools', redis.smembers(poolsKey(prefix)))
+  const read = await lookAt('pools', 'pools', readPools(redis, prefix))
+  if (!names.ok) return void findings.push(names.finding)
+  if (!read.ok) return void findings.push(read.finding)
+  const { pool } = options
+  findings.push(...judgeNames(names.facts, prefix))
+  if (pool !== undefined && !read.facts.some(({ poolId }) => poolId === pool)) {
+    await examineConfig(examination, pool)
+    return
+  }
+  const chosen = read.facts.filter(({ poolId }) => pool === undefined || poolId === pool)
+  await Promise.all(chosen.map((reading) => examinePool(examination, reading)))
+  const replicas = read.facts.flatMap((reading) => (reading.readable ? reading.replicas : []))
+  const ofChosen = (subject: string) => pool === undefined || subject.startsWith(`replica ${pool}/`)
+  findings.push(...judgeAddresses(replicas).filter(({ subject }) => ofChosen(subject)))
+  examination.pools.sort((a, b) => (a.pool_id < b.pool_id ? -1 : 1))
+}
+
+function judgeNames(names: readonly string[], prefix: string): Finding[] {
+  const judge = judgeOf('pools')
+  const wrong = names.filter((name) => !poolIdSchema.safeParse(name).success)
+  if (wrong.length === 0) return [judge.ok('pools', `${names.length} there`, names.length)]
+  return wrong.map((name) =>
+    judge.warning(
+      'pools',
+      `${JSON.stringify(name.slice(0, 100))} stands in the list of pools and is no name of one`,
+      `redis-cli SREM '${poolsKey(prefix)}' <that name>`,
+    ),
+  )
+}
+
+/** Judges a pool's config; undefined when it cannot be read. */
+async function examineConfig(
+  { redis, prefix, findings }: Examination,
+  pool: string,
+): Promise<PoolSight['config']> {
+  const keys = poolKeys(pool, prefix)
+  const subject = `pool ${pool}`
+  const read = await lookAt('pool-config', subject, readPoolConfig(redis, keys))
+  if (!read.ok) {
+    findings.push(withAdvice(read.finding, `redis-cli HGETALL '${keys.config}', and tgi-pool pool set`))
+    return undefined
+  }
+  findings.push(judgeOf(subject).ok('pool-config', 'its config is valid'))
+  return read.facts
+}
+
+async function examinePool(examination: Examination, reading: PoolReading): Promise<void> {
+  const { redis, prefix, findings } = examination
+  const { poolId } = reading
+  const keys = poolKeys(poolId, prefix)
+  const config = await examineConfig(examination, poolId)
+  if (!reading.readable) {
+    const blind = await lookAt('pool-registry', `pool ${poolId}`, Promise.reject(reading.error as Error))
+    if (!blind.ok) findings.push(withAdvice(blind.finding, `redis-cli HGETALL '${keys.replicas}'`))
+    return
+  }
+  const looked = await lookAt(
+    'pool-queue',
+    `pool ${poolId}`,
+    redisTimeMs(redis).then((now) => lookAtQueue(redis, keys, now)),
+  )
+  if (!looked.ok) return void findings.push(looked.finding)
+  const sight: PoolSight = { config, queuePrefix: keys.queuePrefix, facts: reading, look: looked.facts }
+  findings.push(...judgePool(sight))
+  examination.pools.push(poolReport(sight, await examineReplicas(examination, reading)))
+}
+
+async function examineReplicas(
+  examination: Examination,
+  { poolId, replicas }: PoolFacts,
+): Promise<ReplicaSight[]> {
+  const { findings } = examination
+  const sights = await Promise.all(replicas.map((replica) => seeReplica(examination, poolId, replica)))
+  const seen = sights.filter((sight) => sight !== undefined)
+  for (const sight of seen) findings.push(...judgeReplica(sight))
+  return seen
+}
+
+async function seeReplica(
+  { redis, prefix, options, findings }: Examination,
+  poolId: string,
+  { entry, standbys }: ReplicaFacts,
+): Promise<ReplicaSight | undefined> {
+  const keys = poolKeys(poolId, prefix)
+  const looked = await lookAt(
+    'replica-lease',
+    `replica ${poolId}/${entry.replica_id}`,
+    Promise.all([lookAtLease(redis, keys, entry.replica_id), redisTimeMs(redis)]),
+  )
+  if (!looked.ok) {
+    findings.push(looked.finding)
+    return undefined
+  }
+  const [lease, now] = looked.facts
+  return {
+    poolId,
+    entry,
+    standbys,
+    lease,
+    ageMs: now - entry.updated_at,
+    reach: await reach(entry.url, options.apiKey, options.replicaTimeoutMs ?? 2000),
+    keys: { registry: keys.replicas, lease: keys.lease(entry.replica_id) },
+  }
+}
+
+/** Most of what cannot be read says itself what to do. */
+function withAdvice(finding: Finding, advice: string): Finding {
+  return finding.status === 'fault' && finding.advice === undefined ? { ...finding, advice } : finding
+}

@@ -1,0 +1,152 @@
+import type { PoolConfig } from '../contract/pool-config.ts'
+import type { PoolFacts, ReplicaFacts } from '../metrics/pool-facts.ts'
+import type { Finding } from './finding.ts'
+import { count, judgeOf } from './finding.ts'
+import type { Judge } from './finding.ts'
+import type { QueueLook } from './pool-look.ts'
+
+/** What was seen of a pool. */
+export interface PoolSight {
+  /** Undefined when it cannot be read. */
+  readonly config: PoolConfig | undefined
+  /** BullMQ's prefix of it. */
+  readonly queuePrefix: string
+  readonly facts: PoolFacts
+  readonly look: QueueLook
+}
+
+const NEARLY_FULL = 0.8
+/** A job that waits this long beside a free slot waits for something else (s). */
+const STUCK_S = 10
+
+/** Holds what was seen of a pool's queue and workers against what should be. Pure. */
+export function judgePool(sight: PoolSight): Finding[] {
+  const judge = judgeOf(`pool ${sight.facts.poolId}`)
+  return [
+    workers(judge, sight),
+    queue(judge, sight),
+    paused(judge, sight),
+    deadlines(judge, sight),
+    locks(judge, sight),
+    versions(judge, sight),
+  ]
+}
+
+/** The replicas that a live worker serves or stands by for. */
+function served({ facts }: PoolSight): readonly ReplicaFacts[] {
+  return facts.replicas.filter(({ entry, standbys }) => entry.state !== 'lost' || standbys > 0)
+}
+
+function waitingOf({ facts: { depth } }: PoolSight): number {
+  return depth.interactive + depth.batch
+}
+
+function startAdvice(pool: string): string {
+  return `tgi-pool worker --pool ${pool} --replica http://<host>:<port>`
+}
+
+function workers(judge: Judge, sight: PoolSight): Finding {
+  const { poolId, depth } = sight.facts
+  const waiting = waitingOf(sight) + depth.delayed
+  const alive = served(sight)
+  const ready = alive.filter(({ entry }) => entry.state === 'ready').length
+  if (ready > 0) return judge.ok('pool-workers', `${ready} of ${count(alive.length, 'replica')} ready`, ready)
+  const who =
+    alive.length === 0
+      ? 'no worker serves it'
+      : `none of its ${count(alive.length, 'replica')} takes jobs (${alive.map(({ entry }) => entry.state).join(', ')})`
+  const advice =
+    alive.length === 0
+      ? startAdvice(poolId)
+      : `tgi-pool replicas --pool ${poolId} says why, replica by replica`
+  if (waiting === 0) return judge.warning('pool-workers', who, advice, 0)
+  return judge.fault('pool-workers', `${count(waiting, 'job')} waiting, and ${who}`, advice, waiting)
+}
+
+function queue(judge: Judge, sight: PoolSight): Finding {
+  const { facts, config } = sight
+  const { depth, poolId, oldestWaitSeconds } = facts
+  const waiting = waitingOf(sight)
+  const oldest = Math.round(oldestWaitSeconds)
+  const since = waiting + depth.delayed === 0 ? '' : `, the longest for ${oldest} s`
+  const message = `${waiting} waiting (${depth.interactive} interactive, ${depth.batch} batch), ${depth.delayed} handed back, ${depth.active} running${since}`
+  const max = config?.max_queued
+  const advice = `start more workers, or tgi-pool pool set max_queued=${(max ?? 0) * 2} --pool ${poolId}`
+  if (max !== undefined && waiting >= max)
+    return judge.fault(
+      'pool-queue',
+      `${message}: full (max_queued ${max}), new jobs are refused`,
+      advice,
+      waiting,
+    )
+  if (max !== undefined && waiting >= max * NEARLY_FULL)
+    return judge.warning('pool-queue', `${message}: nearly full (max_queued ${max})`, advice, waiting)
+  const free = served(sight).reduce((sum, { entry }) => sum + freeSlots(entry), 0)
+  if (waiting > 0 && free > 0 && oldest >= STUCK_S && !sight.look.paused) {
+    const logs = "look at the workers' logs; a worker that is started again takes what waits"
+    return judge.warning('pool-queue', `${message}, although ${count(free, 'slot')} are free`, logs, oldest)
+  }
+  return judge.ok('pool-queue', message, waiting)
+}
+
+function freeSlots(entry: ReplicaFacts['entry']): number {
+  return entry.state === 'ready' ? Math.max(0, entry.slots - entry.busy) : 0
+}
+
+function paused(judge: Judge, { look, queuePrefix }: PoolSight): Finding {
+  if (!look.paused) return judge.ok('pool-paused', 'the queue is not paused')
+  return judge.fault(
+    'pool-paused',
+    'its BullMQ queue is paused: no worker gets a job',
+    `new Queue('jobs', { prefix: '${queuePrefix}', connection }).resume(), with BullMQ`,
+  )
+}
+
+function deadlines(judge: Judge, { look, facts: { poolId } }: PoolSight): Finding {
+  if (look.overdue === 0) return judge.ok('pool-deadlines', 'no job is past its deadline', 0)
+  return judge.fault(
+    'pool-deadlines',
+    `${count(look.overdue, 'job')} past the deadline and not ended: no process ends them`,
+    `${startAdvice(poolId)}; any worker of the pool ends them`,
+    look.overdue,
+  )
+}
+
+function locks(judge: Judge, sight: PoolSight): Finding {
+  const { unlocked } = sight.look
+  if (unlocked === 0) return judge.ok('pool-locks', 'every running job has its worker', 0)
+  const what = `${count(unlocked, 'job')} whose worker is gone`
+  if (served(sight).length > 0) {
+    const advice = 'nothing, if a second look finds none; else look at the workers’ logs'
+    return judge.warning('pool-locks', `${what}; another takes over in a few seconds`, advice, unlocked)
+  }
+  return judge.fault(
+    'pool-locks',
+    `${what}, and no other serves the pool`,
+    startAdvice(sight.facts.poolId),
+    unlocked,
+  )
+}
+
+function versions(judge: Judge, sight: PoolSight): Finding {
+  const { poolId } = sight.facts
+  const pin = sight.config?.pin ?? {}
+  const fields = (['engine_version', 'model_id', 'model_sha'] as const).filter(
+    (field) => pin[field] === undefined,
+  )
+  const told = served(sight).flatMap(({ entry }) => (entry.versions === null ? [] : [entry.versions]))
+  for (const field of fields) {
+    const values = [...new Set(told.map((tuple) => String(tuple[field])))].toSorted()
+    const [first = ''] = values
+    if (values.length > 1) {
+      return judge.warning(
+        'pool-versions',
+        `its replicas differ in ${field}: ${values.join(', ')}; an answer depends on which one a job meets`,
+        `tgi-pool pool set pin='${JSON.stringify({ ...pin, [field]: first })}' --pool ${poolId}, with the one that is right`,
+        values.length,
+      )
+    }
+  }
+  const pinned = Object.keys(pin).length > 0 ? `pinned to ${JSON.stringify(pin)}` : 'not pinned'
+  return judge.ok('pool-versions', `${pinned}; its replicas do not differ`)
+}

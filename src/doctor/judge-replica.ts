@@ -1,0 +1,157 @@
+import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import { REGISTRY_BEAT_MS } from '../replica/registry.ts'
+import type { Finding, Judge } from './finding.ts'
+import { judgeOf } from './finding.ts'
+import { showAddress } from './replica-look.ts'
+import type { LeaseLook, ReachLook } from './replica-look.ts'
+
+/** What was seen of a replica. */
+export interface ReplicaSight {
+  readonly poolId: string
+  readonly entry: ReplicaEntry
+  readonly standbys: number
+  readonly lease: LeaseLook | undefined
+  /** How old its worker's last word is, by Redis's clock (ms). */
+  readonly ageMs: number
+  readonly reach: ReachLook
+  /** Of the registry's HASH and of the lease. */
+  readonly keys: { readonly registry: string; readonly lease: string }
+}
+
+/** A worker that says nothing for three beats hangs, or its line does. */
+const SILENT_MS = 3 * REGISTRY_BEAT_MS
+/** A lease lasts 5 s and is renewed every quarter of it (replica/lease.ts). */
+const SHORT_LEASE_MS = 1000
+
+/** Holds what was seen of a replica, its worker and its lease against what should be. Pure. */
+export function judgeReplica(sight: ReplicaSight): Finding[] {
+  const judge = judgeOf(`replica ${sight.poolId}/${sight.entry.replica_id}`)
+  return [
+    state(judge, sight),
+    lease(judge, sight),
+    word(judge, sight),
+    slots(judge, sight),
+    reachable(judge, sight),
+  ].filter((finding) => finding !== undefined)
+}
+
+function state(judge: Judge, sight: ReplicaSight): Finding {
+  const { entry, poolId, standbys } = sight
+  const because = entry.reason === undefined ? '' : `: ${entry.reason}`
+  const by = standbys === 0 ? '' : `, ${standbys} standing by`
+  const message = `${entry.state}${because}${by}`
+  switch (entry.state) {
+    case 'unhealthy':
+      return judge.fault(
+        'replica-state',
+        message,
+        `look at the TGI server at ${showAddress(entry.url)} and its log`,
+        entry.state,
+      )
+    case 'drifted':
+      return judge.fault(
+        'replica-state',
+        message,
+        `deploy the pinned build, or tgi-pool pool set pin='{…}' --pool ${poolId}`,
+        entry.state,
+      )
+    case 'lost':
+      return judge.warning('replica-state', message, lostAdvice(sight), entry.state)
+    case 'ready':
+    case 'draining':
+    case 'window':
+    case 'standby':
+      return judge.ok('replica-state', message, entry.state)
+  }
+}
+
+function lostAdvice({ entry, poolId, keys }: ReplicaSight): string {
+  const { replica_id: id, url } = entry
+  return `tgi-pool worker --pool ${poolId} --replica ${showAddress(url)} --replica-id ${id}; if it is gone for good: redis-cli HDEL '${keys.registry}' ${id}`
+}
+
+function lease(judge: Judge, { entry, keys, lease: seen }: ReplicaSight): Finding | undefined {
+  if (entry.state === 'lost' || entry.state === 'standby') {
+    if (seen === undefined || entry.state === 'standby') return undefined
+    return judge.warning(
+      'replica-lease',
+      `worker ${seen.holder} has the lease and says nothing of the replica`,
+      'wait a second and look again; else start that worker again',
+      seen.holder,
+    )
+  }
+  if (seen === undefined) {
+    return judge.warning('replica-lease', 'its lease has just run out', "look again, and at the worker's log")
+  }
+  if (seen.ttlMs === undefined) {
+    return judge.fault(
+      'replica-lease',
+      `the lease of worker ${seen.holder} never ends: no other can take the replica over`,
+      `redis-cli DEL '${keys.lease}'; its worker takes it again`,
+      seen.holder,
+    )
+  }
+  if (seen.holder !== entry.worker_id) {
+    return judge.fault(
+      'replica-lease',
+      `worker ${entry.worker_id} tells of the replica, but ${seen.holder} has the lease`,
+      'look again; if it stays, start both workers again',
+      seen.holder,
+    )
+  }
+  const message = `worker ${seen.holder} has the lease for ${seen.ttlMs} ms more`
+  if (seen.ttlMs >= SHORT_LEASE_MS) return judge.ok('replica-lease', message, seen.ttlMs)
+  return judge.warning(
+    'replica-lease',
+    `${message} and does not renew it`,
+    "look at the worker's log: it hangs, or its line to Redis does",
+    seen.ttlMs,
+  )
+}
+
+function word(judge: Judge, { entry, ageMs }: ReplicaSight): Finding | undefined {
+  if (entry.state === 'lost') return undefined
+  const message = `its worker spoke ${Math.max(0, Math.round(ageMs))} ms ago`
+  if (ageMs <= SILENT_MS) return judge.ok('replica-worker', message, ageMs)
+  const advice = "look at the worker's log: it hangs, or its line to Redis does"
+  return judge.warning('replica-worker', `${message}; expected every ${REGISTRY_BEAT_MS} ms`, advice, ageMs)
+}
+
+function slots(judge: Judge, { entry }: ReplicaSight): Finding | undefined {
+  const max = entry.versions?.max_concurrent_requests
+  if (max === undefined) return undefined
+  const { slots_configured: configured } = entry
+  const message = `${configured} slots configured, the replica takes ${max} requests`
+  if (configured <= max) return judge.ok('replica-slots', message, configured)
+  return judge.warning(
+    'replica-slots',
+    `${message}: only ${max} are used`,
+    `start the worker with --slots ${max}, or TGI with --max-concurrent-requests ${configured}`,
+    configured,
+  )
+}
+
+function reachable(judge: Judge, { entry, reach }: ReplicaSight): Finding {
+  const url = showAddress(entry.url)
+  if (!reach.reached) {
+    const worker =
+      entry.state === 'ready' || entry.state === 'draining' || entry.state === 'window'
+        ? 'though its worker reaches it: this machine may not be meant to'
+        : `and its worker says ${entry.state}`
+    return judge.warning(
+      'replica-reachable',
+      `not reached from here (${reach.reason}), ${worker}`,
+      `curl -i ${url}/health, here and where the worker runs`,
+    )
+  }
+  const { versions } = entry
+  const same = versions === null || versions.engine_version === reach.engineVersion
+  if (same && (versions === null || versions.model_id === reach.modelId)) {
+    return judge.ok('replica-reachable', `${url} answers: ${reach.engineVersion}, ${reach.modelId}`)
+  }
+  return judge.warning(
+    'replica-reachable',
+    `from here ${url} is ${reach.engineVersion}, ${reach.modelId}; its worker tells ${versions.engine_version}, ${versions.model_id}`,
+    'look again: it may have just been started anew; else the address leads elsewhere from here',
+  )
+}

@@ -1,0 +1,49 @@
+import type { Redis } from 'ioredis'
+import { QUEUE_NAME } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+
+/** What a pool's queue and deadlines tell beyond how many jobs wait. */
+export interface QueueLook {
+  readonly paused: boolean
+  /** Jobs whose deadline passed more than {@link SWEEP_GRACE_MS} ago and that nobody has ended. */
+  readonly overdue: number
+  /** Jobs that are with a worker, whose lock is gone. */
+  readonly unlocked: number
+}
+
+/** Whoever sweeps looks every second, and what was accepted ends by its deadline + 2 s (src/README.md). */
+const SWEEP_GRACE_MS = 2000
+/** How many active jobs are looked at. */
+const ACTIVE_LIMIT = 1000
+
+/**
+ * Looks at BullMQ's own keys: `meta` has a field `paused` while the queue is (BullMQ 6, commands/pause-7.lua), `active`
+ * lists jobs that are with a worker, and `<job>:lock` is there while that one lives (commands/moveToActive-11.lua).
+ */
+export async function lookAtQueue(redis: Redis, keys: PoolKeys, nowMs: number): Promise<QueueLook> {
+  const [paused, overdue, unlocked] = await Promise.all([
+    redis.hexists(queueKey(keys, 'meta'), 'paused'),
+    redis.zcount(keys.deadlines, '-inf', nowMs - SWEEP_GRACE_MS),
+    countUnlocked(redis, keys),
+  ])
+  return { paused: paused === 1, overdue, unlocked }
+}
+
+/** The key of BullMQ's queue that holds that. */
+function queueKey(keys: PoolKeys, name: string): string {
+  return `${keys.queuePrefix}:${QUEUE_NAME}:${name}`
+}
+
+/** A job that ends between our two questions has no lock either: only what is so twice counts. */
+async function countUnlocked(redis: Redis, keys: PoolKeys): Promise<number> {
+  const first = await unlockedJobs(redis, keys)
+  if (first.length === 0) return 0
+  const again = new Set(await unlockedJobs(redis, keys))
+  return first.filter((id) => again.has(id)).length
+}
+
+async function unlockedJobs(redis: Redis, keys: PoolKeys): Promise<string[]> {
+  const ids = await redis.lrange(queueKey(keys, 'active'), 0, ACTIVE_LIMIT - 1)
+  const locks = await Promise.all(ids.map((id) => redis.exists(queueKey(keys, `${id}:lock`))))
+  return ids.filter((_, index) => locks[index] === 0)
+}

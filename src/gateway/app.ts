@@ -1,0 +1,118 @@
+import { Hono } from 'hono'
+import type { Context } from 'hono'
+import type { IncomingMessage } from 'node:http'
+import { PoolError } from '../contract/error.ts'
+import { errorResponse } from '../http/envelope.ts'
+import { addHealth } from '../http/health.ts'
+import type { Readiness } from '../http/health.ts'
+import type { HttpEnv } from '../http/serve.ts'
+import type { Logger } from '../runtime/log.ts'
+import { preflightHeaders } from './cors.ts'
+import { DOCS_PAGE_HEADERS } from './docs-page.ts'
+import type { JobRoutes } from './job-routes.ts'
+import type { RequestLog } from './request-log.ts'
+
+/** What an app is made of. */
+export interface AppOptions {
+  readonly jobs: JobRoutes
+  readonly pools: (context: Context<HttpEnv>) => Promise<Response>
+  readonly readiness: () => Promise<Readiness>
+  /** Throws what stands in a request's way. */
+  readonly admit: (incoming: IncomingMessage, route: string) => void
+  readonly log: RequestLog
+  readonly logger: Logger
+  /** The OpenAPI document, as JSON. */
+  readonly openApi: string
+  /** The page to read it. */
+  readonly docsPage: string
+}
+
+/** Every route and its methods. */
+const ROUTES: Readonly<Record<string, readonly string[]>> = {
+  '/v1/jobs': ['POST'],
+  '/v1/jobs/:id': ['GET', 'HEAD', 'DELETE'],
+  '/v1/jobs/:id/events': ['GET', 'HEAD'],
+  '/v1/jobs/:id/cancel': ['POST'],
+  '/v1/pools': ['GET', 'HEAD'],
+  '/livez': ['GET', 'HEAD'],
+  '/readyz': ['GET', 'HEAD'],
+  '/openapi.json': ['GET', 'HEAD'],
+  '/docs': ['GET', 'HEAD'],
+}
+
+/** Routes that need no key: they say nothing of jobs. */
+export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/openapi.json', '/docs'])
+
+/** Routes, what stands before them, and the one shape of every error. */
+export function createApp(options: AppOptions): Hono<HttpEnv> {
+  const { jobs, log } = options
+  const app = new Hono<HttpEnv>()
+  for (const path of Object.keys(ROUTES)) {
+    app.use(path, async (context, next) => {
+      log.of(context.env.incoming).route = path
+      await next()
+    })
+  }
+  app.use(async ({ env: { incoming } }, next) => {
+    const facts = log.of(incoming)
+    options.admit(incoming, facts.route)
+    if (facts.correlationRefused) {
+      throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
+    }
+    await next()
+  })
+  app.post('/v1/jobs', jobs.enqueue)
+  app.get('/v1/jobs/:id', jobs.state)
+  app.delete('/v1/jobs/:id', jobs.forget)
+  app.get('/v1/jobs/:id/events', jobs.events)
+  app.post('/v1/jobs/:id/cancel', jobs.cancel)
+  app.get('/v1/pools', options.pools)
+  addHealth(app, options.readiness)
+  app.get('/openapi.json', (context) =>
+    context.body(options.openApi, 200, { 'Content-Type': 'application/json' }),
+  )
+  app.get('/docs', (context) => context.body(options.docsPage, 200, DOCS_PAGE_HEADERS))
+  for (const [path, methods] of Object.entries(ROUTES))
+    app.all(path, (context) => answerOther(context, methods))
+  app.notFound((context) =>
+    errorResponse(
+      context,
+      new PoolError('NOT_FOUND', 'no such route; GET /openapi.json tells what there is'),
+    ),
+  )
+  app.onError((error, context) => answerError(error, context, options))
+  return app
+}
+
+/** A method that a route does not take, or the question which ones it does. */
+function answerOther(context: Context<HttpEnv>, methods: readonly string[]): Response {
+  const allowed = [...methods, 'OPTIONS'].join(', ')
+  context.header('Allow', allowed)
+  if (context.req.method === 'OPTIONS') return context.body(null, 204, preflightHeaders(allowed))
+  return errorResponse(
+    context,
+    new PoolError(
+      'METHOD_NOT_ALLOWED',
+      `this route takes ${allowed}, got ${context.req.method.slice(0, 20)}`,
+    ),
+  )
+}
+
+function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: AppOptions): Response {
+  const { correlationId } = log.of(context.env.incoming)
+  if (error instanceof PoolError) {
+    if (error.kind === 'UNAUTHORIZED') context.header('WWW-Authenticate', 'Bearer realm="tgi-pool"')
+    if (error.kind !== 'REDIS_UNAVAILABLE') return errorResponse(context, error)
+    // Where Redis is, is no business of a client's.
+    logger.warn({ err: error, correlation_id: correlationId }, 'request: no Redis')
+    return errorResponse(
+      context,
+      new PoolError('REDIS_UNAVAILABLE', 'Redis does not answer; what it was asked may still take place'),
+    )
+  }
+  logger.error({ err: error, correlation_id: correlationId }, 'request: an unexpected fault')
+  return errorResponse(
+    context,
+    new PoolError('INTERNAL', `an unexpected fault; the log has more under ${correlationId}`),
+  )
+}

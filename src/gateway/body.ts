@@ -1,0 +1,84 @@
+import type { IncomingMessage } from 'node:http'
+import { MAX_DEPTH, isTooDeep } from '../contract/depth.ts'
+import { PoolError } from '../contract/error.ts'
+import { findJsonFault } from './json-fault.ts'
+
+/**
+ * Reads a request's body as JSON; undefined when there is none.
+ *
+ * @throws {@link PoolError} `UNSUPPORTED_MEDIA_TYPE` for anything but plain `application/json` in UTF-8, `TOO_LARGE`
+ * above the bound, `INVALID_PARAMS` for what is no JSON: with the place, without the content.
+ */
+export async function readJsonBody(incoming: IncomingMessage, maxBytes: number): Promise<unknown> {
+  const { headers } = incoming
+  const length = Number(headers['content-length'] ?? (headers['transfer-encoding'] === undefined ? 0 : 1))
+  if (length === 0) return undefined
+  checkType(headers)
+  if (length > maxBytes) throw tooLarge(maxBytes)
+  return parseJson(await readBytes(incoming, maxBytes))
+}
+
+function checkType(headers: IncomingMessage['headers']): void {
+  const type = headers['content-type'] ?? ''
+  const encoding = headers['content-encoding'] ?? 'identity'
+  if (!/^application\/json *(?:; *charset="?utf-8"? *)?$/i.test(type.trim())) {
+    throw new PoolError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      'Content-Type: expected application/json (UTF-8), got another or none',
+    )
+  }
+  if (encoding.toLowerCase() !== 'identity') {
+    throw new PoolError('UNSUPPORTED_MEDIA_TYPE', 'Content-Encoding: expected none, got one')
+  }
+}
+
+function tooLarge(maxBytes: number): PoolError {
+  return new PoolError('TOO_LARGE', `the body: expected at most ${maxBytes} bytes, got more`)
+}
+
+function readBytes(incoming: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const take = (chunk: Buffer) => {
+      size += chunk.length
+      if (size > maxBytes) settle(() => reject(tooLarge(maxBytes)))
+      else chunks.push(chunk)
+    }
+    const done = () => settle(() => resolve(Buffer.concat(chunks)))
+    const broken = () =>
+      settle(() => reject(new PoolError('INVALID_PARAMS', 'the request ended before its body did')))
+    function settle(outcome: () => void): void {
+      incoming.off('data', take).off('end', done).off('error', broken).off('close', broken)
+      // The server's own listener takes what is left, for a while.
+      incoming.on('error', () => undefined)
+      outcome()
+    }
+    incoming.on('data', take).on('end', done).on('error', broken).on('close', broken)
+  })
+}
+
+/** Reads JSON from outside. */
+function parseJson(bytes: Buffer): unknown {
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new PoolError('INVALID_PARAMS', 'the body: expected UTF-8, got other bytes')
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    const at = findJsonFault(text)
+    const what = at >= text.length ? 'it ends too early' : `not JSON from character ${at} on`
+    throw new PoolError('INVALID_PARAMS', `the body: expected JSON: ${what} (of ${text.length})`)
+  }
+  if (isTooDeep(value)) {
+    throw new PoolError(
+      'INVALID_PARAMS',
+      `the body: expected objects and arrays at most ${MAX_DEPTH} deep, got deeper ones`,
+    )
+  }
+  return value
+}

@@ -1,0 +1,145 @@
+import type { ServerResponse } from 'node:http'
+import type { PoolClient } from '../client/pool-client.ts'
+import { PoolError } from '../contract/error.ts'
+import { SEAL_ID } from '../contract/stream-id.ts'
+import type { Cursor } from '../contract/stream-id.ts'
+import { formatSse } from '../http/sse.ts'
+import type { SseEvent } from '../http/sse.ts'
+import { unlessAborted } from '../runtime/unless-aborted.ts'
+import { openEventSink } from './event-sink.ts'
+import type { EventSink } from './event-sink.ts'
+import { inTime } from './in-time.ts'
+
+/** One request for a job's events. */
+interface StreamRequest {
+  readonly client: PoolClient
+  readonly jobId: string
+  /** The last event the client has. */
+  readonly after: Cursor
+  readonly outgoing: ServerResponse
+  /** Called for each event that goes out. */
+  readonly onEvent: () => void
+}
+
+/** What became of it: the answer is on its way, or was until its client left; or nothing is there to send, nor will be. */
+type StreamOutcome = 'streaming' | 'nothing_more'
+
+/** The event streams that a gateway has open. */
+export interface EventStreams {
+  readonly size: number
+  /**
+   * Looks first and answers then: nothing is sent when this throws.
+   *
+   * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`; `OVERLOADED` when as many as
+   * may be are open.
+   */
+  open(request: StreamRequest): Promise<StreamOutcome>
+  /** Ends every one after an event, so that its reader goes on elsewhere, and takes no more. */
+  end(): void
+}
+
+/** What streams need. */
+export interface EventStreamsOptions {
+  readonly heartbeatMs: number
+  readonly stallMs: number
+  readonly maxStreams: number
+  readonly redisTimeoutMs: number
+  /** A stream broke off that should not have. */
+  readonly onFault: (error: unknown, jobId: string) => void
+}
+
+/** Serves event streams; leaving one is no cancel of its job. */
+export function createEventStreams(options: EventStreamsOptions): EventStreams {
+  const open = new Set<AbortController>()
+  const ended = new PoolError('OVERLOADED', 'this gateway is stopping; resume at another one, or here later')
+  let over = false
+
+  function admit(): AbortController {
+    if (over) throw ended
+    if (open.size >= options.maxStreams) {
+      throw new PoolError(
+        'OVERLOADED',
+        `this gateway holds ${options.maxStreams} event streams open, as many as it may`,
+      )
+    }
+    const stop = new AbortController()
+    open.add(stop)
+    return stop
+  }
+
+  /** The first event, where only it tells whether there is something to send; throws where there is not. */
+  async function lookFirst(request: StreamRequest, events: Events): Promise<First> {
+    const { client, jobId, after } = request
+    return inTime(options.redisTimeoutMs, async (signal) => {
+      // A cursor at the terminal event never waits; nor does a job that is not there.
+      if (after !== SEAL_ID && (await client.has(jobId, { signal }))) return undefined
+      return unlessAborted(events.next(), signal)
+    })
+  }
+
+  return {
+    get size() {
+      return open.size
+    },
+    async open(request) {
+      const { client, jobId, after, outgoing } = request
+      const stop = admit()
+      const leave = () => {
+        open.delete(stop)
+        stop.abort(LEFT)
+      }
+      outgoing.once('close', leave)
+      // It may have left while its job was looked for; then nothing tells any more.
+      if (outgoing.destroyed) leave()
+      const events = client.events(jobId, { after, signal: stop.signal })
+      let first: First
+      try {
+        first = await lookFirst(request, events)
+        if (over) throw ended
+      } catch (error) {
+        leave()
+        if (outgoing.destroyed) return 'streaming'
+        throw error
+      }
+      if (first?.done === true) {
+        leave()
+        return 'nothing_more'
+      }
+      if (outgoing.destroyed) return 'streaming'
+      const sink = openEventSink({ ...options, outgoing })
+      run(sink, events, first, { onEvent: request.onEvent, signal: stop.signal })
+        .catch((error: unknown) => {
+          if (error !== LEFT && error !== ended) options.onFault(error, jobId)
+        })
+        .finally(() => {
+          sink.end()
+          leave()
+        })
+      return 'streaming'
+    },
+    end() {
+      over = true
+      for (const stop of open) stop.abort(ended)
+    },
+  }
+}
+
+/** Sends events as they come, no faster than the client takes them. */
+async function run(sink: EventSink, events: Events, first: First, request: Running): Promise<void> {
+  for (let next = first ?? (await events.next()); next.done !== true; next = await events.next()) {
+    sink.push(formatSse(next.value))
+    request.onEvent()
+    if (sink.blocked !== undefined) await unlessAborted(sink.blocked, request.signal)
+  }
+}
+
+interface Running {
+  readonly onEvent: () => void
+  readonly signal: AbortSignal
+}
+
+type Events = AsyncGenerator<SseEvent, void, undefined>
+type First = IteratorResult<SseEvent, void> | undefined
+
+/** The client has left. */
+const LEFT = new Error('the client has left')

@@ -1,0 +1,129 @@
+import { openPools } from '../client/pools.ts'
+import type { Pools } from '../client/pools.ts'
+import { startHttpServer } from '../http/serve.ts'
+import type { HttpServer } from '../http/serve.ts'
+import { OPEN_ROUTES, createApp } from './app.ts'
+import { openBearerKeys } from './bearer-keys.ts'
+import type { BearerKeys } from './bearer-keys.ts'
+import { createCors } from './cors.ts'
+import { renderDocsPage } from './docs-page.ts'
+import { createEventStreams } from './event-streams.ts'
+import type { EventStreams } from './event-streams.ts'
+import { admit } from './guard.ts'
+import { inTime } from './in-time.ts'
+import { createJobRoutes } from './job-routes.ts'
+import { buildOpenApi } from './openapi.ts'
+import { settle } from './options.ts'
+import type { GatewayOptions, GatewaySettings } from './options.ts'
+import { createPoolFinder } from './pool-finder.ts'
+import { createRequestLog } from './request-log.ts'
+
+/** A gateway that listens. */
+export interface Gateway {
+  /** e.g. `http://127.0.0.1:8700` */
+  readonly url: string
+  readonly host: string
+  readonly port: number
+  /** Event streams open now. */
+  readonly streams: number
+  /** Reads the file of bearer keys again. */
+  reloadKeys(): Promise<void>
+  /**
+   * Takes nothing more, ends event streams after an event, lets requests finish for `graceMs`, then cuts them. Idempotent;
+   * a later call without grace cuts at once. @defaultValue 0
+   */
+  stop(graceMs?: number): Promise<void>
+}
+
+/** The doors of one gateway. */
+interface Parts {
+  readonly pools: Pools
+  readonly keys: BearerKeys | undefined
+  readonly streams: EventStreams
+}
+
+/**
+ * Serves jobs over HTTP; resolves when it listens.
+ *
+ * @throws {@link PoolError} `CONFIG` for options that do not fit together, a bad file of keys or an address that cannot be
+ * had; `REDIS_UNAVAILABLE`.
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const settings = settle(options)
+  const { bearerFile: file, logger } = settings
+  const keys = file === undefined ? undefined : await openBearerKeys({ file, logger })
+  let pools: Pools | undefined
+  try {
+    pools = await openPools({ redisUrl: settings.redisUrl, prefix: settings.prefix })
+    const streams = createEventStreams({
+      ...settings,
+      onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'an event stream broke off'),
+    })
+    const parts = { pools, keys, streams }
+    return handleOf(await listen(settings, parts), parts)
+  } catch (error) {
+    keys?.close()
+    await pools?.close()
+    throw error
+  }
+}
+
+async function listen(settings: GatewaySettings, { pools, keys, streams }: Parts): Promise<HttpServer> {
+  const { logger, redisTimeoutMs } = settings
+  const log = createRequestLog(logger)
+  const cors = createCors(settings.corsOrigins ?? [])
+  const guard = { keys, cors, open: OPEN_ROUTES }
+  const document = buildOpenApi()
+  const app = createApp({
+    jobs: createJobRoutes({ ...settings, finder: createPoolFinder(pools), streams, log }),
+    pools: (context) =>
+      inTime(redisTimeoutMs, async (signal) => context.json({ pools: await pools.list({ signal }) })),
+    readiness: () =>
+      inTime(redisTimeoutMs, (signal) => pools.ping({ signal })).then(
+        () => ({ ready: true }),
+        () => ({ ready: false, reason: 'Redis does not answer' }),
+      ),
+    admit: (incoming, route) => admit(incoming, route, guard),
+    log,
+    logger,
+    openApi: JSON.stringify(document),
+    docsPage: renderDocsPage(document),
+  })
+  return startHttpServer({
+    app,
+    host: settings.host,
+    port: settings.port,
+    onRequest(incoming, outgoing) {
+      log.begin(incoming, outgoing)
+      cors.mark(incoming, outgoing)
+    },
+  })
+}
+
+function handleOf(server: HttpServer, { pools, keys, streams }: Parts): Gateway {
+  let stopped: Promise<void> | undefined
+
+  async function stop(graceMs: number): Promise<void> {
+    // First the port: a reader that is sent away must not come back here.
+    const closed = server.close(graceMs)
+    streams.end()
+    await closed
+    keys?.close()
+    await pools.close()
+  }
+
+  return {
+    url: server.url,
+    host: server.host,
+    port: server.port,
+    get streams() {
+      return streams.size
+    },
+    reloadKeys: async () => keys?.reload(),
+    stop(graceMs = 0) {
+      if (stopped !== undefined) void server.close(graceMs)
+      stopped ??= stop(graceMs)
+      return stopped
+    },
+  }
+}

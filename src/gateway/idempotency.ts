@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto'
+import { PoolError } from '../contract/error.ts'
+import { jobIdSchema } from '../contract/ids.ts'
+
+/**
+ * The job id that an `Idempotency-Key` stands for: the key itself where it fits the rules of job ids, else one made of
+ * its SHA-256 and the pool's name. The header may be a quoted string, as draft-ietf-httpapi-idempotency-key-header has
+ * it, or bare.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS` for an empty or long key, and for one that is not the `job_id` given.
+ */
+export function jobIdFrom(
+  key: string | undefined,
+  pool: string,
+  jobId: string | undefined,
+): string | undefined {
+  if (key === undefined) return jobId
+  const bare = /^"(.*)"$/.exec(key)?.[1] ?? key
+  if (bare === '' || bare.length > 255) {
+    throw new PoolError('INVALID_PARAMS', `Idempotency-Key: expected 1 to 255 characters, got ${bare.length}`)
+  }
+  const id = jobIdSchema.safeParse(bare).success ? bare : derivedId(bare, pool)
+  if (jobId === undefined || jobId === id) return id
+  throw new PoolError(
+    'INVALID_PARAMS',
+    'Idempotency-Key: stands for another job than job_id; expected one of the two, or the same in both',
+  )
+}
+
+function derivedId(key: string, pool: string): string {
+  return `key-${createHash('sha256').update(`${pool}\n${key}`).digest('hex')}`
+}

@@ -1,0 +1,20 @@
+import { PoolError } from '../contract/error.ts'
+
+/**
+ * Bounds what Redis may take for a call, so that a Redis that is frozen is told in seconds.
+ *
+ * @throws {@link PoolError} `REDIS_UNAVAILABLE` when it is late.
+ */
+export async function inTime<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  const late = new PoolError(
+    'REDIS_UNAVAILABLE',
+    `Redis did not answer within ${ms} ms; what it was asked may still take place`,
+  )
+  const timer = setTimeout(() => controller.abort(late), ms)
+  try {
+    return await work(controller.signal)
+  } finally {
+    clearTimeout(timer)
+  }
+}

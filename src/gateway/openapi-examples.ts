@@ -1,0 +1,83 @@
+import { PoolError } from '../contract/error.ts'
+import type { ErrorKind } from '../contract/error.ts'
+import { errorEnvelope } from '../http/envelope.ts'
+
+/** A job id as they are made. */
+export const EXAMPLE_JOB_ID = '3f2c9a3e-6f0b-4d52-9b7e-2f1d7c1f9a10'
+
+/** A job in few words. */
+export const JOB_EXAMPLE = {
+  pool: 'main',
+  inputs: 'Why is the sky blue?',
+  parameters: { max_new_tokens: 8, seed: 42 },
+}
+
+/** A chat. */
+export const CHAT_EXAMPLE = {
+  pool: 'main',
+  messages: [{ role: 'user', content: 'Why is the sky blue?' }],
+  priority: 'batch',
+  deadline_ms: 60_000,
+}
+
+/** A cancel that says why. */
+export const CANCEL_EXAMPLE = { reason: 'seen enough' }
+
+interface ErrorExamples {
+  readonly description: string
+  readonly examples: Readonly<Record<string, { readonly value: unknown }>>
+}
+
+function examples(description: string, of: Partial<Record<ErrorKind, string>>): ErrorExamples {
+  return {
+    description,
+    examples: Object.fromEntries(
+      Object.entries(of).map(([kind, message]) => [
+        kind,
+        { value: errorEnvelope(new PoolError(kind as ErrorKind, message)) },
+      ]),
+    ),
+  }
+}
+
+/** What errors look like, by status. */
+export const ERROR_EXAMPLES = {
+  400: examples('The request is wrong', {
+    INVALID_PARAMS: 'job: parameters.max_new_tokens: Too small: expected number to be >=1, got 0',
+  }),
+  401: examples('The bearer key is missing or wrong', {
+    UNAUTHORIZED: 'Authorization: expected Bearer and a key of this gateway, got nothing',
+  }),
+  403: examples('The request comes from a page, or under a name, that is not trusted', {
+    FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
+  }),
+  404: examples('No such job', {
+    UNKNOWN_JOB: `no job ${EXAMPLE_JOB_ID} in pool main, or its events have expired`,
+  }),
+  408: examples('The request came too slowly', { REQUEST_TIMEOUT: 'the request came too slowly' }),
+  409: examples('The id belongs to another job, or to jobs of several pools', {
+    ID_CONFLICT: `job id ${EXAMPLE_JOB_ID} in pool main belongs to a job with another body; nothing was changed. Use another id, or the same body`,
+  }),
+  410: examples('The events were here and have expired', {
+    GONE: `the events of job ${EXAMPLE_JOB_ID} in pool main are gone: they have expired, or Redis lost them`,
+  }),
+  413: examples('The body is too large', {
+    TOO_LARGE: 'the body: expected at most 2621440 bytes, got more',
+  }),
+  415: examples('The body is not plain JSON', {
+    UNSUPPORTED_MEDIA_TYPE: 'Content-Type: expected application/json (UTF-8), got another or none',
+  }),
+  429: examples('The queue is full', {
+    ADMISSION_REJECT:
+      "the queue of pool main is full: 10000 jobs wait, at most 10000 may (the pool's max_queued)",
+  }),
+  431: examples('The headers are too large', {
+    HEADERS_TOO_LARGE: 'the headers are too large: expected at most 16 KiB in all',
+  }),
+  500: examples('A fault of the gateway', { INTERNAL: 'an unexpected fault; the log has more under req-17' }),
+  503: examples('Not now', {
+    POOL_UNAVAILABLE: 'no pool "mian" (there are: main)',
+    REDIS_UNAVAILABLE: 'Redis does not answer; what it was asked may still take place',
+    OVERLOADED: 'this gateway holds 10000 event streams open, as many as it may',
+  }),
+} as const satisfies Record<number, ErrorExamples>

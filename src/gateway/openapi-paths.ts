@@ -1,0 +1,168 @@
+import { CANCEL_EXAMPLE, CHAT_EXAMPLE, JOB_EXAMPLE } from './openapi-examples.ts'
+import {
+  CORRELATION,
+  CORRELATION_HEADER,
+  JOB_ID,
+  POOL,
+  answer,
+  cursor,
+  empty,
+  errors,
+  eventSchema,
+  json,
+} from './openapi-parts.ts'
+import type { Json } from './openapi-parts.ts'
+
+/** Where the job of an answer goes from there. */
+const LINKS = Object.fromEntries(
+  ['job', 'events', 'cancel', 'forget'].map((operationId) => [
+    operationId,
+    {
+      operationId,
+      parameters: { id: '$response.body#/job_id', pool: '$response.body#/pool' },
+    },
+  ]),
+)
+
+/** The paths of the OpenAPI document: every status that a route can answer. */
+export const PATHS: Json = {
+  '/v1/jobs': {
+    post: {
+      operationId: 'enqueue',
+      tags: ['jobs'],
+      summary: 'Put a job in the queue',
+      description:
+        'When this answers, the job will reach its terminal event whatever dies. The same id (or Idempotency-Key) with the same body is the same job: answered again, with `existing: true`.',
+      parameters: [
+        CORRELATION,
+        {
+          name: 'Idempotency-Key',
+          in: 'header',
+          description: 'Makes the request safe to repeat; see above for the job id it stands for',
+          schema: { type: 'string', minLength: 1, maxLength: 255 },
+        },
+      ],
+      requestBody: {
+        required: true,
+        content: json('JobRequest', { prompt: { value: JOB_EXAMPLE }, chat: { value: CHAT_EXAMPLE } }),
+      },
+      responses: {
+        202: {
+          ...answer('Accepted', 'Accepted', {
+            Location: { description: 'Where the job stands', schema: { type: 'string' } },
+          }),
+          links: LINKS,
+        },
+        ...errors(409, 413, 415, 429),
+      },
+    },
+  },
+  '/v1/jobs/{id}': {
+    get: {
+      operationId: 'job',
+      tags: ['jobs'],
+      summary: 'Where a job stands',
+      parameters: [JOB_ID, POOL, CORRELATION],
+      responses: { 200: answer('The job', 'JobState'), ...errors(404, 409) },
+    },
+    delete: {
+      operationId: 'forget',
+      tags: ['jobs'],
+      summary: 'Erase a job: its prompt, its events, its place in the queue',
+      description: 'One that is not over is cancelled first.',
+      parameters: [JOB_ID, POOL, CORRELATION],
+      responses: { 204: empty('Erased'), ...errors(404, 409) },
+    },
+  },
+  '/v1/jobs/{id}/events': {
+    get: {
+      operationId: 'events',
+      tags: ['jobs'],
+      summary: 'A job’s events, live and from any point',
+      description:
+        'Server-Sent Events: `id` is the cursor to resume after, `event` the name, `data` JSON by the schemas `EventQueued`, `EventStarted`, `EventToken`, `EventMetrics`, `EventEnd`, `EventError`. The stream ends after `end` or `error`. An event `restart` (id `0-0`) says that Redis lost events: drop what was read, it begins again. Silence is filled with comments.',
+      parameters: [
+        JOB_ID,
+        POOL,
+        {
+          name: 'Last-Event-ID',
+          in: 'header',
+          description: 'The id of the last event that was seen; goes before `after`',
+          schema: cursor(),
+        },
+        {
+          name: 'after',
+          in: 'query',
+          description: 'The same, for readers that cannot set headers',
+          schema: cursor(),
+        },
+        CORRELATION,
+      ],
+      responses: {
+        200: {
+          description: 'Events',
+          headers: CORRELATION_HEADER,
+          content: { 'text/event-stream': { schema: eventSchema() } },
+        },
+        204: empty('The cursor is the terminal event: nothing follows, do not come again'),
+        ...errors(404, 409, 410),
+      },
+    },
+  },
+  '/v1/jobs/{id}/cancel': {
+    post: {
+      operationId: 'cancel',
+      tags: ['jobs'],
+      summary: 'End a job, whatever it is doing',
+      description: 'When this answers, no token will follow.',
+      parameters: [JOB_ID, POOL, CORRELATION],
+      requestBody: { required: false, content: json('CancelRequest', { reason: { value: CANCEL_EXAMPLE } }) },
+      responses: { 200: answer('It is over', 'Cancelled'), ...errors(404, 409, 413, 415) },
+    },
+  },
+  '/v1/pools': {
+    get: {
+      operationId: 'pools',
+      tags: ['pools'],
+      summary: 'Every pool and its config',
+      parameters: [CORRELATION],
+      responses: { 200: answer('The pools, by name', 'Pools'), ...errors() },
+    },
+  },
+  '/livez': { get: probe('livez', 'Whether the process answers') },
+  '/readyz': {
+    get: probe('readyz', 'Whether it can do its work', { 503: answer('Redis does not answer', 'Health') }),
+  },
+  '/openapi.json': {
+    get: page('openapi', 'This document', { 'application/json': { schema: { type: 'object' } } }),
+  },
+  '/docs': { get: page('docs', 'This document, to read', { 'text/html': { schema: { type: 'string' } } }) },
+}
+
+/** What needs no key and no Redis. */
+function open(): Json {
+  const { 401: _, 503: __, ...rest } = errors() as Record<number, unknown>
+  return rest
+}
+
+function probe(operationId: string, summary: string, more: Json = {}): Json {
+  return {
+    operationId,
+    tags: ['operation'],
+    summary,
+    security: [],
+    parameters: [CORRELATION],
+    responses: { 200: answer('It does', 'Health'), ...open(), ...more },
+  }
+}
+
+function page(operationId: string, summary: string, content: Json): Json {
+  return {
+    operationId,
+    tags: ['operation'],
+    summary,
+    security: [],
+    parameters: [CORRELATION],
+    responses: { 200: { description: 'It', headers: CORRELATION_HEADER, content }, ...open() },
+  }
+}

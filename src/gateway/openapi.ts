@@ -1,0 +1,120 @@
+import { z } from 'zod'
+import { EVENT_SCHEMAS } from '../contract/event.ts'
+import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
+import { jobSchema } from '../contract/job.ts'
+import { jobStateSchema } from '../contract/job-state.ts'
+import { poolConfigSchema } from '../contract/pool-config.ts'
+import { errorEnvelopeSchema } from '../http/envelope.ts'
+import { addressSchema, cancelSchema } from './job-routes.ts'
+import { eventSchemaName } from './openapi-parts.ts'
+import type { Json } from './openapi-parts.ts'
+import { PATHS } from './openapi-paths.ts'
+
+/** The answer to a job that was accepted. */
+const acceptedSchema = z.object({
+  job_id: jobIdSchema,
+  pool: poolIdSchema,
+  queue_position: z.number().int().nonnegative().describe('jobs ahead of it then, from 0'),
+  predicted_start_ms: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe("how long it was expected to wait then (ms), when the pool's pace was known"),
+  existing: z.boolean().describe('the id had been accepted before with the same body: this is that job'),
+  events: z.string().describe('where its events are'),
+})
+
+const cancelledSchema = z.object({
+  job_id: jobIdSchema,
+  outcome: z
+    .enum(['cancelled', 'already_over'])
+    .describe('`already_over`: it had ended before, and its terminal event stays what it is'),
+})
+
+const poolsSchema = z.object({
+  pools: z.array(z.object({ pool_id: poolIdSchema, config: poolConfigSchema })),
+})
+
+const healthSchema = z.object({ status: z.string(), reason: z.string().optional() })
+
+const DESCRIPTION = `A durable queue in front of Text Generation Inference replicas, and a replayable event stream behind them.
+
+Put a job in with \`POST /v1/jobs\`; read its events from \`/v1/jobs/{id}/events\`, as often and from wherever you like: the
+id of an event is the cursor to resume after. Leaving an event stream does not cancel its job. Every accepted job ends in
+exactly one \`end\` or \`error\` event.
+
+Whoever knows a job's id may read, cancel and erase the job, so ids that are made here cannot be guessed. An
+\`Idempotency-Key\` that fits the rules of job ids (1 to 128 of \`A-Z a-z 0-9 . _ -\`, not digits only) becomes the job's id;
+any other one becomes \`key-\` and the SHA-256 (hex) of the pool's name, a line feed and the key. So make it of random bits.
+
+Every answer has an \`X-Correlation-Id\`: the request's, or one that was made. Every error has the same envelope;
+\`retriable\` says whether the same request may work later, \`Retry-After\` when.`
+
+/** The OpenAPI 3.1 document of the gateway, from the schemas that it checks with. */
+export function buildOpenApi(): Json {
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'tgi-pool gateway',
+      version: '1.0.0',
+      description: DESCRIPTION,
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    tags: [
+      { name: 'jobs', description: 'Put in, read, cancel, erase' },
+      { name: 'pools', description: 'What there is' },
+      { name: 'operation', description: 'For probes and people' },
+    ],
+    security: [{}, { bearer: [] }],
+    paths: PATHS,
+    components: {
+      securitySchemes: {
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'A line of the gateway’s file of bearer keys; a gateway on loopback may have none',
+        },
+      },
+      schemas: {
+        JobRequest: jobRequest(),
+        Accepted: convert(acceptedSchema, 'output'),
+        JobState: convert(jobStateSchema, 'output'),
+        CancelRequest: convert(cancelSchema, 'input'),
+        Cancelled: convert(cancelledSchema, 'output'),
+        Pools: convert(poolsSchema, 'output'),
+        Health: convert(healthSchema, 'output'),
+        Error: convert(errorEnvelopeSchema, 'output'),
+        ...eventSchemas(),
+      },
+    },
+  }
+}
+
+/** A job and where it goes: one flat object. */
+function jobRequest(): Json {
+  const job = convert(jobSchema, 'input')
+  const address = convert(addressSchema, 'input')
+  return {
+    ...job,
+    properties: { ...(address['properties'] as Json), ...(job['properties'] as Json) },
+    required: ['pool'],
+    // What zod checks in code: one prompt, given in one of two ways.
+    oneOf: [{ required: ['inputs'] }, { required: ['messages'] }],
+  }
+}
+
+/** The `data` of each event, for readers of the event stream. */
+function eventSchemas(): Json {
+  return Object.fromEntries(
+    Object.entries(EVENT_SCHEMAS).map(([name, schema]) => [
+      eventSchemaName(name),
+      { description: `The \`data\` of a \`${name}\` event, as JSON`, ...convert(schema, 'output') },
+    ]),
+  )
+}
+
+function convert(schema: z.ZodType, io: 'input' | 'output'): Json {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-2020-12' })
+  return rest
+}

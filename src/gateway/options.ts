@@ -1,0 +1,91 @@
+import { isIPv4 } from 'node:net'
+import { PoolError } from '../contract/error.ts'
+import type { Logger } from '../runtime/log.ts'
+
+/** How a gateway is run. */
+export interface GatewayOptions {
+  readonly redisUrl: string
+  /** Of all Redis keys. @defaultValue `tgi-pool` */
+  readonly prefix?: string | undefined
+  /** One that is not loopback needs `bearerFile`. @defaultValue `127.0.0.1` */
+  readonly host?: string | undefined
+  /** 0 takes any free one. */
+  readonly port: number
+  /** A file of bearer keys, one a line; without it whoever reaches the port may do everything. */
+  readonly bearerFile?: string | undefined
+  /** Origins whose pages may call, exactly as browsers send them. @defaultValue none */
+  readonly corsOrigins?: readonly string[] | undefined
+  readonly logger: Logger
+  /** Silence after which a comment goes out on an event stream (ms). @defaultValue 15000 */
+  readonly heartbeatMs?: number | undefined
+  /** How long a client may leave its events lying before it is cut (ms). @defaultValue 30000 */
+  readonly stallMs?: number | undefined
+  /** Event streams open at once. @defaultValue 10000 */
+  readonly maxStreams?: number | undefined
+  /** The largest body (bytes): a job of 2 MB passes. @defaultValue 2621440 */
+  readonly maxBodyBytes?: number | undefined
+  /** How long Redis may take for one call (ms). @defaultValue 3000 */
+  readonly redisTimeoutMs?: number | undefined
+}
+
+/** What holds unless told otherwise. */
+export const GATEWAY_DEFAULTS = {
+  host: '127.0.0.1',
+  port: 8700,
+  graceMs: 10_000,
+  heartbeatMs: 15_000,
+  stallMs: 30_000,
+  maxStreams: 10_000,
+  maxBodyBytes: 2.5 * 1024 * 1024,
+  redisTimeoutMs: 3000,
+} as const
+
+/** Options with every default filled in. */
+export interface GatewaySettings extends GatewayOptions {
+  readonly host: string
+  readonly heartbeatMs: number
+  readonly stallMs: number
+  readonly maxStreams: number
+  readonly maxBodyBytes: number
+  readonly redisTimeoutMs: number
+}
+
+/**
+ * Fills in defaults and checks what belongs together.
+ *
+ * @throws {@link PoolError} `CONFIG` for an origin that is none, and for an address that others can reach without a key.
+ */
+export function settle(options: GatewayOptions): GatewaySettings {
+  const settings: GatewaySettings = {
+    ...options,
+    host: options.host ?? GATEWAY_DEFAULTS.host,
+    heartbeatMs: options.heartbeatMs ?? GATEWAY_DEFAULTS.heartbeatMs,
+    stallMs: options.stallMs ?? GATEWAY_DEFAULTS.stallMs,
+    maxStreams: options.maxStreams ?? GATEWAY_DEFAULTS.maxStreams,
+    maxBodyBytes: options.maxBodyBytes ?? GATEWAY_DEFAULTS.maxBodyBytes,
+    redisTimeoutMs: options.redisTimeoutMs ?? GATEWAY_DEFAULTS.redisTimeoutMs,
+  }
+  for (const origin of settings.corsOrigins ?? []) checkOrigin(origin)
+  if (!isLoopback(settings.host) && settings.bearerFile === undefined) {
+    throw new PoolError(
+      'CONFIG',
+      `gateway: ${settings.host} can be reached from other machines: expected a file of bearer keys (TGI_POOL_BEARER_FILE or --bearer-file), got none`,
+    )
+  }
+  return settings
+}
+
+/** Whether a host's name or address leads to this machine only. */
+export function isLoopback(host: string): boolean {
+  const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
+  return name === 'localhost' || name === '::1' || (isIPv4(name) && name.startsWith('127.'))
+}
+
+function checkOrigin(origin: string): void {
+  const parsed = URL.canParse(origin) ? new URL(origin) : undefined
+  if (parsed?.origin === origin && parsed.host !== '') return
+  throw new PoolError(
+    'CONFIG',
+    `gateway: CORS origins: expected scheme://host[:port] as browsers send it, e.g. https://example.org, got ${JSON.stringify(origin.slice(0, 100))}`,
+  )
+}

@@ -1,0 +1,44 @@
+import type { PoolClient } from '../client/pool-client.ts'
+import type { Pools } from '../client/pools.ts'
+import { PoolError } from '../contract/error.ts'
+import { parseOrThrow } from '../contract/format-issues.ts'
+import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
+
+/** Finds the pool that a request is about. */
+export interface PoolFinder {
+  /** @throws {@link PoolError} `INVALID_PARAMS` for a name that is none, `POOL_UNAVAILABLE` for a pool nobody made. */
+  byName(pool: string, signal: AbortSignal): Promise<PoolClient>
+  /** By name where one is given, else the pool that has the job. @throws also `UNKNOWN_JOB`, `ID_CONFLICT`. */
+  ofJob(jobId: string, pool: string | undefined, signal: AbortSignal): Promise<PoolClient>
+}
+
+/** A client stays as long as the process: one is made only for a pool that is there, whatever names are asked for. */
+export function createPoolFinder(pools: Pools): PoolFinder {
+  const known = new Set<string>()
+
+  async function byName(pool: string, signal: AbortSignal): Promise<PoolClient> {
+    parseOrThrow(poolIdSchema, pool, 'pool')
+    if (!known.has(pool)) {
+      const there = (await pools.list({ signal })).map(({ pool_id: id }) => id)
+      if (!there.includes(pool)) throw unknownPool(pool, there)
+      for (const id of there) known.add(id)
+    }
+    return pools.pool(pool)
+  }
+
+  return {
+    byName,
+    async ofJob(jobId, pool, signal) {
+      parseOrThrow(jobIdSchema, jobId, 'job id')
+      return pool === undefined ? pools.locate(jobId, { signal }) : byName(pool, signal)
+    },
+  }
+}
+
+function unknownPool(pool: string, there: readonly string[]): PoolError {
+  const others = there.length === 0 ? 'there are none yet' : `there are: ${there.slice(0, 10).join(', ')}`
+  return new PoolError(
+    'POOL_UNAVAILABLE',
+    `no pool ${JSON.stringify(pool)} (${others}). Start a worker for it, or: tgi-pool pool create --pool ${pool}`,
+  )
+}

@@ -1,0 +1,46 @@
+import { readFile, readdir } from 'node:fs/promises'
+import { expect } from 'vitest'
+import { test } from './stage.ts'
+import type { AclRedis, Role } from './stage.ts'
+
+const SCRIPTS = new URL('../../node_modules/bullmq/dist/esm/scripts/', import.meta.url)
+
+/** The commands of BullMQ's scripts, by script. */
+async function commandsOf(names?: readonly string[]): Promise<Set<string>> {
+  const files = (await readdir(SCRIPTS)).filter((file) => /-\d+\.js$/.test(file))
+  const wanted = files.filter((file) => names?.includes(file.replace(/-\d+\.js$/, '')) ?? true)
+  if (names !== undefined) expect(wanted.length).toBe(names.length)
+  const texts = await Promise.all(wanted.map((file) => readFile(new URL(file, SCRIPTS), 'utf8')))
+  const calls = /(?:rcall|redis\.p?call)\(\s*["'](\w+)["']/g
+  return new Set(
+    texts.flatMap((text) => [...text.matchAll(calls)].map(([, name = '']) => name.toLowerCase())),
+  )
+}
+
+/** The commands that a role may not run on a key of the queue. */
+async function missing({ admin }: AclRedis, role: Role, commands: Iterable<string>): Promise<string[]> {
+  // Longer than any name of BullMQ's own, as a part of a job is.
+  const key = 'tgi-pool:{p}:jobs:job-1:part'
+  const left: string[] = []
+  for (const name of commands) {
+    const [info] = (await admin.call('COMMAND', ['INFO', name])) as [[string, number]]
+    const args = Array.from({ length: Math.abs(info[1]) - 1 }, () => key)
+    const answer = await admin.call('ACL', ['DRYRUN', role, name, ...args])
+    if (answer !== 'OK') left.push(name)
+  }
+  return left
+}
+
+test('a worker may run every command of every script of BullMQ on the queue', async ({ acl }) => {
+  const commands = await commandsOf()
+  expect(commands.size).toBeGreaterThan(40)
+  // They name no key, or only where they read streams of the queue's own.
+  for (const name of ['time', 'xread']) commands.delete(name)
+  expect(await missing(acl, 'worker', commands)).toEqual([])
+})
+
+test('producers and the gateway may run all that removes a job and asks for its state', async ({ acl }) => {
+  const commands = await commandsOf(['removeJob', 'getStateV2', 'getCountsPerPriority'])
+  for (const role of ['producer', 'gateway'] as const) expect(await missing(acl, role, commands)).toEqual([])
+  expect(await missing(acl, 'consumer', await commandsOf(['getStateV2']))).toEqual([])
+})

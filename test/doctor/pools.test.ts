@@ -1,0 +1,200 @@
+import { Queue } from 'bullmq'
+import { describe, expect } from 'vitest'
+import { examine } from '../../src/doctor/doctor.ts'
+import { KEYS, POOL, test } from '../support/lab.ts'
+import { complaints, found, until } from './stage.ts'
+
+const SUBJECT = `pool ${POOL}`
+
+describe('a pool', () => {
+  test('with a worker that is ready has nothing against it but the lab’s Redis', async ({ lab }) => {
+    const client = await lab.client({ pin: { model_id: 'simulated/tiny-llm' } })
+    await lab.worker(await lab.replica())
+    const report = await until(lab.redisUrl, (seen) => {
+      expect(complaints(seen)).toEqual(['warning redis-persistence redis'])
+    })
+    expect(report).toMatchObject({
+      ok: true,
+      pools: [
+        {
+          pool_id: POOL,
+          pin: { model_id: 'simulated/tiny-llm' },
+          max_queued: (await client.config()).max_queued,
+          waiting: { interactive: 0, batch: 0, delayed: 0 },
+          active: 0,
+          oldest_wait_ms: 0,
+          paused: false,
+          overdue: 0,
+          replicas: [{ state: 'ready', standbys: 0, reachable: true }],
+        },
+      ],
+    })
+  })
+
+  test('without a worker is a warning, and a fault once a job waits', async ({ lab }) => {
+    const client = await lab.client()
+    const idle = await examine({ redisUrl: lab.redisUrl })
+    expect(found(idle, 'pool-workers')).toMatchObject({ status: 'warning', subject: SUBJECT })
+    expect(idle.ok).toBe(true)
+    await client.enqueue({ inputs: 'a' })
+    await client.enqueue({ inputs: 'b', priority: 'batch' })
+    const report = await examine({ redisUrl: lab.redisUrl })
+    expect(found(report, 'pool-workers')).toEqual({
+      check: 'pool-workers',
+      subject: SUBJECT,
+      status: 'fault',
+      message: '2 jobs waiting, and no worker serves it',
+      advice: `tgi-pool worker --pool ${POOL} --replica http://<host>:<port>`,
+      value: 2,
+    })
+    expect(report.pools).toMatchObject([{ waiting: { interactive: 1, batch: 1, delayed: 0 } }])
+    expect(report.pools[0]?.oldest_wait_ms).toBeGreaterThan(0)
+    expect(report.ok).toBe(false)
+  })
+
+  test('whose only replica is unhealthy is a fault once a job waits', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ faults: [{ kind: 'unhealthy' }] }))
+    await client.enqueue({ inputs: 'a' })
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'pool-workers')).toMatchObject({
+        status: 'fault',
+        message: '1 job waiting, and none of its 1 replica takes jobs (unhealthy)',
+      })
+    })
+  })
+
+  test('whose queue is nearly full is a warning, and a fault when it is', async ({ lab }) => {
+    const client = await lab.client({ max_queued: 5 })
+    for (let n = 0; n < 4; n += 1) await client.enqueue({ inputs: 'a' })
+    const nearly = await examine({ redisUrl: lab.redisUrl })
+    expect(found(nearly, 'pool-queue')).toMatchObject({ status: 'warning', value: 4 })
+    await client.enqueue({ inputs: 'a' })
+    const full = await examine({ redisUrl: lab.redisUrl })
+    expect(found(full, 'pool-queue')).toMatchObject({
+      status: 'fault',
+      message: expect.stringMatching(/full \(max_queued 5\), new jobs are refused$/),
+      advice: `start more workers, or tgi-pool pool set max_queued=10 --pool ${POOL}`,
+    })
+  })
+
+  test('whose BullMQ queue is paused is a fault until it is resumed', async ({ lab }) => {
+    await lab.client()
+    const queue = new Queue('jobs', { connection: lab.redis, prefix: KEYS.queuePrefix })
+    try {
+      await queue.pause()
+      const report = await examine({ redisUrl: lab.redisUrl })
+      expect(found(report, 'pool-paused').status).toBe('fault')
+      expect(report.pools).toMatchObject([{ paused: true }])
+      await queue.resume()
+      expect(found(await examine({ redisUrl: lab.redisUrl }), 'pool-paused').status).toBe('ok')
+    } finally {
+      await queue.close()
+    }
+  })
+
+  test('with jobs past their deadline that nobody ends is a fault, until a worker comes', async ({ lab }) => {
+    const client = await lab.client()
+    const { job_id: jobId } = await client.enqueue({ inputs: 'a', deadline_ms: 60_000 })
+    await lab.redis.zadd(KEYS.deadlines, Date.now() - 10_000, jobId)
+    const report = await examine({ redisUrl: lab.redisUrl })
+    expect(found(report, 'pool-deadlines')).toMatchObject({
+      status: 'fault',
+      message: '1 job past the deadline and not ended: no process ends them',
+      value: 1,
+    })
+    expect(report.pools).toMatchObject([{ overdue: 1 }])
+    await lab.worker(await lab.replica())
+    await until(lab.redisUrl, (seen) => expect(found(seen, 'pool-deadlines').status).toBe('ok'))
+  })
+
+  test('with a job that has just passed its deadline is given the time to end it', async ({ lab }) => {
+    const client = await lab.client()
+    const { job_id: jobId } = await client.enqueue({ inputs: 'a', deadline_ms: 60_000 })
+    await lab.redis.zadd(KEYS.deadlines, Date.now(), jobId)
+    expect(found(await examine({ redisUrl: lab.redisUrl }), 'pool-deadlines').status).toBe('ok')
+  })
+
+  test('whose killed worker had a job is a fault, until another takes it over', async ({ lab }) => {
+    const client = await lab.client()
+    const times = { lockMs: 1000, stalledIntervalMs: 300, leaseMs: 1000 }
+    const replica = await lab.replica({ prefillMs: 60_000 })
+    const doomed = await lab.process(replica, times)
+    await client.enqueue({ inputs: 'a' })
+    await expect.poll(() => replica.seen.open).toBe(1)
+    const running = await examine({ redisUrl: lab.redisUrl })
+    expect(found(running, 'pool-locks').status).toBe('ok')
+    expect(running.pools).toMatchObject([{ active: 1 }])
+    doomed.kill('SIGKILL')
+    await doomed.exited
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'pool-locks')).toMatchObject({
+        status: 'fault',
+        message: '1 job whose worker is gone, and no other serves the pool',
+      })
+    })
+    await lab.worker(await lab.replica(), times)
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'pool-locks').status).toBe('ok')
+      expect(report.pools).toMatchObject([{ active: 0 }])
+    })
+  })
+
+  test('whose config is broken is a fault that names the field; the others are looked at', async ({
+    lab,
+  }) => {
+    await lab.client()
+    await lab.client({}, 'other')
+    await lab.redis.hset(KEYS.config, 'max_queued', '"many"')
+    const report = await examine({ redisUrl: lab.redisUrl })
+    expect(found(report, 'pool-config', SUBJECT)).toMatchObject({
+      status: 'fault',
+      message: expect.stringMatching(/config of pool lab: max_queued/),
+      advice: expect.stringContaining(`redis-cli HGETALL '${KEYS.config}'`),
+    })
+    expect(found(report, 'pool-config', 'pool other').status).toBe('ok')
+    expect(report.pools.map(({ pool_id: id }) => id)).toEqual(['lab', 'other'])
+  })
+
+  test('whose registry is broken is a fault; the others are looked at', async ({ lab }) => {
+    await lab.client()
+    await lab.client({}, 'other')
+    await lab.redis.hset(KEYS.replicas, 'r', 'no JSON')
+    const report = await examine({ redisUrl: lab.redisUrl })
+    expect(found(report, 'pool-registry')).toMatchObject({
+      status: 'fault',
+      subject: SUBJECT,
+      message: 'registry entry r: not JSON',
+    })
+    expect(report.pools.map(({ pool_id: id }) => id)).toEqual(['other'])
+  })
+
+  test('that is chosen is the only one looked at', async ({ lab }) => {
+    await lab.client()
+    await lab.client({}, 'other')
+    const report = await examine({ redisUrl: lab.redisUrl, pool: 'other' })
+    expect(report.pools.map(({ pool_id: id }) => id)).toEqual(['other'])
+    expect(report.findings.filter(({ subject }) => subject.includes(POOL))).toEqual([])
+  })
+
+  test('that is chosen and not there is a fault that says which are', async ({ lab }) => {
+    await lab.client()
+    const report = await examine({ redisUrl: lab.redisUrl, pool: 'lbA'.toLowerCase() })
+    expect(found(report, 'pool-config')).toMatchObject({
+      status: 'fault',
+      message: expect.stringMatching(/no pool "lba" \(there are: lab\)/),
+    })
+  })
+})
+
+test('a name in the list of pools that is none is a warning', async ({ lab }) => {
+  await lab.client()
+  await lab.redis.sadd(KEYS.pools, 'Not a pool')
+  const report = await examine({ redisUrl: lab.redisUrl })
+  expect(found(report, 'pools')).toMatchObject({
+    status: 'warning',
+    message: expect.stringContaining('"Not a pool"'),
+    advice: expect.stringContaining(`redis-cli SREM '${KEYS.pools}'`),
+  })
+  expect(report.pools).toHaveLength(1)
+})

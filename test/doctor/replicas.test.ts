@@ -1,0 +1,252 @@
+import { describe, expect } from 'vitest'
+import { examine } from '../../src/doctor/doctor.ts'
+import { judgeAddresses } from '../../src/doctor/shared-addresses.ts'
+import type { ReplicaEntry } from '../../src/contract/replica-entry.ts'
+import { KEYS, POOL, test } from '../support/lab.ts'
+import { complaints, found, until } from './stage.ts'
+
+describe('a replica', () => {
+  test('that is ready is told with its lease, its worker and that it answers here', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica()
+    const worker = await lab.worker(replica, { slots: 3 })
+    const report = await until(lab.redisUrl, (seen) =>
+      expect(found(seen, 'replica-state').value).toBe('ready'),
+    )
+    const subject = `replica ${POOL}/${worker.replicaId}`
+    for (const check of ['replica-lease', 'replica-worker', 'replica-slots', 'replica-reachable'] as const)
+      expect(found(report, check, subject).status).toBe('ok')
+    const [seen] = report.pools[0]?.replicas ?? []
+    expect(seen).toMatchObject({
+      replica_id: worker.replicaId,
+      worker_id: worker.workerId,
+      url: replica.url,
+      slots: 3,
+      slots_configured: 3,
+      busy: 0,
+      lease: { holder: worker.workerId },
+      reachable: true,
+    })
+    expect(seen?.age_ms).toBeLessThan(3000)
+    expect(seen?.lease?.ttl_ms).toBeGreaterThan(0)
+  })
+
+  test('that is not healthy is a fault that says why', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica({ faults: [{ kind: 'unhealthy' }] })
+    await lab.worker(replica)
+    const report = await until(lab.redisUrl, (seen) => {
+      expect(found(seen, 'replica-state')).toMatchObject({
+        status: 'fault',
+        value: 'unhealthy',
+        message: expect.stringMatching(/^unhealthy: .*is not healthy/),
+        advice: `look at the TGI server at ${replica.url} and its log`,
+      })
+    })
+    expect(found(report, 'replica-reachable')).toMatchObject({
+      status: 'warning',
+      message: expect.stringMatching(/and its worker says unhealthy$/),
+    })
+  })
+
+  test('that is not the pinned build is a fault', async ({ lab }) => {
+    await lab.client({ pin: { model_id: 'another' } })
+    await lab.worker(await lab.replica())
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'replica-state')).toMatchObject({
+        status: 'fault',
+        message: expect.stringMatching(/^drifted: model_id: the pool is pinned to another/),
+      })
+    })
+  })
+
+  test('whose worker was killed is lost, with how to start it again or to forget it', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica()
+    const doomed = await lab.process(replica, { leaseMs: 1000, replicaId: 'gone' })
+    await until(lab.redisUrl, (report) => expect(found(report, 'replica-state').value).toBe('ready'))
+    doomed.kill('SIGKILL')
+    await doomed.exited
+    const report = await until(lab.redisUrl, (seen) =>
+      expect(found(seen, 'replica-state').value).toBe('lost'),
+    )
+    expect(found(report, 'replica-state')).toMatchObject({
+      status: 'warning',
+      advice: `tgi-pool worker --pool ${POOL} --replica ${replica.url} --replica-id gone; if it is gone for good: redis-cli HDEL '${KEYS.replicas}' gone`,
+    })
+    expect(report.pools).toMatchObject([{ replicas: [{ lease: null }] }])
+    await lab.redis.hdel(KEYS.replicas, 'gone')
+    expect((await examine({ redisUrl: lab.redisUrl })).pools).toMatchObject([{ replicas: [] }])
+  })
+
+  test('whose worker hangs is a warning as long as its lease lasts', async ({ lab }) => {
+    await lab.client()
+    const frozen = await lab.process(await lab.replica(), { leaseMs: 30_000 })
+    await until(lab.redisUrl, (report) => expect(found(report, 'replica-state').value).toBe('ready'))
+    frozen.kill('SIGSTOP')
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'replica-worker')).toMatchObject({
+        status: 'warning',
+        message: expect.stringMatching(/^its worker spoke \d{4,} ms ago; expected every 1000 ms$/),
+      })
+    })
+    frozen.kill('SIGCONT')
+    await until(lab.redisUrl, (report) => expect(found(report, 'replica-worker').status).toBe('ok'))
+  })
+
+  test('whose lease never ends, or is another worker’s, is a fault', async ({ lab }) => {
+    await lab.client()
+    const worker = await lab.worker(await lab.replica(), { leaseMs: 60_000 })
+    await until(lab.redisUrl, (report) => expect(found(report, 'replica-lease').status).toBe('ok'))
+    await lab.redis.persist(KEYS.lease(worker.replicaId))
+    const eternal = await examine({ redisUrl: lab.redisUrl })
+    expect(found(eternal, 'replica-lease')).toMatchObject({
+      status: 'fault',
+      message: `the lease of worker ${worker.workerId} never ends: no other can take the replica over`,
+      advice: `redis-cli DEL '${KEYS.lease(worker.replicaId)}'; its worker takes it again`,
+    })
+    await lab.redis.set(KEYS.lease(worker.replicaId), 'another-worker', 'PX', 60_000)
+    const stolen = await examine({ redisUrl: lab.redisUrl })
+    expect(found(stolen, 'replica-lease')).toMatchObject({ value: 'another-worker' })
+    expect(found(stolen, 'replica-lease').status).not.toBe('ok')
+  })
+
+  test('with more slots than it takes requests is a warning', async ({ lab }) => {
+    await lab.client()
+    await lab.worker(await lab.replica({ maxConcurrentRequests: 2 }), { slots: 5 })
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'replica-slots')).toMatchObject({
+        status: 'warning',
+        message: '5 slots configured, the replica takes 2 requests: only 2 are used',
+        advice: 'start the worker with --slots 2, or TGI with --max-concurrent-requests 5',
+      })
+    })
+  })
+
+  test('for which another worker stands by is one replica, and well', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica()
+    await lab.worker(replica)
+    await lab.worker(replica)
+    await until(lab.redisUrl, (report) => {
+      expect(complaints(report)).toEqual(['warning redis-persistence redis'])
+      expect(found(report, 'replica-state').message).toBe('ready, 1 standing by')
+    })
+  })
+
+  test('that is not reached from here though its worker says ready is a warning that says so', async ({
+    lab,
+  }) => {
+    await lab.client()
+    const replica = await lab.replica({ faults: [{ kind: 'hang-headers', path: '/nothing' }] })
+    const worker = await lab.process(replica, { leaseMs: 60_000 })
+    await until(lab.redisUrl, (report) => expect(found(report, 'replica-state').value).toBe('ready'))
+    // Its last word stays: ready.
+    worker.kill('SIGSTOP')
+    await replica.stop()
+    const since = performance.now()
+    const report = await examine({ redisUrl: lab.redisUrl, replicaTimeoutMs: 500 })
+    expect(performance.now() - since).toBeLessThan(5000)
+    expect(found(report, 'replica-reachable')).toMatchObject({
+      status: 'warning',
+      message: expect.stringMatching(
+        /^not reached from here \(.*ECONNREFUSED.*\), though its worker reaches it/,
+      ),
+      advice: `curl -i ${replica.url}/health, here and where the worker runs`,
+    })
+    expect(report.pools).toMatchObject([{ replicas: [{ state: 'ready', reachable: false }] }])
+    worker.kill('SIGCONT')
+  })
+
+  test('that never answers does not keep us', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica({
+      faults: ['/health', '/info'].map((path) => ({ kind: 'hang-headers', path }) as const),
+    })
+    await lab.worker(replica)
+    const since = performance.now()
+    const report = await examine({ redisUrl: lab.redisUrl, replicaTimeoutMs: 200 })
+    expect(performance.now() - since).toBeLessThan(3000)
+    expect(found(report, 'replica-reachable').message).toMatch(/did not answer within 200 ms/)
+  })
+})
+
+describe('replicas of one pool', () => {
+  test('that are not the same build are a warning unless the pin says which is right', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica())
+    await lab.worker(await lab.replica({ modelId: 'another/model' }))
+    const report = await until(lab.redisUrl, (seen) => {
+      expect(found(seen, 'pool-versions')).toMatchObject({
+        status: 'warning',
+        message: expect.stringMatching(/differ in model_id: another\/model, simulated\/tiny-llm/),
+      })
+    })
+    expect(found(report, 'pool-versions').advice).toBe(
+      `tgi-pool pool set pin='{"model_id":"another/model"}' --pool ${POOL}, with the one that is right`,
+    )
+    await client.set({ pin: { model_id: 'simulated/tiny-llm' } })
+    const pinned = await examine({ redisUrl: lab.redisUrl })
+    expect(found(pinned, 'pool-versions').message).not.toMatch(/model_id:/)
+  })
+
+  test('that are one server under two ids are told on both', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica()
+    await lab.worker(replica, { replicaId: 'one', slots: 3 })
+    await lab.worker({ url: replica.url.replace('127.0.0.1', 'localhost') }, { replicaId: 'two', slots: 4 })
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'replica-address', `replica ${POOL}/one`)).toMatchObject({
+        status: 'warning',
+        message: `${replica.url} is also served as ${POOL}/two: 7 slots together, if that is one machine`,
+      })
+      expect(found(report, 'replica-address', `replica ${POOL}/two`).status).toBe('warning')
+    })
+  })
+
+  test('that serve two pools are told on both, and on the one that is looked at', async ({ lab }) => {
+    await lab.client()
+    await lab.client({}, 'other')
+    const replica = await lab.replica()
+    await lab.worker(replica, { replicaId: 'r' })
+    await lab.worker(replica, { replicaId: 'r', pool: 'other' })
+    await until(lab.redisUrl, (report) => {
+      expect(found(report, 'replica-address', `replica ${POOL}/r`).message).toContain(
+        'also served as other/r',
+      )
+    })
+    const one = await examine({ redisUrl: lab.redisUrl, pool: 'other' })
+    expect(found(one, 'replica-address')).toMatchObject({ subject: 'replica other/r', status: 'warning' })
+  })
+})
+
+/** A replica as the registry tells it. */
+function entry(id: string, url: string, state: ReplicaEntry['state'] = 'ready'): ReplicaEntry {
+  const rest = { slots: 4, slots_configured: 4, busy: 0, capabilities: [], updated_at: 0, versions: null }
+  return { replica_id: id, worker_id: `worker of ${id}`, url, state, ...rest }
+}
+
+test.for([
+  ['http://gpu-1:8080', 'http://gpu-1:8080/', 'fault'],
+  ['http://GPU-1:8080', 'http://gpu-1:8080', 'fault'],
+  ['https://gpu-1', 'https://gpu-1:443', 'fault'],
+  ['http://gpu-1:8080', 'http://gpu-2:8080', 'ok'],
+  ['http://gpu-1:8080/a', 'http://gpu-1:8080/b', 'ok'],
+  ['http://127.0.0.1:8080', 'http://[::1]:8080', 'warning'],
+] as const)('the addresses %s and %s are a %s', ([one, two, status]) => {
+  const all = [one, two].map((url, index) => ({
+    poolId: `p${index}`,
+    entry: entry('r', url),
+    standbys: 0,
+  }))
+  expect(judgeAddresses(all).map((finding) => finding.status)).toEqual([status, status])
+})
+
+test('an address whose other worker is gone is nobody else’s', () => {
+  const all = (['ready', 'lost'] as const).map((state) => ({
+    poolId: state,
+    entry: entry('r', 'http://gpu-1:8080', state),
+    standbys: 0,
+  }))
+  expect(judgeAddresses(all).map(({ status }) => status)).toEqual(['ok'])
+})
