@@ -66,7 +66,7 @@ async function keepUp(demo: Demo, signal: AbortSignal): Promise<void> {
 
 function overHttp(gateway: string | undefined): string {
   if (gateway === undefined) return ''
-  const body = `'{"pool":"demo","job_id":"first","inputs":"Why is the sky blue?"}'`
+  const body = `'{"pool":"demo","job_id":"first","inputs":"Why is the sky blue?","parameters":{"max_new_tokens":100}}'`
   return `Over HTTP (all it speaks: ${gateway}/docs):
 
   curl -s ${gateway}/v1/jobs -H 'Content-Type: application/json' -d ${body}

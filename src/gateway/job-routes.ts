@@ -4,7 +4,6 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
-import type { JobInput } from '../contract/job.ts'
 import { START, parseCursor } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import type { HttpEnv } from '../http/serve.ts'
@@ -139,7 +138,7 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
   return inTime(ports.redisTimeoutMs, async (signal) => {
     const client = await ports.finder.byName(pool, signal)
     // Checked where it is enqueued, as every job is.
-    const admission = await client.enqueue(job as JobInput, {
+    const admission = await client.enqueue(job, {
       jobId,
       correlationId: facts.correlationId,
       signal,

@@ -1,4 +1,4 @@
-import type { Quote } from './error.ts'
+import type { Quote } from './quote.ts'
 import { TgiError } from './error.ts'
 import type { HttpPeer, HttpRequest } from './http.ts'
 

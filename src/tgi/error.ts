@@ -1,3 +1,5 @@
+import { oneLine } from './one-line.ts'
+
 /**
  * What a TGI server, or the way to it, can do wrong:
  *
@@ -40,7 +42,6 @@ export type TgiErrorKind =
   | 'http'
 
 const MAX_MESSAGE_CHARS = 300
-const MAX_QUOTE_CHARS = 200
 
 /**
  * The one error of this room. The message is one line of at most 300 characters and holds no prompt, no text of
@@ -64,32 +65,4 @@ export class TgiError extends Error {
     this.kind = kind
     this.status = options.status
   }
-}
-
-/** Makes a server's text fit for a message. */
-export type Quote = (text: string) => string
-
-/**
- * A {@link Quote} that gives one line of at most 200 characters, and withholds a text that repeats a secret.
- * Letter case is no hiding place: TGI compares keys without it (router/src/server.rs, TGI 3.3.7).
- */
-export function createQuote(secrets: readonly string[]): Quote {
-  const hidden = secrets.filter((secret) => secret !== '').map((secret) => secret.toLowerCase())
-  return (text) => {
-    const lower = text.toLowerCase()
-    if (hidden.some((secret) => lower.includes(secret))) return '(text withheld: it repeats the credentials)'
-    return oneLine(text, MAX_QUOTE_CHARS)
-  }
-}
-
-/** Control characters, line and paragraph separators, and the marks that turn text round in a terminal. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu
-
-function oneLine(text: string, maxChars: number): string {
-  // Cutting first bounds the work on a huge text; a cut pair of surrogates is repaired by toWellFormed.
-  const line = text
-    .slice(0, maxChars * 4)
-    .replace(UNPRINTABLE, ' ')
-    .trim()
-  return (line.length <= maxChars ? line : `${line.slice(0, maxChars - 1)}…`).toWellFormed()
 }

@@ -5,6 +5,7 @@ import type { CallTarget } from './call.ts'
 import { TgiError } from './error.ts'
 import type { HttpHandler } from './http.ts'
 import { toTgiParameters } from './params.ts'
+import { quoteWithout } from './quote.ts'
 import { refusalOf } from './refusal.ts'
 import { watchSilence } from './silence.ts'
 import { createSseReader } from './sse.ts'
@@ -74,7 +75,9 @@ export function startGeneration(
   const fail = (reason: unknown) => settle(() => reject(reason))
   const onAbort = () => fail(signal.reason)
 
-  const answer = createAnswer(request.maxNewTokens, options.onToken, target.quote)
+  const { inputs, parameters } = request
+  const careful = { ...target, quote: quoteWithout(target.quote, { inputs, parameters }) }
+  const answer = createAnswer(request.maxNewTokens, options.onToken, careful.quote)
   const events = createSseReader(
     (data) => {
       // One chunk may hold many events; an abort, or the end, lies between two of them.
@@ -91,7 +94,7 @@ export function startGeneration(
   })
   const exchange = target.peer.send(
     { method: 'POST', path: '/generate_stream', body: bodyOf(request) },
-    readStream(target, {
+    readStream(careful, {
       fail,
       onSent: options.onRequestSent,
       onChunk(chunk) {

@@ -1,5 +1,5 @@
 import type { HttpAnswer } from './call.ts'
-import type { Quote } from './error.ts'
+import type { Quote } from './quote.ts'
 import { TgiError } from './error.ts'
 import { jsonOf } from './json.ts'
 import { errorOfFrame, isErrorFrame } from './wire.ts'

@@ -5,6 +5,7 @@ import type { CallOptions, CallTarget } from './call.ts'
 import { call } from './call.ts'
 import { TgiError } from './error.ts'
 import { jsonOf } from './json.ts'
+import { quoteWithout } from './quote.ts'
 import { refusalOf } from './refusal.ts'
 
 /** A token of a prompt; `start` and `stop` count characters of the text (router/src/lib.rs, TGI 3.3.7). */
@@ -52,7 +53,7 @@ async function post<T>(
   options: CallOptions | undefined,
 ): Promise<T> {
   const answer = await call(target, { method: 'POST', path, body: JSON.stringify(body) }, options)
-  if (answer.status !== 200) throw refusalOf(answer, target.label, target.quote)
+  if (answer.status !== 200) throw refusalOf(answer, target.label, quoteWithout(target.quote, body))
   const parsed = schema.safeParse(jsonOf(answer.text))
   if (parsed.success) return parsed.data
   // zod's issues and the body repeat the prompt: neither is told, nor kept as a cause.

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 
-import type { Quote, TgiErrorKind } from './error.ts'
+import type { TgiErrorKind } from './error.ts'
+import type { Quote } from './quote.ts'
 import { TgiError } from './error.ts'
 
 /** One token as TGI writes it (`Token`, router/src/lib.rs, TGI 3.3.7). `logprob` is null when it is not finite. */

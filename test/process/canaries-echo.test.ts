@@ -48,11 +48,7 @@ test(
   },
 )
 
-/**
- * Not so today: what a replica says in its own error (`error` of a frame, or a plain text) is passed on as it is, cut to
- * 200 characters, and only a key in it is withheld (tgi/error.ts). TGI's own words hold no prompt but for a template's.
- */
-test.fails.for(['text', 'json', 'stream'] as const)(
+test.for(['text', 'json', 'stream'] as const)(
   'a replica that repeats the prompt in an error as %s is not quoted',
   { timeout: LIMIT_MS },
   async (how) => {
