@@ -38,6 +38,7 @@ const CLOSE_WITHIN_MS = 100
 export const cancel: Bench = {
   name: 'cancel',
   question: 'How soon after cancel() is the replica rid of the request, and is a cancel ever lost?',
+  subjects: ['cancel', 'abort_alone'],
   run: (settings) =>
     withLab(
       {

@@ -36,6 +36,7 @@ const QUICK: Size = { streams: 4, tokens: 20, warmUp: 5 }
 export const latency: Bench = {
   name: 'latency',
   question: 'How much later is a token in the stream than in the worker, 64 streams at 50 tokens/s?',
+  subjects: ['worker', 'awaited_xadd'],
   run: (settings) =>
     withLab(
       { tokensPerSecond: TOKENS_PER_SECOND, prefillMs: 20, maxConcurrentRequests: 256, observed: false },

@@ -5,19 +5,11 @@
  * and nothing else. Exit 0 whether or not the bars are met, 1 on a fault, 2 on bad usage, 130 when interrupted.
  */
 import { parseArgs } from 'node:util'
-import { onEndSignals } from '../src/runtime/signals.ts'
-import { cancel } from './cancel.ts'
-import { latency } from './latency.ts'
-import { memory } from './memory.ts'
-import { pickUp } from './pick-up.ts'
-import { takeDownLabs } from './support/lab.ts'
+import { BENCHES } from './benches.ts'
 import { describeMachine } from './support/machine.ts'
-import { reportOf } from './support/report.ts'
-import type { Bench, BenchDocument, BenchReading, BenchReport, BenchSettings } from './support/report.ts'
+import type { Bench, BenchDocument } from './support/report.ts'
+import { exitStatusOf, runBenches, showProgress } from './support/run-benches.ts'
 import { machineLine, reportText } from './support/table.ts'
-import { throughput } from './throughput.ts'
-
-const BENCHES: readonly Bench[] = [throughput, latency, pickUp, cancel, memory]
 
 const USAGE = `usage: npm run bench -- [${BENCHES.map(({ name }) => name).join(' ')}] [--json] [--quick] [--repeat N] [--seconds S]
   --json       one JSON document on stdout
@@ -67,33 +59,13 @@ function positiveInteger(flag: string, text: string): number {
 
 async function runAll(wishes: Wishes): Promise<void> {
   const machine = describeMachine()
-  const settings: BenchSettings = {
-    quick: wishes.quick,
-    seconds: wishes.seconds,
-    progress: (what) => {
-      if (process.stderr.isTTY) process.stderr.write(`\r\u001B[K${what}`)
-    },
-  }
+  const settings = { quick: wishes.quick, seconds: wishes.seconds, progress: showProgress }
   if (!wishes.json) process.stdout.write(`${machineLine(machine)}\n`)
-  const benches: BenchReport[] = []
-  for (const bench of wishes.benches) {
-    const readings: BenchReading[] = []
-    for (let run = 0; run < wishes.repeat; run += 1) readings.push(await bench.run(settings))
-    const report = reportOf(bench, readings)
-    benches.push(report)
-    settings.progress('')
+  const benches = await runBenches(wishes.benches, settings, wishes.repeat, (report) => {
     if (!wishes.json) process.stdout.write(`${reportText(report)}\n`)
-  }
+  })
   const document: BenchDocument = { machine, benches }
   if (wishes.json) process.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`)
-}
-
-/** What runs breaks when its lab is taken down; that is not worth telling. */
-let leaving = false
-
-function leave(): void {
-  leaving = true
-  void takeDownLabs().then(() => process.exit(130))
 }
 
 async function main(): Promise<number> {
@@ -108,19 +80,8 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE)
     return 0
   }
-  const stopListening = onEndSignals({ onFirst: leave, onSecond: () => process.exit(130) })
-  try {
-    await runAll(wishes)
-    return 0
-  } catch (error) {
-    if (leaving) return 130
-    process.stderr.write(
-      `bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    )
-    return 1
-  } finally {
-    stopListening()
-  }
+  const asked = wishes
+  return exitStatusOf(() => runAll(asked))
 }
 
 process.exitCode = await main()

@@ -15,8 +15,8 @@ import type { Lab } from './support/lab.ts'
 import { newTag, withLab } from './support/lab.ts'
 import type { Bench, BenchReading, BenchSettings } from './support/report.ts'
 import { median } from './support/statistics.ts'
+import type { WeighedProcess, Weight } from './support/weighed-process.ts'
 import { startWorkerProcess } from './support/worker-process.ts'
-import type { Weight, WorkerProcess } from './support/worker-process.ts'
 
 interface Size {
   readonly streams: number
@@ -34,6 +34,7 @@ const MIB = 2 ** 20
 export const memory: Bench = {
   name: 'memory',
   question: 'What does a worker weigh with 64 streams at 50 tokens/s, and does it grow?',
+  subjects: ['work', 'idle'],
   run: (settings) =>
     withLab(
       { tokensPerSecond: TOKENS_PER_SECOND, prefillMs: 20, maxConcurrentRequests: 128, observed: false },
@@ -112,7 +113,7 @@ function readingOf(
   }
 }
 
-async function weighFor(worker: WorkerProcess, forMs: number, everyMs: number): Promise<Weight[]> {
+async function weighFor(worker: WeighedProcess, forMs: number, everyMs: number): Promise<Weight[]> {
   const weights: Weight[] = []
   const untilMs = performance.now() + forMs
   do {

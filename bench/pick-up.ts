@@ -22,6 +22,7 @@ import { durations, percentile } from './support/statistics.ts'
 export const pickUp: Bench = {
   name: 'pick-up',
   question: 'How soon after enqueue() is the request at the replica, when a slot is idle?',
+  subjects: ['worker', 'bullmq_alone'],
   run: (settings) =>
     withLab({ tokensPerSecond: 0, prefillMs: 0, maxConcurrentRequests: 128, observed: true }, (lab) =>
       measure(lab, settings),

@@ -16,13 +16,14 @@
  * Against noise: medians of the rounds' rates and ratios of neighbours; the first round of each kind (JIT, script
  * cache) is thrown away.
  */
-import type { Redis } from 'ioredis'
 import { createEventLog } from '../src/stream/event-log.ts'
 import type { PoolWorker } from '../src/worker/worker.ts'
 import type { Lab } from './support/lab.ts'
 import { newTag, withLab } from './support/lab.ts'
 import { inParallel } from './support/in-parallel.ts'
+import { clearKeys } from './support/clear-keys.ts'
 import { monotonicMs } from './support/clock.ts'
+import { ownCpuMicros, redisCpuMicros } from './support/processor-time.ts'
 import type { Bench, BenchReading, BenchSettings } from './support/report.ts'
 import {
   generateAwaitingWrite,
@@ -61,6 +62,7 @@ type Kind = (typeof KINDS)[number]
 export const throughput: Bench = {
   name: 'throughput',
   question: 'How many tokens a second go through one worker, 64 streams flat out?',
+  subjects: KINDS,
   run: (settings) =>
     withLab({ tokensPerSecond: 0, prefillMs: 0, maxConcurrentRequests: 256, observed: true }, (lab) =>
       measure(lab, settings),
@@ -140,14 +142,13 @@ async function createRounds(lab: Lab, { streams, tokens, waves }: Size) {
       prepare?: (tags: readonly string[]) => Promise<void>,
     ): Round =>
     async () => {
-      // What earlier rounds have left would make later ones slower, Redis's memory above all.
-      await clearStreams(control, lab)
+      await clearKeys(control, lab.keys.events('*'))
       const tags = Array.from({ length: jobs }, newTag)
       await prepare?.(tags)
-      const before = await processorTimes(control)
+      const before = { node: ownCpuMicros(), redis: await redisCpuMicros(control) }
       await run(tags)
       const endMs = monotonicMs()
-      const after = await processorTimes(control)
+      const after = { node: ownCpuMicros(), redis: await redisCpuMicros(control) }
       const startMs = Math.min(...(await Promise.all(tags.map((tag) => lab.simulator.received(tag)))))
       const all = jobs * tokens
       return {
@@ -179,19 +180,4 @@ async function createRounds(lab: Lab, { streams, tokens, waves }: Size) {
     writer_alone: bare((tag) => generateIntoWriter(lab, log, tag, tokens)),
     worker: throughWorker,
   } satisfies Record<Kind, Round>
-}
-
-/** Processor time used so far, user and system (µs). */
-async function processorTimes(redis: Redis): Promise<{ node: number; redis: number }> {
-  const { user, system } = process.cpuUsage()
-  const info = await redis.info('cpu')
-  const seconds = (field: string) => Number(new RegExp(`^${field}:([\\d.]+)`, 'm').exec(info)?.[1])
-  return { node: user + system, redis: (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6 }
-}
-
-/** Deletes every job's stream. */
-async function clearStreams(redis: Redis, lab: Lab): Promise<void> {
-  for await (const keys of redis.scanStream({ match: lab.keys.events('*'), count: 1000 })) {
-    if (Array.isArray(keys) && keys.length > 0) await redis.unlink(keys as string[])
-  }
 }

@@ -4,6 +4,8 @@ import { fork } from 'node:child_process'
 export interface Child {
   readonly pid: number
   send(message: object): void
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>
   /** Lets go of the channel, which the script takes as its end; kills it when that takes longer than 5 s. Idempotent. */
   stop(): Promise<void>
 }
@@ -41,6 +43,11 @@ export function startChild(options: ChildOptions): Child {
   return {
     pid: child.pid ?? 0,
     send: (message) => child.send(message),
+    async kill() {
+      stopping = true
+      child.kill('SIGKILL')
+      await exited
+    },
     async stop() {
       stopping = true
       if (child.connected) child.disconnect()

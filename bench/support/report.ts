@@ -32,6 +32,8 @@ export interface BenchReading {
 export interface Bench {
   readonly name: string
   readonly question: string
+  /** Who is compared: figures and baseline that begin with one of these and `_` are about it. */
+  readonly subjects: readonly string[]
   /** Leaves nothing behind, neither processes nor files, also when it throws. */
   readonly run: (settings: BenchSettings) => Promise<BenchReading>
 }

@@ -5,9 +5,11 @@
 import { startSimulator } from '../../src/simulator/server.ts'
 import { monotonicOffsetMs } from './clock.ts'
 import type { SimulatorMessage, SimulatorSettings } from './simulator-process.ts'
+import { stampText } from './stamped-text.ts'
 
-const { observed, ...options } = JSON.parse(process.argv[2] ?? '{}') as SimulatorSettings
+const { observed, stamped = false, ...options } = JSON.parse(process.argv[2] ?? '{}') as SimulatorSettings
 const offsetMs = monotonicOffsetMs()
+if (stamped) stampText()
 
 function tell(message: SimulatorMessage): void {
   // The parent may be gone; 'disconnect' then ends this process.

@@ -8,6 +8,8 @@ export type SimulatorSettings = Pick<
 > & {
   /** Tell when requests come and go, at the price of a message each. */
   readonly observed: boolean
+  /** Each token's text ends in the time it was written (support/stamped-text.ts). */
+  readonly stamped?: boolean | undefined
 }
 
 /** What the load generator tells; times are of the machine's monotonic clock (ms). */
