@@ -9,13 +9,16 @@ import { sweepDeadlines } from '../stream/deadline-sweep.ts'
 import type { SweepRequest } from '../stream/deadline-sweep.ts'
 import { createEventLog } from '../stream/event-log.ts'
 
+/** A pool and the ways into it. */
+type SweptPool = Pick<SweepRequest, 'keys' | 'log' | 'queue'>
+
 /** How to sweep. */
 export interface SweeperOptions {
   /** A connection for commands; stays the caller's. */
   readonly redis: Redis
   readonly prefix: string
-  /** Only this pool. @defaultValue all pools */
-  readonly pool?: string | undefined
+  /** Only this pool, by what the caller has open of it; that stays the caller's. @defaultValue all pools */
+  readonly pool?: SweptPool | undefined
   /** @defaultValue 700 */
   readonly beatMs?: number | undefined
   readonly onError: (error: unknown) => void
@@ -35,18 +38,22 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   const { redis, prefix } = options
   const stopping = new AbortController()
   /** Made once a pool: each event log teaches the connection its script anew. */
-  const seen = new Map<string, Omit<SweepRequest, 'retentionMs'> & { readonly queue: JobQueue }>()
+  const opened = new Map<string, SweptPool & { readonly queue: JobQueue }>()
 
-  function open(pool: string) {
+  function open(pool: string): SweptPool {
     const keys = poolKeys(pool, prefix)
-    return { redis, keys, log: createEventLog(redis, keys), queue: openJobQueue(redis, keys) }
+    const ports = opened.get(pool) ?? {
+      keys,
+      log: createEventLog(redis, keys),
+      queue: openJobQueue(redis, keys),
+    }
+    opened.set(pool, ports)
+    return ports
   }
 
-  async function sweepPool(pool: string): Promise<void> {
-    const ports = seen.get(pool) ?? open(pool)
-    seen.set(pool, ports)
-    const { retention_ms: retentionMs } = await readPoolConfig(redis, ports.keys)
-    await sweepDeadlines({ ...ports, retentionMs })
+  async function sweepPool(pool: SweptPool): Promise<void> {
+    const { retention_ms: retentionMs } = await readPoolConfig(redis, pool.keys)
+    await sweepDeadlines({ ...pool, redis, retentionMs })
   }
 
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
@@ -57,12 +64,13 @@ export function startSweeper(options: SweeperOptions): Sweeper {
     options.onError(error)
   }
 
-  async function pools(): Promise<string[]> {
+  async function pools(): Promise<SweptPool[]> {
     if (options.pool !== undefined) return [options.pool]
-    return redis.smembers(poolsKey(prefix)).catch((error: unknown) => {
+    const names = await redis.smembers(poolsKey(prefix)).catch((error: unknown) => {
       told(error)
       return []
     })
+    return names.map(open)
   }
 
   async function sweep(): Promise<void> {
@@ -70,7 +78,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       for (const pool of await pools()) await sweepPool(pool).catch(told)
       await sleep(options.beatMs ?? 700, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
-    await Promise.all([...seen.values()].map(({ queue }) => queue.close()))
+    await Promise.all([...opened.values()].map(({ queue }) => queue.close()))
   }
 
   const sweeping = sweep()

@@ -14,7 +14,7 @@ import type { Cursor } from '../contract/stream-id.ts'
 import { changePoolConfig, ensurePool, readPoolConfig } from '../pool/config-store.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
-import type { WaitingCounts } from '../queue/job-queue.ts'
+import type { WaitingCounts } from '../queue/queue-depth.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { createEventLog } from '../stream/event-log.ts'
@@ -167,27 +167,28 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     }
     beginRead(stop)
     try {
-      await unlessAborted(told(readPoolConfig(redis, keys)), stop.signal)
       const { signal } = stop
       yield* readEvents({ hub, keys, jobId, after, signal, queueHolds: (id) => queue.holds(id) })
+    } catch (error) {
+      // Where there is no such pool that is the thing to say; asked only now, since a read begins with one command so.
+      if (error instanceof PoolError && error.kind === 'UNKNOWN_JOB') await told(readPoolConfig(redis, keys))
+      throw error
     } finally {
       read.signal?.removeEventListener('abort', onAbort)
-      endRead(stop)
+      reads.delete(stop)
     }
   }
 
-  /** Whoever waits for a job also sees to it that its deadline is kept, though no worker may run. */
+  /** Whoever has waited for a job also sees to it that deadlines are kept, though no worker may run. */
   function beginRead(stop: AbortController): void {
     if (closed !== undefined) throw closed
     reads.add(stop)
-    sweeper ??= startSweeper({ redis, prefix: ports.prefix, pool: keys.pool, onError: () => undefined })
-  }
-
-  function endRead(stop: AbortController): void {
-    reads.delete(stop)
-    if (reads.size > 0) return
-    sweeper?.stop().catch(() => undefined)
-    sweeper = undefined
+    sweeper ??= startSweeper({
+      redis,
+      prefix: ports.prefix,
+      pool: { keys, log, queue },
+      onError: () => undefined,
+    })
   }
 
   return {

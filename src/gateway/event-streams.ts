@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
-import { SEAL_ID } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import { formatSse } from '../http/sse.ts'
 import type { SseEvent } from '../http/sse.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
+import { within } from '../runtime/within.ts'
 import { openEventSink } from './event-sink.ts'
 import type { EventSink } from './event-sink.ts'
 import { inTime } from './in-time.ts'
@@ -69,11 +69,13 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
 
   /** The first event, where only it tells whether there is something to send; throws where there is not. */
   async function lookFirst(request: StreamRequest, events: Events): Promise<First> {
-    const { client, jobId, after } = request
+    const { client, jobId } = request
+    const next = events.next()
+    // As a rule there is an event, or a reason why there is none. Else the job may wait for its first.
+    if (await within(next, SOON_MS)) return { next, step: await next }
     return inTime(options.redisTimeoutMs, async (signal) => {
-      // A cursor at the terminal event never waits; nor does a job that is not there.
-      if (after !== SEAL_ID && (await client.has(jobId, { signal }))) return undefined
-      return unlessAborted(events.next(), signal)
+      if (await client.has(jobId, { signal })) return { next }
+      return { next, step: await unlessAborted(next, signal) }
     })
   }
 
@@ -101,13 +103,13 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         if (outgoing.destroyed) return 'streaming'
         throw error
       }
-      if (first?.done === true) {
+      if (first.step?.done === true) {
         leave()
         return 'nothing_more'
       }
       if (outgoing.destroyed) return 'streaming'
       const sink = openEventSink({ ...options, outgoing })
-      run(sink, events, first, { onEvent: request.onEvent, signal: stop.signal })
+      run(sink, events, first.next, { onEvent: request.onEvent, signal: stop.signal })
         .catch((error: unknown) => {
           if (error !== LEFT && error !== ended) options.onFault(error, jobId)
         })
@@ -125,9 +127,9 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
 }
 
 /** Sends events as they come, no faster than the client takes them. */
-async function run(sink: EventSink, events: Events, first: First, request: Running): Promise<void> {
-  for (let next = first ?? (await events.next()); next.done !== true; next = await events.next()) {
-    sink.push(formatSse(next.value))
+async function run(sink: EventSink, events: Events, first: Step, request: Running): Promise<void> {
+  for (let step = await first; step.done !== true; step = await events.next()) {
+    sink.push(formatSse(step.value))
     request.onEvent()
     if (sink.blocked !== undefined) await unlessAborted(sink.blocked, request.signal)
   }
@@ -139,7 +141,16 @@ interface Running {
 }
 
 type Events = AsyncGenerator<SseEvent, void, undefined>
-type First = IteratorResult<SseEvent, void> | undefined
+type Step = Promise<IteratorResult<SseEvent, void>>
+
+/** The first step, and what it brought if that is known. */
+interface First {
+  readonly next: Step
+  readonly step?: IteratorResult<SseEvent, void>
+}
+
+/** How long is waited for it before somebody asks whether there is such a job (ms). */
+const SOON_MS = 50
 
 /** The client has left. */
 const LEFT = new Error('the client has left')

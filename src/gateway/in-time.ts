@@ -7,11 +7,14 @@ import { PoolError } from '../contract/error.ts'
  */
 export async function inTime<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
-  const late = new PoolError(
-    'REDIS_UNAVAILABLE',
-    `Redis did not answer within ${ms} ms; what it was asked may still take place`,
-  )
-  const timer = setTimeout(() => controller.abort(late), ms)
+  const timer = setTimeout(() => {
+    controller.abort(
+      new PoolError(
+        'REDIS_UNAVAILABLE',
+        `Redis did not answer within ${ms} ms; what it was asked may still take place`,
+      ),
+    )
+  }, ms)
   try {
     return await work(controller.signal)
   } finally {

@@ -4,14 +4,8 @@ import { JOB_NAME, QUEUE_NAME } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { PRIORITIES } from '../contract/job.ts'
 import type { Priority } from '../contract/job.ts'
-
-/** How many jobs wait, by priority; what a plain BullMQ producer added without one counts as interactive. */
-export interface WaitingCounts {
-  readonly interactive: number
-  readonly batch: number
-  /** Handed back and not due yet. */
-  readonly delayed: number
-}
+import { countWaiting } from './queue-depth.ts'
+import type { WaitingCounts } from './queue-depth.ts'
 
 /** A pool's queue, as producers and cancellers see it. */
 export interface JobQueue {
@@ -62,15 +56,7 @@ export function openJobQueue(connection: Redis, keys: PoolKeys): JobQueue {
         throw error
       }
     },
-    async waiting() {
-      const [counts, byPriority] = await Promise.all([
-        queue.getJobCounts('waiting', 'delayed'),
-        queue.getCountsPerPriority(Object.values(PRIORITIES)),
-      ])
-      const { [PRIORITIES.batch]: batch = 0, [PRIORITIES.interactive]: prioritized = 0 } = byPriority
-      const interactive = prioritized + (counts['waiting'] ?? 0)
-      return { interactive, batch, delayed: counts['delayed'] ?? 0 }
-    },
+    waiting: () => countWaiting(connection, keys),
     close: () => queue.close(),
   }
 }

@@ -4,14 +4,18 @@ import { PRIORITIES } from '../contract/job.ts'
 import { QUEUE_NAME } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 
-/** How deep a pool's queue is. */
-export interface QueueDepth {
-  /** Waiting with a priority above `batch`, or with none, as plain BullMQ producers add them. */
+/** How many jobs wait, by priority. */
+export interface WaitingCounts {
+  /** With a priority above `batch`, or with none, as plain BullMQ producers add them. */
   readonly interactive: number
-  /** Waiting with the priority `batch` or below. */
+  /** With the priority `batch` or below. */
   readonly batch: number
   /** Handed back, or added with a delay, and not due yet. */
   readonly delayed: number
+}
+
+/** How deep a pool's queue is. */
+export interface QueueDepth extends WaitingCounts {
   /** With a worker. */
   readonly active: number
   /** Those who wait at the head of their lines: who waits longest is among them, unless it was handed back. */
@@ -38,11 +42,8 @@ const BATCH_SCORE = String(PRIORITIES.batch * 2 ** 32)
  */
 export async function readQueueDepth(redis: Redis, keys: PoolKeys): Promise<QueueDepth> {
   const { wait, prioritized, delayed, active } = keysOf(keys)
-  const [plain, urgent, batch, late, running, ...lines] = await Promise.all([
-    redis.llen(wait),
-    redis.zcount(prioritized, '-inf', `(${BATCH_SCORE}`),
-    redis.zcount(prioritized, BATCH_SCORE, '+inf'),
-    redis.zcard(delayed),
+  const [counts, running, ...lines] = await Promise.all([
+    countWaiting(redis, keys),
     redis.llen(active),
     // BullMQ takes from the right end of this list.
     redis.lrange(wait, -HEADS, -1),
@@ -56,9 +57,7 @@ export async function readQueueDepth(redis: Redis, keys: PoolKeys): Promise<Queu
     readJobs(redis, keys, delayedHeads),
   ])
   return {
-    interactive: plain + urgent,
-    batch,
-    delayed: late,
+    ...counts,
     active: running,
     // One that nobody has taken yet was added with a delay on purpose.
     heads: [...waiting, ...handedBack.filter(({ taken }) => taken)].map(({ id, addedAt }) => ({
@@ -66,6 +65,18 @@ export async function readQueueDepth(redis: Redis, keys: PoolKeys): Promise<Queu
       addedAt,
     })),
   }
+}
+
+/** Counts the jobs that wait: one round trip, and no script, since every enqueue asks. */
+export async function countWaiting(redis: Redis, keys: PoolKeys): Promise<WaitingCounts> {
+  const { wait, prioritized, delayed } = keysOf(keys)
+  const [plain, urgent, batch, late] = await Promise.all([
+    redis.llen(wait),
+    redis.zcount(prioritized, '-inf', `(${BATCH_SCORE}`),
+    redis.zcount(prioritized, BATCH_SCORE, '+inf'),
+    redis.zcard(delayed),
+  ])
+  return { interactive: plain + urgent, batch, delayed: late }
 }
 
 async function readJobs(
