@@ -9,8 +9,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
-    // More than the two processors: most tests wait for locks, leases and processes.
-    maxWorkers: 3,
+    // Twice the two processors: most tests wait for locks, leases and processes.
+    maxWorkers: 4,
     // A machine that does other things, too, is no fault of the code.
     expect: { poll: { timeout: 10_000 } },
     reporters: ['default'],

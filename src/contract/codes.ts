@@ -24,7 +24,8 @@ export const CODES = {
   ADMISSION_REJECT: { retriable: true, status: 429 },
   QUEUE_FULL_DROP_LRU: { retriable: true, status: 429 },
   POOL_UNREADY: { retriable: true, status: 503 },
-  POOL_UNAVAILABLE: { retriable: true, status: 503 },
+  // The name is the caller's, and a name that leads nowhere is his fault, though a worker may make the pool in a moment.
+  POOL_UNAVAILABLE: { retriable: true, status: 404 },
   REPLICA_EXHAUSTED: { retriable: true, status: 503 },
   WORKER_RESET: { retriable: true, status: 502 },
   REPLAY_DIVERGED: { retriable: true, status: 502 },

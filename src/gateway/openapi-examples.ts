@@ -51,7 +51,8 @@ export const ERROR_EXAMPLES = {
   403: examples('The request comes from a page, or under a name, that is not trusted', {
     FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
   }),
-  404: examples('No such job', {
+  404: examples('No such job, or no such pool', {
+    POOL_UNAVAILABLE: 'no pool "mian" (there are: main)',
     UNKNOWN_JOB: `no job ${EXAMPLE_JOB_ID} in pool main, or its events have expired`,
   }),
   408: examples('The request came too slowly', { REQUEST_TIMEOUT: 'the request came too slowly' }),
@@ -76,7 +77,6 @@ export const ERROR_EXAMPLES = {
   }),
   500: examples('A fault of the gateway', { INTERNAL: 'an unexpected fault; the log has more under req-17' }),
   503: examples('Not now', {
-    POOL_UNAVAILABLE: 'no pool "mian" (there are: main)',
     REDIS_UNAVAILABLE: 'Redis does not answer; what it was asked may still take place',
     OVERLOADED: 'this gateway holds 10000 event streams open, as many as it may',
   }),

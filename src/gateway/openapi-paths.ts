@@ -53,7 +53,7 @@ export const PATHS: Json = {
           }),
           links: LINKS,
         },
-        ...errors(409, 413, 415, 429),
+        ...errors(404, 409, 413, 415, 429),
       },
     },
   },
