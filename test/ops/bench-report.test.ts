@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { documentSchema } from './document.ts'
+import { documentSchema } from '../bench/document.ts'
 
 const REPORT = new URL('../../bench/report.ts', import.meta.url).pathname
 const run = promisify(execFile)
