@@ -79,6 +79,8 @@ export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent
         }
         yield* place.take(page.events)
         if (page.more || place.over || !place.checked) continue
+        // While an event was looked at, nobody waited who would have heard it.
+        signal?.throwIfAborted()
         tap = session.follow(options.keys, options.jobId, place.cursor)
         let events = await tap?.next()
         while (events !== undefined) {

@@ -134,6 +134,24 @@ describe('a reader', () => {
     expect(performance.now() - from).toBeLessThan(1000)
   })
 
+  test('that is aborted between two events ends at once, though nothing more comes', async ({
+    lines,
+    log,
+    redis,
+  }) => {
+    await write(log, START, QUEUED, started())
+    const abort = new AbortController()
+    const queueHolds = async () => false
+    const options = { hub: lines.open(), keys: redis.keys, jobId: 'j', queueHolds, signal: abort.signal }
+    const from = performance.now()
+    const reading = (async () => {
+      for await (const event of readEvents(options))
+        if (event.event === 'started') abort.abort(new Error('enough'))
+    })()
+    await expect(reading).rejects.toThrow('enough')
+    expect(performance.now() - from).toBeLessThan(1000)
+  })
+
   test('with a signal that is aborted already reads nothing', async ({ lines, log, redis }) => {
     await write(log, START, ...WHOLE)
     const reason = new Error('too late')
