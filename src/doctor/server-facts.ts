@@ -1,9 +1,9 @@
-import { isIP } from 'node:net'
 import type { Redis } from 'ioredis'
 import { isRefusal, redactUrl, redisTimeMs } from '../redis/connect.ts'
 import { isPermission } from './look.ts'
 import { CONFIG_NAMES, parseServerConfig, parseServerInfo } from './server-info.ts'
 import type { ServerConfig, ServerInfo } from './server-info.ts'
+import { isLoopback } from '../runtime/loopback.ts'
 
 /** What was seen of a server. */
 export interface ServerFacts {
@@ -82,10 +82,4 @@ async function timePings(redis: Redis): Promise<ServerFacts['ping']> {
 function quantile(sorted: readonly number[], part: number): number {
   const at = Math.min(sorted.length - 1, Math.floor(part * sorted.length))
   return Math.round((sorted[at] ?? 0) * 100) / 100
-}
-
-/** Whether a host of a URL leads to this machine only. */
-export function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
-  return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'))
 }

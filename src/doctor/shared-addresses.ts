@@ -2,7 +2,7 @@ import type { ReplicaFacts } from '../metrics/pool-facts.ts'
 import type { Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import { showAddress } from './replica-look.ts'
-import { isLoopback } from './server-facts.ts'
+import { isLoopback } from '../runtime/loopback.ts'
 
 /**
  * Finds replicas that are one: the same address under several ids, or in several pools. Each has a lease and all its

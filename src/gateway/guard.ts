@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { PoolError } from '../contract/error.ts'
 import type { BearerKeys } from './bearer-keys.ts'
 import type { Cors } from './cors.ts'
-import { isLoopback } from './options.ts'
+import { isLoopback } from '../runtime/loopback.ts'
 
 /** What a gateway holds requests against. */
 export interface GuardOptions {

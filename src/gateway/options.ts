@@ -1,6 +1,6 @@
-import { isIPv4 } from 'node:net'
 import { PoolError } from '../contract/error.ts'
 import type { Logger } from '../runtime/log.ts'
+import { isLoopback } from '../runtime/loopback.ts'
 
 /** How a gateway is run. */
 export interface GatewayOptions {
@@ -73,12 +73,6 @@ export function settle(options: GatewayOptions): GatewaySettings {
     )
   }
   return settings
-}
-
-/** Whether a host's name or address leads to this machine only. */
-export function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
-  return name === 'localhost' || name === '::1' || (isIPv4(name) && name.startsWith('127.'))
 }
 
 function checkOrigin(origin: string): void {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { judgeServer } from '../../src/doctor/judge-server.ts'
-import { isLoopback } from '../../src/doctor/server-facts.ts'
+import { isLoopback } from '../../src/runtime/loopback.ts'
 import type { ServerFacts } from '../../src/doctor/server-facts.ts'
 import { parseServerConfig, parseServerInfo } from '../../src/doctor/server-info.ts'
 
