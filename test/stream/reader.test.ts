@@ -141,8 +141,13 @@ describe('a reader', () => {
   }) => {
     await write(log, START, QUEUED, started())
     const abort = new AbortController()
-    const queueHolds = async () => false
-    const options = { hub: lines.open(), keys: redis.keys, jobId: 'j', queueHolds, signal: abort.signal }
+    const options = {
+      hub: lines.open(),
+      keys: redis.keys,
+      jobId: 'j',
+      queueHolds: async () => false,
+      signal: abort.signal,
+    }
     const from = performance.now()
     const reading = (async () => {
       for await (const event of readEvents(options))
