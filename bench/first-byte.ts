@@ -2,11 +2,11 @@
  * How soon has an HTTP client its first token?
  *
  * Measured on an idle system, request after request, at the client (undici, keep-alive, one client for each way, in the
- * bench's process): `direct`: from the call of POST /generate_stream on the replica to the first token's bytes. `gateway`:
- * from the call of POST /v1/jobs through its answer and GET /v1/jobs/<id>/events to the first token's bytes; gateway, worker,
- * replica and Redis are processes of their own. `enqueue`: POST /v1/jobs alone, a part of it. `cpu_us`: the gateway's
- * processor time for both requests. Once with a replica that needs no time for its prefill, once with one that needs 20 ms:
- * time in which the client's second request finds its way.
+ * bench's process), from the call of the first request to the first token's bytes. `direct`: POST /generate_stream on the
+ * replica. `gateway`: POST /v1/jobs with Accept: text/event-stream, which answers with the events. `two_requests`: POST
+ * /v1/jobs through its answer, then GET /v1/jobs/<id>/events; `enqueue` is its POST alone. Gateway, worker, replica and
+ * Redis are processes of their own. `cpu_us`: the gateway's processor time for a job. Once with a replica that needs no
+ * time for its prefill, once with one that needs 20 ms: time in which a second request finds its way.
  *
  * Against noise: the ways take turns in blocks, the first block of each is thrown away; between requests a few random
  * milliseconds pass, so that nothing is in step and BullMQ waits in Redis again.
@@ -26,25 +26,21 @@ const PREFILLS_MS = [0, 20] as const
 const TOKENS = 4
 const ADDED_BAR_MS = 4
 
-/** How long each step of one request took (ms). */
-interface GatewayTimes {
-  readonly enqueueMs: number
-  readonly firstMs: number
-}
-
-/** What was seen with one prefill. */
+/** What was seen with one prefill (ms each). */
 interface PrefillReading {
-  /** The gateway's processor time a request pair. */
+  /** The gateway's processor time a job, in one request. */
   readonly cpuMicros: number
   readonly direct: readonly number[]
-  readonly gateway: readonly GatewayTimes[]
+  readonly gateway: readonly number[]
+  readonly twoRequests: readonly number[]
+  readonly enqueue: readonly number[]
 }
 
 /** See the head of this file. */
 export const firstByte: Bench = {
   name: 'first-byte',
   question: 'How soon has an HTTP client its first token, on an idle system?',
-  subjects: ['gateway', 'enqueue', 'direct'],
+  subjects: ['gateway', 'two_requests', 'enqueue', 'direct'],
   async run(settings) {
     const found: [number, PrefillReading][] = []
     for (const prefillMs of PREFILLS_MS) {
@@ -60,21 +56,20 @@ function readingOf(found: readonly [number, PrefillReading][]): BenchReading {
   const baseline: Record<string, number> = {}
   const ratios: Record<string, number> = {}
   const bars: BenchReading['bars'][number][] = []
-  for (const [prefillMs, { direct, gateway, cpuMicros }] of found) {
-    const first = gateway.map((times) => times.firstMs)
-    const enqueue = gateway.map((times) => times.enqueueMs)
+  for (const [prefillMs, { direct, gateway, twoRequests, enqueue, cpuMicros }] of found) {
     const name = (part: string) => `prefill_${prefillMs}_${part}`
     for (const [part, p] of [
       ['p50_ms', 0.5],
       ['p99_ms', 0.99],
     ] as const) {
-      figures[`gateway_${name(part)}`] = percentile(first, p)
+      figures[`gateway_${name(part)}`] = percentile(gateway, p)
+      figures[`two_requests_${name(part)}`] = percentile(twoRequests, p)
       figures[`enqueue_${name(part)}`] = percentile(enqueue, p)
       baseline[`direct_${name(part)}`] = percentile(direct, p)
     }
     figures[`gateway_${name('cpu_us')}`] = cpuMicros
-    const added = percentile(first, 0.5) - percentile(direct, 0.5)
-    ratios[name('p50_to_direct')] = percentile(first, 0.5) / percentile(direct, 0.5)
+    const added = percentile(gateway, 0.5) - percentile(direct, 0.5)
+    ratios[name('p50_to_direct')] = percentile(gateway, 0.5) / percentile(direct, 0.5)
     bars.push({
       what: `first token through the gateway above direct, prefill ${prefillMs} ms, p50 (ms)`,
       limit: { atMost: ADDED_BAR_MS },
@@ -93,27 +88,33 @@ async function measure(lab: Lab, settings: BenchSettings): Promise<PrefillReadin
     slots: 8,
   })
   const gateway = await startGatewayProcess({ redisUrl: lab.redisUrl })
-  const [toReplica, toGateway] = [new Agent(), new Agent()]
-  const direct: number[] = []
-  const through: GatewayTimes[] = []
+  const agents = { direct: new Agent(), gateway: new Agent(), twoRequests: new Agent() }
+  const seen = { direct: [] as number[], gateway: [] as number[], twoRequests: [] as number[] }
+  const enqueue: number[] = []
   let usedMicros = 0
   try {
     for (let block = settings.quick ? 1 : 0; block <= blocks; block += 1) {
       settings.progress(`first-byte: block ${block} of ${blocks}`)
-      for (let nth = 0; nth < requests; nth += 1) {
-        const ms = await firstDirect(lab, toReplica)
-        if (block > 0) direct.push(ms)
+      const take = async (way: keyof typeof seen, once: (agent: Agent) => Promise<number>) => {
+        for (let nth = 0; nth < requests; nth += 1) {
+          const ms = await once(agents[way])
+          if (block > 0) seen[way].push(ms)
+          await idleTime()
+        }
       }
+      await take('direct', (agent) => firstDirect(lab, agent))
       const before = await gateway.weigh()
-      for (let nth = 0; nth < requests; nth += 1) {
-        const times = await firstThrough(gateway.url, lab, toGateway)
-        if (block > 0) through.push(times)
-      }
+      await take('gateway', (agent) => firstThrough(gateway.url, lab, agent))
       if (block > 0) usedMicros += (await gateway.weigh()).cpuMicros - before.cpuMicros
+      await take('twoRequests', async (agent) => {
+        const { enqueueMs, firstMs } = await firstInTwo(gateway.url, lab, agent)
+        if (block > 0) enqueue.push(enqueueMs)
+        return firstMs
+      })
     }
-    return { direct, gateway: through, cpuMicros: usedMicros / through.length }
+    return { ...seen, enqueue, cpuMicros: usedMicros / seen.gateway.length }
   } finally {
-    await Promise.all([toReplica.destroy(), toGateway.destroy()])
+    await Promise.all(Object.values(agents).map((agent) => agent.destroy()))
     await gateway.stop()
     await worker.stop()
   }
@@ -126,14 +127,19 @@ async function firstDirect(lab: Lab, dispatcher: Agent): Promise<number> {
   const startMs = monotonicMs()
   const url = `${lab.simulator.url}/generate_stream`
   const response = await request(url, { method: 'POST', headers: JSON_TYPE, body, dispatcher })
-  const ms = await firstMatch(response.body, '"token":', startMs)
-  await idleTime()
-  return ms
+  return firstMatch(response.body, '"token":', startMs)
 }
 
-async function firstThrough(gatewayUrl: string, lab: Lab, dispatcher: Agent): Promise<GatewayTimes> {
-  const inputs = taggedPrompt(newTag())
-  const body = JSON.stringify({ pool: lab.pool.pool, inputs, parameters: { max_new_tokens: TOKENS } })
+async function firstThrough(gatewayUrl: string, lab: Lab, dispatcher: Agent): Promise<number> {
+  const body = jobBody(lab)
+  const headers = { ...JSON_TYPE, accept: 'text/event-stream' }
+  const startMs = monotonicMs()
+  const response = await request(`${gatewayUrl}/v1/jobs`, { method: 'POST', headers, body, dispatcher })
+  return firstMatch(response.body, 'event: token', startMs)
+}
+
+async function firstInTwo(gatewayUrl: string, lab: Lab, dispatcher: Agent): Promise<TwoRequestTimes> {
+  const body = jobBody(lab)
   const startMs = monotonicMs()
   const accepted = await request(`${gatewayUrl}/v1/jobs`, {
     method: 'POST',
@@ -144,9 +150,18 @@ async function firstThrough(gatewayUrl: string, lab: Lab, dispatcher: Agent): Pr
   const { events } = (await accepted.body.json()) as { events: string }
   const enqueueMs = monotonicMs() - startMs
   const response = await request(`${gatewayUrl}${events}`, { dispatcher })
-  const firstMs = await firstMatch(response.body, 'event: token', startMs)
-  await idleTime()
-  return { enqueueMs, firstMs }
+  return { enqueueMs, firstMs: await firstMatch(response.body, 'event: token', startMs) }
+}
+
+/** How long each step took (ms). */
+interface TwoRequestTimes {
+  readonly enqueueMs: number
+  readonly firstMs: number
+}
+
+function jobBody(lab: Lab): string {
+  const inputs = taggedPrompt(newTag())
+  return JSON.stringify({ pool: lab.pool.pool, inputs, parameters: { max_new_tokens: TOKENS } })
 }
 
 /** Reads a body to its end; how long after `startMs` the text was in it. */

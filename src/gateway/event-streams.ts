@@ -10,10 +10,16 @@ import { openEventSink } from './event-sink.ts'
 import type { EventSink } from './event-sink.ts'
 import { inTime } from './in-time.ts'
 
-/** One request for a job's events. */
-interface StreamRequest {
+/** A job and who knows of it. */
+export interface FoundJob {
   readonly client: PoolClient
   readonly jobId: string
+}
+
+/** One request for a job's events. */
+interface StreamRequest {
+  /** Finds the job, or puts it in the queue: asked once there is room for the stream. */
+  readonly find: () => Promise<FoundJob>
   /** The last event the client has. */
   readonly after: Cursor
   readonly outgoing: ServerResponse
@@ -30,8 +36,8 @@ export interface EventStreams {
   /**
    * Looks first and answers then: nothing is sent when this throws.
    *
-   * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`; `OVERLOADED` when as many as
-   * may be are open.
+   * @throws {@link PoolError} `OVERLOADED` when as many as may be are open, before the job is looked for; what `find`
+   * throws; `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`.
    */
   open(request: StreamRequest): Promise<StreamOutcome>
   /** Ends every one after an event, so that its reader goes on elsewhere, and takes no more. */
@@ -68,8 +74,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   }
 
   /** The first event, where only it tells whether there is something to send; throws where there is not. */
-  async function lookFirst(request: StreamRequest, events: Events): Promise<First> {
-    const { client, jobId } = request
+  async function lookFirst({ client, jobId }: FoundJob, events: Events): Promise<First> {
     const next = events.next()
     // As a rule there is an event, or a reason why there is none. Else the job may wait for its first.
     if (await within(next, SOON_MS)) return { next, step: await next }
@@ -84,19 +89,22 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       return open.size
     },
     async open(request) {
-      const { client, jobId, after, outgoing } = request
+      const { after, outgoing } = request
       const stop = admit()
       const leave = () => {
         open.delete(stop)
         stop.abort(LEFT)
       }
       outgoing.once('close', leave)
-      // It may have left while its job was looked for; then nothing tells any more.
-      if (outgoing.destroyed) leave()
-      const events = client.events(jobId, { after, signal: stop.signal })
+      let job: FoundJob
+      let events: Events
       let first: First
       try {
-        first = await lookFirst(request, events)
+        job = await request.find()
+        // It may have left before there was anybody to hear of it.
+        if (outgoing.destroyed) leave()
+        events = job.client.events(job.jobId, { after, signal: stop.signal })
+        first = await lookFirst(job, events)
         if (over) throw ended
       } catch (error) {
         leave()
@@ -111,7 +119,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       const sink = openEventSink({ ...options, outgoing })
       run(sink, events, first.next, { onEvent: request.onEvent, signal: stop.signal })
         .catch((error: unknown) => {
-          if (error !== LEFT && error !== ended) options.onFault(error, jobId)
+          if (error !== LEFT && error !== ended) options.onFault(error, job.jobId)
         })
         .finally(() => {
           sink.end()

@@ -24,6 +24,8 @@ const LINKS = Object.fromEntries(
   ]),
 )
 
+const LOCATION = { Location: { description: 'Where the job stands', schema: { type: 'string' } } }
+
 /** The paths of the OpenAPI document: every status that a route can answer. */
 export const PATHS: Json = {
   '/v1/jobs': {
@@ -32,7 +34,7 @@ export const PATHS: Json = {
       tags: ['jobs'],
       summary: 'Put a job in the queue',
       description:
-        'When this answers, the job will reach its terminal event whatever dies. The same id (or Idempotency-Key) with the same body is the same job: answered again, with `existing: true`.',
+        'When this answers, the job will reach its terminal event whatever dies. The same id (or Idempotency-Key) with the same body is the same job: answered again, with `existing: true`.\n\nWith `Accept: text/event-stream` the answer is the job’s event stream itself, as `/v1/jobs/{id}/events` has it: the job’s id is in `X-Job-Id`, and whoever loses the line goes on there, or sends the same request again, with its Idempotency-Key and `Last-Event-ID`. Leaving it does not cancel the job.',
       parameters: [
         CORRELATION,
         {
@@ -41,19 +43,31 @@ export const PATHS: Json = {
           description: 'Makes the request safe to repeat; see above for the job id it stands for',
           schema: { type: 'string', minLength: 1, maxLength: 255 },
         },
+        {
+          name: 'Last-Event-ID',
+          in: 'header',
+          description:
+            'The id of the last event that was seen, when a request for an event stream is repeated',
+          schema: cursor(),
+        },
       ],
       requestBody: {
         required: true,
         content: json('JobRequest', { prompt: { value: JOB_EXAMPLE }, chat: { value: CHAT_EXAMPLE } }),
       },
       responses: {
-        202: {
-          ...answer('Accepted', 'Accepted', {
-            Location: { description: 'Where the job stands', schema: { type: 'string' } },
-          }),
-          links: LINKS,
+        200: {
+          description: 'Accepted, and these are its events: what `Accept` asked for',
+          headers: {
+            ...CORRELATION_HEADER,
+            ...LOCATION,
+            'X-Job-Id': { description: 'The job’s id', schema: JOB_ID.schema },
+          },
+          content: { 'text/event-stream': { schema: eventSchema() } },
         },
-        ...errors(404, 409, 413, 415, 429),
+        202: { ...answer('Accepted', 'Accepted', LOCATION), links: LINKS },
+        204: empty('The job is over and Last-Event-ID is its terminal event: nothing follows'),
+        ...errors(404, 409, 410, 413, 415, 429),
       },
     },
   },

@@ -1,5 +1,5 @@
 import { Agent, request } from 'node:http'
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, RequestOptions } from 'node:http'
 import { createParser } from 'eventsource-parser'
 
 /** One event as it came over the wire. */
@@ -28,14 +28,26 @@ export interface EventAnswer {
 }
 
 /** Asks for events as a browser does, on a connection of its own; resolves when the headers are there. */
-export async function openEvents(
+export async function openEvents(url: string, headers: Record<string, string> = {}): Promise<EventAnswer> {
+  return listen(url, { headers })
+}
+
+/** Puts a job in the queue and asks for its events in one request. */
+export async function postForEvents(
   url: string,
+  job: unknown,
   headers: Record<string, string> = {},
-  method = 'GET',
 ): Promise<EventAnswer> {
+  const types = { 'Content-Type': 'application/json', Accept: 'text/event-stream' }
+  return listen(url, { method: 'POST', headers: { ...types, ...headers } }, JSON.stringify(job))
+}
+
+async function listen(url: string, options: RequestOptions, sent?: string): Promise<EventAnswer> {
   const agent = new Agent({ keepAlive: false })
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    request(url, { headers, agent, method }, resolve).on('error', reject).end()
+    request(url, { ...options, agent }, resolve)
+      .on('error', reject)
+      .end(sent)
   })
   const events: WireEvent[] = []
   const comments: string[] = []
