@@ -92,11 +92,9 @@ export function openEventSink(options: EventSinkOptions): EventSink {
     release()
   }
 
-  // Its end is the end of the connection: a reader that goes on elsewhere leaves nothing open here.
   outgoing.writeHead(200, {
     ...SSE_HEADERS,
-    Connection: 'close',
-    ...(chunked ? { 'Transfer-Encoding': 'chunked' } : {}),
+    ...(chunked ? { 'Transfer-Encoding': 'chunked' } : { Connection: 'close' }),
   })
   outgoing.flushHeaders()
   outgoing.once('close', stop)

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import type { Redis } from 'ioredis'
-import { describe, expect } from 'vitest'
+import { describe, expect, onTestFinished } from 'vitest'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
 import { readLog, tokensIn } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
@@ -43,6 +43,25 @@ describe('GET /v1/jobs/:id/events', () => {
     }
     expect(await readAll(events, { 'Last-Event-ID': '' })).toEqual(all)
     expect(await readAll(`${events}&after=0-0`)).toEqual(all)
+  })
+
+  test('leaves the connection open for the next request when the stream is over', async ({
+    lab,
+    gateway,
+  }) => {
+    const client = await lab.client()
+    const { port } = await gateway()
+    const { job_id: id } = await client.enqueue({ inputs: 'x' })
+    await client.cancel(id)
+    const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+    onTestFinished(() => void socket.destroy())
+    let text = ''
+    socket.on('data', (more: string) => (text += more))
+    const ends = () => text.split('\r\n0\r\n\r\n').length - 1
+    for (const nth of [1, 2]) {
+      socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+      await expect.poll(ends).toBe(nth)
+    }
   })
 
   test('says 204 after the terminal event, so that an EventSource does not come again', async ({
