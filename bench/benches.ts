@@ -1,5 +1,7 @@
 import { cancel } from './cancel.ts'
+import { depth } from './depth.ts'
 import { firstByte } from './first-byte.ts'
+import { handover } from './handover.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { pickUp } from './pick-up.ts'
@@ -18,7 +20,9 @@ export const BENCHES: readonly Bench[] = [
   latency,
   pickUp,
   cancel,
+  handover,
   memory,
+  depth,
   rivalsThroughput,
   rivalsLatency,
   rivalsReconnect,

@@ -6,10 +6,12 @@ export type { PoolClientOptions, Pools, PoolsOptions } from './client/pools.ts'
 export type {
   CallOptions,
   CancelOptions,
+  DrainOptions,
   EnqueueOptions,
   EventsOptions,
   PoolClient,
 } from './client/pool-client.ts'
+export type { DrainOutcome, UndrainOutcome } from './client/drain.ts'
 export type { Admission } from './client/enqueue.ts'
 export type { JobResult } from './client/text.ts'
 export type { PoolConfigChange } from './pool/config-store.ts'

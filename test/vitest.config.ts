@@ -1,11 +1,19 @@
 import { defineConfig } from 'vitest/config'
 
+/** Suites that `npm run test:long` runs: they would take more time than `npm test` has. */
+export const LONG = [
+  'test/cluster/**/*.test.ts',
+  'test/failover/**/*.test.ts',
+  'test/process/rolling.test.ts',
+  'test/worker/sick-replica.test.ts',
+]
+
 export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
     // What needs more than Node and Redis: npm run test:ops.
-    exclude: ['test/ops/**'],
+    exclude: ['test/ops/**', ...LONG],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',

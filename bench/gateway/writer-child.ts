@@ -4,7 +4,7 @@
  */
 import { poolKeys } from '../../src/contract/keys.ts'
 import { QUEUED_ID, START, entryId } from '../../src/contract/stream-id.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { formatEntry } from '../../src/stream/entry.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
 import { monotonicMs } from '../support/clock.ts'
@@ -19,7 +19,7 @@ const HOUR_MS = 3_600_000
 
 const { redisUrl, pool, jobs, perSecond } = JSON.parse(process.argv[2] ?? '{}') as WriterSettings
 const jobIds = idsOf(jobs)
-const redis = await connectRedis(redisUrl, { role: 'writer' })
+const redis = await connectToServer(redisUrl, { role: 'writer' })
 const log = createEventLog(redis, poolKeys(pool))
 const times = { deadlineAt: Date.now() + HOUR_MS, retentionMs: HOUR_MS }
 const underWay = new Set<Promise<void>>()

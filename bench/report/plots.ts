@@ -23,6 +23,7 @@ const PLANS: Readonly<Record<string, PlotPlan>> = {
   latency: { measures: ['p50_ms', 'p99_ms'], valueLabel: 'chunk to acknowledged (ms)' },
   'pick-up': { measures: ['p50_ms', 'p99_ms'], valueLabel: 'milliseconds' },
   cancel: { measures: ['p50_ms', 'p99_ms'], valueLabel: 'to socket closed (ms)' },
+  handover: { measures: ['p50_ms', 'p99_ms'], valueLabel: 'from token to token (ms)' },
   'rivals-throughput': { measures: ['tokens_per_second'], valueLabel: 'tokens a second' },
   'rivals-latency': { measures: ['p50_ms', 'p99_ms'], valueLabel: 'replica to reader (ms)' },
   'rivals-reconnect': {

@@ -4,7 +4,7 @@ import type { PoolClient } from '../../src/client/pool-client.ts'
 import { newJobId } from '../../src/contract/ids.ts'
 import { poolKeys } from '../../src/contract/keys.ts'
 import type { PoolKeys } from '../../src/contract/keys.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import type { ConnectionRole } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 import { createLogger } from '../../src/runtime/log.ts'
@@ -16,7 +16,7 @@ import { createSealWatch } from './seal-watch.ts'
 import { startSimulatorProcess } from './simulator-process.ts'
 import type { SimulatorProcess, SimulatorSettings } from './simulator-process.ts'
 
-type Connection = Awaited<ReturnType<typeof connectRedis>>
+type Connection = Awaited<ReturnType<typeof connectToServer>>
 
 /** All that a bench needs round the code it measures. Redis (append-only off) and simulator are processes of their own. */
 export interface Lab {
@@ -83,7 +83,7 @@ async function build(settings: SimulatorSettings, owned: Owned): Promise<Lab> {
   await pool.create({ max_max_new_tokens: 1_000_000 })
   const keys = poolKeys('bench')
   const connect = async (role: ConnectionRole) =>
-    owned(await connectRedis(redis.url, { role }), (connection) => connection.disconnect())
+    owned(await connectToServer(redis.url, { role }), (connection) => connection.disconnect())
   const seals = await createSealWatch(await connect('blocking'), keys)
   return {
     redisUrl: redis.url,

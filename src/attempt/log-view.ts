@@ -36,3 +36,39 @@ export function viewLog(entries: readonly LogEntry[]): LogView {
     lastEpoch: latest === undefined ? 0 : idParts(latest.id).epoch,
   }
 }
+
+/** The part of an answer that is published. */
+export interface Published {
+  /** In order, from index 0; never empty. */
+  readonly tokens: readonly EventData['token'][]
+  /**
+   * The index of the first token that the last request generated: what it fed was the prompt and the text of the tokens
+   * before. 0 until an attempt went on with `continue`.
+   */
+  readonly seam: number
+  /** The build and model that generated from the seam on. */
+  readonly by: Pick<EventData['started'], 'engine_version' | 'model_id'>
+}
+
+/** Reads the tokens of a stream that has some. */
+export function readPublished(entries: readonly LogEntry[]): Published {
+  const tokens: EventData['token'][] = []
+  let seam = 0
+  let by: EventData['started'] | undefined
+  for (const entry of entries) {
+    if (entry.event !== 'started' && entry.event !== 'token') continue
+    const event = parseEntry(entry)
+    if (event.event === 'token') tokens.push(event.data)
+    if (event.event !== 'started') continue
+    if (event.data.resume?.mode === 'continue') seam = event.data.next_token
+    // An attempt that goes on repeats what is there with the same build; before the first token any build may follow.
+    if (event.data.next_token === seam) by = event.data
+  }
+  if (by === undefined) throw new Error('tokens without an attempt that wrote them')
+  return { tokens, seam, by }
+}
+
+/** The text of tokens, as readers join it. */
+export function textOfTokens(tokens: readonly EventData['token'][]): string {
+  return tokens.map(({ t, special }) => (special === true ? '' : t)).join('')
+}

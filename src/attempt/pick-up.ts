@@ -1,20 +1,26 @@
 import { PoolError } from '../contract/error.ts'
+import type { EventData } from '../contract/event.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, seedOf } from '../contract/ids.ts'
 import { parseJob } from '../contract/job.ts'
 import type { Job } from '../contract/job.ts'
 import { budgetOf } from '../contract/limits.ts'
+import type { JobBudget } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { Versions } from '../contract/replica-entry.ts'
-import { entryId } from '../contract/stream-id.ts'
+import { SEAL_ID } from '../contract/stream-id.ts'
 import { deadlineSeal } from '../stream/deadline-sweep.ts'
 import { formatEntry } from '../stream/entry.ts'
 import type { LogEntry } from '../stream/entry.ts'
 import { lastId } from '../stream/event-log.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorSeal } from '../stream/seal.ts'
-import { viewLog } from './log-view.ts'
-import type { LogView } from './log-view.ts'
+import type { TgiClient } from '../tgi/client.ts'
+import type { ChatRenderer } from './chat.ts'
+import { readPublished, textOfTokens, viewLog } from './log-view.ts'
+import type { LogView, Published } from './log-view.ts'
+import { planResume } from './resume.ts'
+import type { Resumption } from './resume.ts'
 
 /** What picking up a job takes. */
 export interface PickUpRequest {
@@ -27,13 +33,20 @@ export interface PickUpRequest {
   readonly replicaId: string
   readonly versions: Versions
   readonly config: PoolConfig
+  readonly client: Pick<TgiClient, 'tokenize'>
+  readonly chat: ChatRenderer
+  /** Whether some replica of the pool, whatever its state, runs a build. */
+  readonly hasBuild: (build: Published['by']) => Promise<boolean>
+  readonly signal: AbortSignal
 }
 
-/** An attempt that has begun: its `started` is in the stream. */
+/** An attempt that may begin: writing its `started` is the first thing it does. */
 export interface PickedUp {
+  readonly kind: 'begun'
   readonly job: Job
   readonly epoch: number
   readonly attempt: number
+  /** The job's own. */
   readonly seed: number
   readonly maxNewTokens: number
   /** ms since 1970, by Redis's clock, like all times here. */
@@ -41,132 +54,196 @@ export interface PickedUp {
   readonly startedAt: number
   readonly firstStartedAt: number
   readonly deadlineAt: number
-  /** Every entry up to and including `started`. */
+  /** Every entry so far, all of them in Redis. */
   readonly history: readonly LogEntry[]
+  readonly started: EventData['started']
+  /** How many tokens are published. */
+  readonly tokens: number
+  /** When the first of them came. */
+  readonly firstTokenAt: number | undefined
+  /** How it goes on with them. */
+  readonly resumption: Resumption | undefined
 }
 
+/** `over`: nothing is left to do. `elsewhere`: another replica has to do it. */
+export type PickUp = PickedUp | { readonly kind: 'over' } | { readonly kind: 'elsewhere' }
+
 /**
- * Reads a job's stream, decides what is left to do, and either begins an attempt or ends the job. Another writer in
- * between (a cancel, a sweep) makes it look again.
+ * Reads a job's stream and decides what is left to do; ends the job where that is all. Another writer in between (a
+ * cancel, a sweep) makes it look again.
  *
- * @returns the attempt, or undefined when the job is over.
+ * @throws `TgiError` where the replica is asked how to go on and does not answer; the signal's reason.
  */
-export async function pickUp(request: PickUpRequest): Promise<PickedUp | undefined> {
+export async function pickUp(request: PickUpRequest): Promise<PickUp> {
   const { log, jobId } = request
   for (;;) {
     const { entries, nowMs } = await log.read(jobId)
     const view = viewLog(entries)
-    if (view.sealed) return undefined
-    const decision = decide(request, entries, view, nowMs)
+    if (view.sealed) return { kind: 'over' }
+    const decision = await decide(request, { entries, view, nowMs })
+    if (decision.kind !== 'seal') return decision
     const { written } = await log.write({
       jobId,
       expect: lastId(entries),
       entries: [decision.entry],
-      deadlineAt: decision.deadlineAt,
+      deadlineAt: nowMs,
       retentionMs: request.config.retention_ms,
     })
-    if (!written) continue
-    return decision.attempt
+    if (written) return { kind: 'over' }
   }
 }
 
-interface Decision {
-  readonly entry: LogEntry
-  readonly deadlineAt: number
-  readonly attempt: PickedUp | undefined
+/** A stream as it was read. */
+interface Seen {
+  readonly entries: readonly LogEntry[]
+  readonly view: LogView
+  readonly nowMs: number
 }
 
-function decide(
-  request: PickUpRequest,
-  entries: readonly LogEntry[],
-  view: LogView,
-  nowMs: number,
-): Decision {
+/** All that is known of a job that may go on. */
+interface Facts extends Seen {
+  readonly job: Job
+  readonly budget: JobBudget
+  readonly seed: number
+  readonly acceptedAt: number
+  readonly deadlineAt: number
+}
+
+type Decision =
+  | PickedUp
+  | { readonly kind: 'elsewhere' }
+  | { readonly kind: 'seal'; readonly entry: LogEntry }
+
+async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
   const { config, pool, replicaId } = request
+  const { view, nowMs } = seen
   // Without `queued`, a plain BullMQ producer's job: its time counts from its first pick-up, by Redis's clock.
   const acceptedAt = view.queued?.accepted_at ?? view.firstStartedAt ?? nowMs
-  const end = (entry: LogEntry, deadlineAt = nowMs): Decision => ({ entry, deadlineAt, attempt: undefined })
   const details = { pool_id: pool, replica_id: replicaId, tokens_out: view.tokens }
 
   let job: Job
-  let budget: { deadlineMs: number; maxNewTokens: number }
+  let budget: JobBudget
   try {
     parseOrThrow(jobIdSchema, request.jobId, 'job id')
     job = parseJob(request.body)
     budget = budgetOf(job, config)
   } catch (error) {
     if (!(error instanceof PoolError)) throw error
-    return end(errorSeal('INVALID_PARAMS', { ...details, message: error.message }))
+    return seal(errorSeal('INVALID_PARAMS', { ...details, message: error.message }))
   }
 
   const deadlineAt = view.queued?.deadline_at ?? acceptedAt + budget.deadlineMs
-  const last = entries.at(-1)
-  if (last !== undefined && nowMs >= deadlineAt) return end(deadlineSeal(last, pool))
-  if (view.tokens > 0) {
+  const last = seen.entries.at(-1)
+  if (last !== undefined && nowMs >= deadlineAt) return seal(deadlineSeal(last, pool))
+  const interrupted = { ...details, attempt: view.attempts }
+  if (view.tokens > 0 && job.on_interrupt === 'fail') {
     const message = 'the attempt that wrote these tokens was interrupted'
-    return end(errorSeal('WORKER_RESET', { ...details, message, attempt: view.attempts }))
+    return seal(errorSeal('WORKER_RESET', { ...interrupted, message }))
   }
   if (view.attempts - request.handBacks >= config.max_attempts) {
-    const message = `${config.max_attempts} attempts were interrupted before their first token`
-    return end(errorSeal('REPLICA_EXHAUSTED', { ...details, message, attempt: view.attempts }))
+    const when = view.tokens > 0 ? 'before the answer was whole' : 'before their first token'
+    const message = `${config.max_attempts} attempts were interrupted ${when}`
+    return seal(
+      errorSeal(view.tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED', { ...interrupted, message }),
+    )
   }
-  return begin(request, {
+  const seed = job.parameters.seed ?? seedOf(request.jobId)
+  const facts = { ...seen, job, budget, seed, acceptedAt, deadlineAt }
+  return view.tokens === 0 ? begin(request, facts) : resume(request, facts)
+}
+
+/** An answer of which a part is published. */
+async function resume(request: PickUpRequest, facts: Facts): Promise<Decision> {
+  const { job, budget, seed, view, entries } = facts
+  const published = readPublished(entries)
+  const plan = await planResume({
     job,
-    entries,
-    view,
-    nowMs,
-    acceptedAt,
-    deadlineAt,
+    prompt: async () => job.inputs ?? request.chat.render(job.messages ?? [], request.signal),
+    published,
+    seed,
     maxNewTokens: budget.maxNewTokens,
+    versions: request.versions,
+    client: request.client,
+    signal: request.signal,
+  })
+  if (plan.kind === 'request') return begin(request, facts, plan, published)
+  if (plan.kind === 'complete') return seal(completeEnd(facts, published, plan.finishReason))
+  if (await request.hasBuild(plan.build)) return { kind: 'elsewhere' }
+  const { engine_version: version, model_id: model } = plan.build
+  return seal(
+    errorSeal('WORKER_RESET', {
+      pool_id: request.pool,
+      replica_id: request.replicaId,
+      tokens_out: view.tokens,
+      attempt: view.attempts,
+      message: `the answer can only be repeated by ${model} on ${version}, which no replica of the pool runs any more`,
+    }),
+  )
+}
+
+/** The end of an answer that is whole already. Its replica died before it said so, and never told its own decoding. */
+function completeEnd(
+  { view, nowMs, acceptedAt, seed }: Facts,
+  { tokens, seam }: Published,
+  finishReason: EventData['end']['finish_reason'],
+): LogEntry {
+  return formatEntry(SEAL_ID, 'end', {
+    finish_reason: finishReason,
+    tokens_out: tokens.length,
+    queue_time_ms: Math.max(0, (view.firstStartedAt ?? nowMs) - acceptedAt),
+    first_token_ms: tokens[0]?.first_token_ms ?? 0,
+    seed,
+    text: textOfTokens(tokens),
+    attempts: view.attempts,
+    exact: seam === 0,
   })
 }
 
-interface Beginning {
-  readonly job: Job
-  readonly entries: readonly LogEntry[]
-  readonly view: LogView
-  readonly nowMs: number
-  readonly acceptedAt: number
-  readonly deadlineAt: number
-  readonly maxNewTokens: number
-}
-
-function begin(request: PickUpRequest, beginning: Beginning): Decision {
-  const { versions, jobId } = request
-  const { job, entries, view, nowMs, acceptedAt, deadlineAt, maxNewTokens } = beginning
+function begin(
+  request: PickUpRequest,
+  facts: Facts,
+  resumption?: Resumption,
+  published?: Published,
+): PickedUp {
+  const { versions } = request
+  const { job, budget, seed, entries, view, nowMs, acceptedAt, deadlineAt } = facts
   // Redis's clock and not a counter: it never comes again, whatever queue, failover or re-added id is behind it.
   const epoch = Math.max(nowMs, view.lastEpoch + 1)
   const attempt = view.attempts + 1
-  const seed = job.parameters.seed ?? seedOf(jobId)
-  const entry = formatEntry(entryId(epoch, 1), 'started', {
+  const started: EventData['started'] = {
     attempt,
     engine: 'tgi',
     engine_version: versions.engine_version,
     pool_id: request.pool,
     replica_id: request.replicaId,
     model_id: versions.model_id,
-    seed,
+    seed: resumption?.seed ?? seed,
     queue_time_ms: Math.max(0, nowMs - acceptedAt),
     determinism: job.determinism ?? 'best_effort',
     next_token: view.tokens,
+    ...(resumption === undefined ? {} : { resume: { mode: resumption.mode, exact: resumption.seam === 0 } }),
     ...(job.correlation_id === undefined ? {} : { correlation_id: job.correlation_id }),
-  })
-  const firstStartedAt = view.firstStartedAt ?? nowMs
-  const history = [...entries, entry]
-  return {
-    entry,
-    deadlineAt,
-    attempt: {
-      job,
-      epoch,
-      attempt,
-      seed,
-      maxNewTokens,
-      acceptedAt,
-      startedAt: nowMs,
-      firstStartedAt,
-      deadlineAt,
-      history,
-    },
   }
+  const firstTokenMs = published?.tokens[0]?.first_token_ms
+  return {
+    kind: 'begun',
+    job,
+    epoch,
+    attempt,
+    seed,
+    maxNewTokens: budget.maxNewTokens,
+    acceptedAt,
+    startedAt: nowMs,
+    firstStartedAt: view.firstStartedAt ?? nowMs,
+    deadlineAt,
+    history: entries,
+    started,
+    tokens: view.tokens,
+    firstTokenAt: firstTokenMs === undefined ? undefined : acceptedAt + firstTokenMs,
+    resumption,
+  }
+}
+
+function seal(entry: LogEntry): Decision {
+  return { kind: 'seal', entry }
 }

@@ -1,6 +1,7 @@
 /**
  * One attempt at one job, in order: pick up → prompt → stream → settle. Each step ends in the next one or in a
- * disposition; nothing ends in silence.
+ * disposition; nothing ends in silence. The request goes out while `started` is on its way into the stream: what comes back
+ * waits behind it, and when it is refused the socket is closed.
  *
  * Past 250 lines: the steps share one clock, one count of tokens and one writer, and are read as one story.
  */
@@ -8,18 +9,20 @@ import type { EventData } from '../contract/event.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { Versions } from '../contract/replica-entry.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
+import { within } from '../runtime/within.ts'
 import { createAttemptWriter } from '../stream/attempt-writer.ts'
 import type { AttemptWriter } from '../stream/attempt-writer.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorData } from '../stream/seal.ts'
 import type { TgiClient } from '../tgi/client.ts'
 import type { GenerationEnd, TgiToken } from '../tgi/answer.ts'
+import { TgiError } from '../tgi/error.ts'
 import type { Generation } from '../tgi/generate.ts'
 import type { ChatRenderer } from './chat.ts'
 import { formatToken } from './format-token.ts'
-import { Interruption } from './interruption.ts'
+import { Divergence, Interruption } from './interruption.ts'
 import { pickUp } from './pick-up.ts'
-import type { PickedUp } from './pick-up.ts'
+import type { PickUpRequest, PickedUp } from './pick-up.ts'
 import { verdictOn } from './verdict.ts'
 import type { Verdict } from './verdict.ts'
 
@@ -32,6 +35,10 @@ export interface AttemptContext {
   readonly config: PoolConfig
   readonly client: TgiClient
   readonly chat: ChatRenderer
+  /** Whether some replica of the pool, whatever its state, runs a build. */
+  readonly hasBuild: PickUpRequest['hasBuild']
+  /** Resolves when no other request of this worker is open, nor will be until this attempt is over. */
+  readonly alone: (signal: AbortSignal) => Promise<void>
   /** How many jobs wait now, as far as is known. */
   readonly queueDepth: () => number | undefined
   /** How long a fenced job stays away (ms). */
@@ -73,27 +80,43 @@ export async function runAttempt(
   job.lockLost.addEventListener('abort', lost, { once: true })
   if (job.lockLost.aborted) lost()
   try {
+    const { signal } = interrupt
     const begun = await pickUp({
-      log: context.log,
+      ...context,
       jobId: job.id,
       body: job.body,
       handBacks: job.handBacks,
-      pool: context.pool,
-      replicaId: context.replicaId,
-      versions: context.versions,
-      config: context.config,
+      signal,
     })
-    if (begun === undefined) return nothingToDo()
+    if (begun.kind === 'over') return notBegun({ kind: 'over' }, 'over')
+    if (begun.kind === 'elsewhere') return notBegun(ELSEWHERE, 'elsewhere')
     return await new Attempt(job, begun, context, interrupt).run()
+  } catch (error) {
+    return giveBack(error, context)
   } finally {
     job.lockLost.removeEventListener('abort', lost)
   }
 }
 
-function nothingToDo(): AttemptReport {
+/** Another replica has to go on: it may be busy with something else for a while. */
+const ELSEWHERE = { kind: 'back', delayMs: 250, counts: false } as const
+
+/** What stopped the job from being picked up: an interruption, or a replica that did not say how to go on. */
+function giveBack(error: unknown, context: AttemptContext): AttemptReport {
+  if (!(error instanceof Interruption || error instanceof TgiError)) throw error
+  const verdict = verdictOn(error, { mayNotGoOn: false, lockMs: context.lockMs, attempt: 1 })
+  if (verdict.replica !== undefined) context.onReplica(verdict.replica)
+  if (verdict.kind === 'over') return notBegun({ kind: 'over' }, verdict.outcome, verdict.message)
+  // The deadline is told by the next look at the stream, or by the sweep.
+  const { delayMs, counts } = verdict.kind === 'back' ? verdict : { delayMs: 0, counts: true }
+  return notBegun({ kind: 'back', delayMs, counts }, 'back', verdict.message)
+}
+
+function notBegun(disposition: Disposition, outcome: string, message?: string): AttemptReport {
   return {
-    disposition: { kind: 'over' },
-    outcome: 'over',
+    disposition,
+    outcome,
+    message,
     attempt: undefined,
     tokensOut: 0,
     queueTimeMs: undefined,
@@ -102,7 +125,13 @@ function nothingToDo(): AttemptReport {
   }
 }
 
-/** An attempt that has written `started`. */
+/** How long an attempt that is given back waits for its last write (ms). */
+const FLUSH_MS = 500
+
+/** An answer that nobody interrupted. */
+const WHOLE = { seam: 0, repeat: [], kept: '' }
+
+/** An attempt that writes `started`. */
 class Attempt {
   private readonly job: TakenJob
   private readonly begun: PickedUp
@@ -112,7 +141,10 @@ class Attempt {
   /** Redis's clock at the moment this object was made, to the ms; the local clock goes on from there. */
   private readonly clockBase: number
   private generation: Generation | undefined
-  private tokens = 0
+  /** Published, by this attempt and those before. */
+  private tokens: number
+  /** How many of the tokens that were there have come again. */
+  private repeated = 0
   private firstTokenAt: number | undefined
   private lastTokenAt: number | undefined
   private metricsAt: number
@@ -126,6 +158,8 @@ class Attempt {
     this.interrupt = interrupt
     this.clockBase = begun.startedAt - performance.now()
     this.metricsAt = performance.now()
+    this.tokens = begun.tokens
+    this.firstTokenAt = begun.firstTokenAt
     this.writer = createAttemptWriter({
       log: context.log,
       jobId: job.id,
@@ -137,6 +171,7 @@ class Attempt {
       onPressure: (full) => (full ? this.generation?.pause() : this.generation?.resume()),
       onRetry: context.onRetry,
     })
+    this.writer.append('started', JSON.stringify(begun.started))
   }
 
   /** Redis's clock, as well as this process knows it (ms since 1970). */
@@ -154,7 +189,7 @@ class Attempt {
     void writer.outcome.then((outcome) => {
       if (this.settled) return
       if (outcome === 'sealed') interrupt.abort(new Interruption('sealed'))
-      if (outcome === 'fenced') interrupt.abort(new Interruption('fenced'))
+      if (outcome === 'fenced') interrupt.abort(new Interruption(writer.begun ? 'fenced' : 'overtaken'))
       if (outcome === 'lost') interrupt.abort(new Interruption('lock_lost'))
     })
     try {
@@ -170,10 +205,34 @@ class Attempt {
 
   private async stream(): Promise<GenerationEnd> {
     const { context, begun, interrupt } = this
-    const { inputs, messages, parameters } = begun.job
-    const prompt = inputs ?? (await context.chat.render(messages ?? [], interrupt.signal))
+    const { inputs, messages } = begun.job
+    const { resumption } = begun
+    const prompt =
+      resumption?.prompt ?? inputs ?? (await context.chat.render(messages ?? [], interrupt.signal))
+    const end = await this.request(prompt).catch(async (error: unknown) => {
+      if (!(error instanceof Divergence)) throw error
+      // What ran beside it may have changed a token, here or when it was published: once more, alone.
+      await context.alone(interrupt.signal)
+      this.repeated = 0
+      return this.request(prompt)
+    })
+    const own = resumption === undefined || resumption.seam === 0
+    const known = resumption?.tokensIn ?? (own ? end.tokensIn : undefined)
+    if (known !== undefined || inputs === undefined) return { ...end, tokensIn: known }
+    // Cut off by us, or asked for with a part of the answer, so the replica never told how long the prompt was.
+    const counted = await context.client
+      .tokenize(inputs, { signal: interrupt.signal, timeoutMs: 1000 })
+      .catch(() => undefined)
+    return { ...end, tokensIn: counted?.length }
+  }
+
+  /** One request, to its end. @throws {@link Divergence} when it does not repeat what is published. */
+  private async request(prompt: string): Promise<GenerationEnd> {
+    const { context, begun, interrupt } = this
+    const { parameters } = begun.job
+    const { seed, maxNewTokens } = begun.resumption ?? begun
     this.generation = context.client.generate(
-      { inputs: prompt, parameters, seed: begun.seed, maxNewTokens: begun.maxNewTokens },
+      { inputs: prompt, parameters, seed, maxNewTokens },
       {
         signal: interrupt.signal,
         onToken: (token) => this.publish(token),
@@ -182,24 +241,36 @@ class Attempt {
       },
     )
     const end = await this.generation.done
-    if (end.tokensIn !== undefined || inputs === undefined) return end
-    // Cut off by us, so the replica never told how long the prompt was: it can be asked.
-    const counted = await context.client
-      .tokenize(prompt, { signal: interrupt.signal, timeoutMs: 1000 })
-      .catch(() => undefined)
-    return counted === undefined ? end : { ...end, tokensIn: counted.length }
+    const { seam, repeat } = begun.resumption ?? WHOLE
+    if (this.repeated < repeat.length) throw new Divergence(seam + this.repeated)
+    return end
   }
 
   private publish(token: TgiToken): void {
     const localAt = performance.now()
+    this.context.onToken(localAt)
+    if (this.repeats(token)) return
     const at = this.clockBase + localAt
     this.firstTokenAt ??= at
     this.lastTokenAt = at
-    const data = formatToken(token, this.tokens)
+    const data = formatToken(token, this.tokens, this.tokens === 0 ? this.firstTokenMs(at) : undefined)
     this.tokens += 1
-    this.context.onToken(localAt)
     this.writer.append('token', data)
     if (this.context.config.metrics_interval_ms > 0) this.publishMetrics()
+  }
+
+  /** Whether a token is one of those that are published already. @throws {@link Divergence} */
+  private repeats(token: TgiToken): boolean {
+    const { resumption } = this.begun
+    const expected = resumption?.repeat[this.repeated]
+    if (resumption === undefined || expected === undefined) return false
+    if (token.id !== expected) throw new Divergence(resumption.seam + this.repeated)
+    this.repeated += 1
+    return true
+  }
+
+  private firstTokenMs(at: number): number {
+    return Math.max(0, Math.round(at - this.begun.acceptedAt))
   }
 
   private publishMetrics(): void {
@@ -222,25 +293,27 @@ class Attempt {
   private async finish(end: GenerationEnd): Promise<AttemptReport> {
     this.context.onReplica('ok')
     const { begun } = this
+    const { seam, kept } = begun.resumption ?? WHOLE
     const at = this.now()
     const data: EventData['end'] = {
       finish_reason: end.finishReason,
       tokens_out: this.tokens,
       queue_time_ms: Math.max(0, begun.firstStartedAt - begun.acceptedAt),
-      first_token_ms: Math.max(0, Math.round((this.firstTokenAt ?? at) - begun.acceptedAt)),
-      decode_time_ms: Math.round((this.lastTokenAt ?? at) - (this.firstTokenAt ?? at)),
+      first_token_ms: this.firstTokenMs(this.firstTokenAt ?? at),
       seed: begun.seed,
-      text: end.text,
+      text: kept + end.text,
       attempts: begun.attempt,
-      exact: true,
+      exact: seam === 0,
     }
+    const decodeMs = this.decodeMs()
+    if (decodeMs !== undefined) data.decode_time_ms = decodeMs
     if (end.tokensIn !== undefined) data.tokens_in = end.tokensIn
     return this.settle({ kind: 'seal', event: 'end', data: JSON.stringify(data) }, 'end')
   }
 
   private async fail(error: unknown): Promise<AttemptReport> {
     const verdict = verdictOn(error, {
-      tokens: this.tokens,
+      mayNotGoOn: this.tokens > 0 && this.begun.job.on_interrupt === 'fail',
       lockMs: this.context.lockMs,
       attempt: this.begun.attempt,
     })
@@ -272,9 +345,11 @@ class Attempt {
       this.writer.seal(step.event, step.data)
       disposition = await this.sealed()
     } else {
-      this.writer.abort()
       disposition =
-        step.kind === 'over' ? { kind: 'over' } : { kind: 'back', delayMs: step.delayMs, counts: step.counts }
+        step.kind === 'over' || (step.fenced !== true && (await this.flushed()) === 'sealed')
+          ? { kind: 'over' }
+          : { kind: 'back', delayMs: step.delayMs, counts: step.counts }
+      this.writer.abort()
     }
     return {
       disposition,
@@ -282,15 +357,26 @@ class Attempt {
       attempt: this.begun.attempt,
       tokensOut: this.tokens,
       queueTimeMs: Math.max(0, this.begun.startedAt - this.begun.acceptedAt),
-      firstTokenMs:
-        this.firstTokenAt === undefined ? undefined : Math.round(this.firstTokenAt - this.begun.acceptedAt),
-      decodeTimeMs:
-        this.firstTokenAt === undefined || this.lastTokenAt === undefined
-          ? undefined
-          : Math.round(this.lastTokenAt - this.firstTokenAt),
+      firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenMs(this.firstTokenAt),
+      decodeTimeMs: this.decodeMs(),
       message,
       correlationId: this.begun.job.correlation_id,
     }
+  }
+
+  /** From the first token to the last, as far as this attempt has seen the last one. */
+  private decodeMs(): number | undefined {
+    const { firstTokenAt, lastTokenAt } = this
+    if (firstTokenAt === undefined || lastTokenAt === undefined) return undefined
+    return Math.max(0, Math.round(lastTokenAt - firstTokenAt))
+  }
+
+  /** Waits a moment for what has come already: whoever goes on begins there. Tells when the job turns out to be over. */
+  private async flushed(): Promise<'sealed' | undefined> {
+    const { writer } = this
+    await within(writer.flushed(), FLUSH_MS)
+    writer.abort()
+    return (await writer.outcome) === 'sealed' ? 'sealed' : undefined
   }
 
   /** Waits for the seal; gives up only with the lock, since without Redis there is nobody to tell. */

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import { readPoolConfig } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
-import { isForbidden } from '../redis/connect.ts'
+import { isForbidden } from '../redis/fault.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { sweepDeadlines } from '../stream/deadline-sweep.ts'
 import type { SweepRequest } from '../stream/deadline-sweep.ts'
 import { createEventLog } from '../stream/event-log.ts'
@@ -15,7 +15,7 @@ type SweptPool = Pick<SweepRequest, 'keys' | 'log' | 'queue'>
 /** How to sweep. */
 export interface SweeperOptions {
   /** A connection for commands; stays the caller's. */
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly prefix: string
   /** Only this pool, by what the caller has open of it; that stays the caller's. @defaultValue all pools */
   readonly pool?: SweptPool | undefined

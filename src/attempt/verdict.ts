@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../contract/codes.ts'
 import { TgiError } from '../tgi/error.ts'
 import type { TgiErrorKind } from '../tgi/error.ts'
-import { Interruption } from './interruption.ts'
+import { Divergence, Interruption } from './interruption.ts'
 
 /** What becomes of an attempt that ended without its answer, and what that says of the replica. */
 export type Verdict = {
@@ -9,14 +9,21 @@ export type Verdict = {
   readonly message: string
 } & (
   | { readonly kind: 'seal'; readonly code: ErrorCode }
-  | { readonly kind: 'back'; readonly delayMs: number; readonly counts: boolean; readonly outcome: string }
+  | {
+      readonly kind: 'back'
+      readonly delayMs: number
+      readonly counts: boolean
+      readonly outcome: string
+      /** The stream is ours no longer: what is not written yet stays unwritten. */
+      readonly fenced?: boolean
+    }
   | { readonly kind: 'over'; readonly outcome: string }
 )
 
 /** What the verdict depends on beside the fault. */
 export interface VerdictFacts {
-  /** How many tokens this attempt has published. */
-  readonly tokens: number
+  /** There are tokens, and the job says `fail`: it may not go on. */
+  readonly mayNotGoOn: boolean
   readonly lockMs: number
   readonly attempt: number
 }
@@ -30,11 +37,12 @@ const REFUSED: ReadonlySet<TgiErrorKind> = new Set(['validation', 'refused', 'to
 const NOT_BEGUN: ReadonlySet<TgiErrorKind> = new Set(['overloaded', 'connect', 'unauthorized', 'unhealthy'])
 
 /**
- * The one place that decides on retries: seal, give back, or nothing. A fault before the first token costs an
- * attempt and the job is run again; after tokens the job is sealed `WORKER_RESET`.
+ * The one place that decides on retries: seal, give back, or nothing. A fault costs an attempt, and the next one runs the
+ * job again or goes on with its answer; a job that may not go on is sealed `WORKER_RESET`.
  */
 export function verdictOn(error: unknown, facts: VerdictFacts, random: () => number = Math.random): Verdict {
   if (error instanceof Interruption) return verdictOnInterruption(error, facts)
+  if (error instanceof Divergence) return { kind: 'seal', code: 'REPLAY_DIVERGED', message: error.message }
   if (!(error instanceof TgiError)) {
     // A mistake of ours: to run it again would only meet it again. Its text may hold anything.
     const name = error instanceof Error ? error.name : typeof error
@@ -43,7 +51,7 @@ export function verdictOn(error: unknown, facts: VerdictFacts, random: () => num
   const { message } = error
   if (REFUSED.has(error.kind)) return { kind: 'seal', code: 'INVALID_PARAMS', message, replica: 'ok' }
   const replica = error.kind === 'overloaded' ? 'overloaded' : 'fault'
-  if (facts.tokens > 0) return { kind: 'seal', code: 'WORKER_RESET', message, replica }
+  if (facts.mayNotGoOn) return { kind: 'seal', code: 'WORKER_RESET', message, replica }
   const backoff = Math.min(BACKOFF_MIN_MS * 2 ** (facts.attempt - 1), BACKOFF_MAX_MS)
   const delayMs = Math.round(backoff / 2 + (random() * backoff) / 2)
   return { kind: 'back', delayMs, counts: !NOT_BEGUN.has(error.kind), outcome: error.kind, message, replica }
@@ -58,10 +66,12 @@ function verdictOnInterruption(interruption: Interruption, facts: VerdictFacts):
       return { kind: 'seal', code: 'DECODE_TIMEOUT', message }
     case 'lock_lost':
     case 'fenced':
-      return { kind: 'back', delayMs: facts.lockMs, counts: true, outcome: kind, message }
+      return { kind: 'back', delayMs: facts.lockMs, counts: true, outcome: kind, message, fenced: true }
+    case 'overtaken':
+      return { kind: 'back', delayMs: 0, counts: false, outcome: kind, message, fenced: true }
     case 'lease_lost':
     case 'drain':
-      if (facts.tokens > 0) return { kind: 'seal', code: 'WORKER_RESET', message }
+      if (facts.mayNotGoOn) return { kind: 'seal', code: 'WORKER_RESET', message }
       return { kind: 'back', delayMs: 0, counts: kind === 'lease_lost', outcome: kind, message }
   }
 }

@@ -1,7 +1,7 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { Demo } from '../demo/demo.ts'
-import { redactUrl } from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
 import { Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { readApiKey, replicaAddress } from './options.ts'

@@ -24,6 +24,7 @@ export async function withInterrupt<T>(
     throw error
   } finally {
     process.stdout.off('error', onClosed)
-    stopListening()
+    // The same Ctrl-C may come once more on the way out, and must not end it with a signal's status.
+    if (!controller.signal.aborted) stopListening()
   }
 }

@@ -68,8 +68,7 @@ export async function usingPool<T>(flags: PoolFlags, work: (pool: PoolClient) =>
 
 /** Arguments are visible to everybody on the machine. */
 export function warnOfPassword(url: string): void {
-  if (!process.argv.some((arg) => arg.includes(url)) || !URL.canParse(url) || new URL(url).password === '')
-    return
+  if (!process.argv.some((arg) => arg.includes(url)) || !/:\/\/[^/]*:[^/]+@|password=./.test(url)) return
   process.stderr.write(
     'tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL\n',
   )

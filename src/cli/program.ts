@@ -4,6 +4,7 @@ import { PoolError } from '../contract/error.ts'
 import { addCancel } from './cancel.ts'
 import { addDemo } from './demo.ts'
 import { addDoctor } from './doctor.ts'
+import { addDrain, addUndrain } from './drain.ts'
 import { addEnqueue } from './enqueue.ts'
 import { addEvents } from './events.ts'
 import { EXIT, exitStatus, printError } from './exit.ts'
@@ -81,6 +82,8 @@ function buildProgram(): Command {
     addJob,
     addPool,
     addReplicas,
+    addDrain,
+    addUndrain,
     addDoctor,
   ]) {
     add(program)

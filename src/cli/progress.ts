@@ -37,6 +37,27 @@ export async function startProgress(file: string): Promise<Progress> {
   }
 }
 
+/** What a command waits for. */
+interface Waiting {
+  /** How much is left. */
+  update(left: number): void
+  stop(): void
+}
+
+/** One line on a terminal that says how much is left and since when it is waited for, nothing elsewhere. */
+export function startWaiting(what: string): Waiting {
+  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
+  const bar = new SingleBar({
+    format: `${what}: {left} ({duration_formatted})`,
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: true,
+    fps: 10,
+  })
+  bar.start(1, 0, { left: '?' })
+  return { update: (left) => bar.update(0, { left }), stop: () => bar.stop() }
+}
+
 async function statFile(file: string): Promise<{ size: number }> {
   const found = await stat(file).catch((cause: unknown) => {
     throw new PoolError('CONFIG', `--file: cannot read ${file}`, { cause })

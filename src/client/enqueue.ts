@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
@@ -12,6 +11,7 @@ import { readPoolConfig } from '../pool/config-store.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/queue-depth.ts'
 import { redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
 import type { AdmissionBound } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
@@ -19,7 +19,7 @@ import type { StartForecast } from './start-forecast.ts'
 
 /** What enqueueing works with. */
 export interface EnqueuePorts {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly keys: PoolKeys
   readonly log: EventLog
   readonly queue: JobQueue
@@ -64,7 +64,7 @@ export async function enqueueJob(
   // One round trip: they are sent together.
   const [config, acceptedAt, waiting, held, [last]] = await Promise.all([
     readPoolConfig(redis, keys),
-    redisTimeMs(redis),
+    redisTimeMs(redis, keys.config),
     queue.waiting(),
     jobId === undefined ? false : queue.holds(id),
     jobId === undefined ? [] : log.lastEntries([id]),

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { cancelJob } from '../stream/seal.ts'
 
 /** A job to erase. */
 export interface ForgetRequest {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly keys: PoolKeys
   readonly log: EventLog
   readonly queue: JobQueue

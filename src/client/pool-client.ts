@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events'
-import type { Redis } from 'ioredis'
 import { startSweeper } from '../attempt/sweeper.ts'
 import type { Sweeper } from '../attempt/sweeper.ts'
 import { PoolError } from '../contract/error.ts'
@@ -15,6 +14,7 @@ import { changePoolConfig, ensurePool, readPoolConfig } from '../pool/config-sto
 import type { PoolConfigChange } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/queue-depth.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { createEventLog } from '../stream/event-log.ts'
@@ -24,6 +24,8 @@ import type { Restart } from '../stream/reader.ts'
 import { cancelJob } from '../stream/seal.ts'
 import type { CancelOutcome } from '../stream/seal.ts'
 import { createAdmissionBound } from './admission-bound.ts'
+import { drainReplica, undrainReplica } from './drain.ts'
+import type { DrainOutcome, UndrainOutcome } from './drain.ts'
 import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
 import { forgetJob } from './forget.ts'
@@ -59,6 +61,16 @@ export interface EnqueueOptions extends CallOptions {
 export interface CancelOptions extends CallOptions {
   /** Stands in the job's `error` event, one line of at most 200 characters. */
   readonly reason?: string | undefined
+}
+
+/** What a drain takes. */
+export interface DrainOptions extends CallOptions {
+  /**
+   * How long running attempts may take to finish (whole ms); the others are then handed to other replicas.
+   *
+   * @defaultValue as long as its worker gives them when it stops
+   */
+  readonly graceMs?: number | undefined
 }
 
 /**
@@ -105,6 +117,16 @@ export interface PoolClient {
   set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
   /** The pool's replicas, by id. @throws `POOL_UNAVAILABLE`. */
   replicas(options?: CallOptions): Promise<ReplicaEntry[]>
+  /**
+   * Wishes that a replica takes nothing more, until it is undrained: also when its worker is started anew. It returns at
+   * once; `replicas` tells when nothing runs on it any more. A drain of a replica that drains already is the same one,
+   * with another grace time if one is given.
+   *
+   * @throws {@link PoolError} `UNKNOWN_REPLICA`, `POOL_UNAVAILABLE`, `INVALID_PARAMS` for a grace time that is none.
+   */
+  drain(replicaId: string, options?: DrainOptions): Promise<DrainOutcome>
+  /** Lets a replica take jobs again. @throws {@link PoolError} `UNKNOWN_REPLICA`, `POOL_UNAVAILABLE`. */
+  undrain(replicaId: string, options?: CallOptions): Promise<UndrainOutcome>
   /** How many jobs wait. */
   waiting(options?: CallOptions): Promise<WaitingCounts>
   /** Ends every read of this client and lets go of its connections, if they are its own. Idempotent. */
@@ -113,7 +135,7 @@ export interface PoolClient {
 
 /** What the clients of several pools share. */
 export interface ClientPorts {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly hub: Hub
   readonly prefix: string
   /** Gives faults of the line their name. */
@@ -213,6 +235,9 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     create: (change, options) => call(options, () => ensurePool(redis, keys, change)),
     set: (change, options) => call(options, () => changePoolConfig(redis, keys, change)),
     replicas: (options) => inPool(options, () => listReplicas(redis, keys)),
+    drain: (replicaId, options) =>
+      inPool(options, () => drainReplica(redis, keys, replicaId, options?.graceMs)),
+    undrain: (replicaId, options) => inPool(options, () => undrainReplica(redis, keys, replicaId)),
     waiting: (options) => call(options, () => queue.waiting()),
     async close() {
       closed ??= new PoolError('REDIS_UNAVAILABLE', 'the pool client was closed')

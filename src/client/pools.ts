@@ -1,19 +1,13 @@
+import { Cluster } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { listPools } from '../pool/config-store.ts'
-import {
-  bareCause,
-  connectRedis,
-  disconnectRedis,
-  isConnectionError,
-  isForbidden,
-  isRefusal,
-  redactUrl,
-  redisTimeMs,
-} from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
+import { connectRedis, connectToShard, disconnectRedis } from '../redis/connect.ts'
+import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { createHub } from '../stream/hub.ts'
 import { createPoolClient } from './pool-client.ts'
@@ -73,7 +67,10 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
 export async function openPools(options: PoolsOptions): Promise<Pools> {
   const { redisUrl, prefix = DEFAULT_PREFIX } = options
   const redis = await connectRedis(redisUrl, { role: 'commands' })
-  const hub = createHub({ connect: (role) => connectRedis(redisUrl, { role }) })
+  const hub = createHub({
+    connect: (role, keys) => connectToShard(redisUrl, keys.config, { role }),
+    perPool: redis instanceof Cluster,
+  })
   const clients = new Map<string, PoolClient>()
   const told = <T>(work: Promise<T>) => named(redisUrl, work)
   let closed: Promise<void> | undefined
@@ -121,7 +118,7 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
     pool,
     list: (call) => unlessAborted(told(listPools(redis, prefix)), call?.signal),
     locate: (jobId, call) => unlessAborted(told(locate(jobId)), call?.signal),
-    ping: (call) => unlessAborted(told(redisTimeMs(redis).then(() => undefined)), call?.signal),
+    ping: (call) => unlessAborted(told(redis.time().then(() => undefined)), call?.signal),
     close() {
       closed ??= close()
       return closed

@@ -13,7 +13,7 @@
  * | `POOL_UNAVAILABLE` | unknown or closed pool |
  * | `REPLICA_EXHAUSTED` | attempts used up on refusals and faults before any token |
  * | `WORKER_RESET` | interrupted after tokens and may not go on |
- * | `REPLAY_DIVERGED` | tokens that were lost came again otherwise |
+ * | `REPLAY_DIVERGED` | a replay did not repeat the tokens that were published |
  * | `CANCELLED` | somebody asked |
  * | `INTERNAL` | our fault |
  */

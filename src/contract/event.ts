@@ -23,12 +23,20 @@ const startedSchema = z.object({
   pool_id: poolIdSchema,
   replica_id: replicaIdSchema,
   model_id: z.string(),
-  seed: count,
+  seed: count.describe('what this attempt generates with'),
   queue_time_ms: ms.describe('from acceptance to this'),
   determinism: z.enum(['best_effort', 'strict']),
   window_id: z.string().optional(),
   next_token: count.describe('the index of the token that comes next; readers drop what they hold above it'),
-  resume: z.object({ mode: z.enum(['continue', 'replay']), exact: z.boolean() }).optional(),
+  resume: z
+    .object({
+      mode: z
+        .enum(['continue', 'replay'])
+        .describe('goes on from the text so far, or repeats the tokens so far, unpublished, and goes on'),
+      exact: z.boolean().describe('no best-effort seam so far and none here'),
+    })
+    .optional()
+    .describe('how an answer goes on that was interrupted'),
   correlation_id: labelSchema.optional(),
 })
 
@@ -40,6 +48,7 @@ export const tokenSchema = z.object({
   i: count.describe('index from 0, without holes or repeats across attempts'),
   id: count,
   logprob: z.number().nullable().describe('null when not finite'),
+  first_token_ms: ms.optional().describe('on the first token only: from acceptance to it'),
   special: z.literal(true).optional().describe('not part of the text, e.g. the end-of-sequence token'),
   top: z.array(topTokenSchema).optional(),
 })
@@ -60,7 +69,11 @@ export const endSchema = z.object({
   tokens_out: count,
   queue_time_ms: ms.describe('from acceptance to the first `started`'),
   first_token_ms: ms.describe('from acceptance to the first token'),
-  decode_time_ms: ms.describe('from the first token to the last, over all attempts'),
+  decode_time_ms: ms
+    .optional()
+    .describe(
+      'from the first token to the last, over all attempts; absent when whoever saw the last one is gone',
+    ),
   seed: count,
   text: z.string().describe("the answer in the replica's own decoding"),
   attempts: z.number().int().positive(),

@@ -36,6 +36,15 @@ export function newJobId(): string {
 
 /** The seed of a job that names none: the first 53 bits of the SHA-256 of its id, so that every attempt has it. */
 export function seedOf(jobId: string): number {
-  const digest = createHash('sha256').update(jobId).digest()
+  return first53Bits(jobId)
+}
+
+/** The seed with which an answer goes on after `nextToken` tokens: that of the job would draw the same numbers again. */
+export function seedAfter(seed: number, nextToken: number): number {
+  return first53Bits(`${seed}-${nextToken}`)
+}
+
+function first53Bits(text: string): number {
+  const digest = createHash('sha256').update(text).digest()
   return Number(digest.readBigUInt64BE(0) >> 11n)
 }

@@ -19,13 +19,15 @@ import { parametersSchema } from './parameters.ts'
 /** The version of this contract that a job carries in `v`. */
 export const CONTRACT_VERSION = 1
 
+/** Half a surrogate pair is no character: no replica reads it, whatever carries it there. */
+const text = z.string().refine((value) => value.isWellFormed(), {
+  error: 'expected whole characters, got half of a surrogate pair',
+})
+
 /** A message of a chat, in the replica's own template's terms. */
 const messageSchema = z.strictObject({
   role: z.string().min(1),
-  content: z.union([
-    z.string(),
-    z.array(z.strictObject({ type: z.literal('text'), text: z.string() })).min(1),
-  ]),
+  content: z.union([text, z.array(z.strictObject({ type: z.literal('text'), text })).min(1)]),
 })
 
 /** A chat message, already checked. */
@@ -54,7 +56,7 @@ const jobFields = {
         `contract version ${shown(issue.input)} is not known here; expected ${CONTRACT_VERSION}. Upgrade workers before producers`,
     })
     .default(CONTRACT_VERSION),
-  inputs: z.string().min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),
+  inputs: text.min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),
   messages: z
     .array(messageSchema)
     .min(1, { error: 'expected at least one message' })
@@ -70,7 +72,12 @@ const jobFields = {
     .optional()
     .describe("budget from acceptance, queue wait included; the pool's default when absent"),
   determinism: notYet('determinism', ['best_effort']),
-  on_interrupt: notYet('on_interrupt', ['continue']),
+  on_interrupt: z
+    .enum(['continue', 'replay', 'fail'])
+    .optional()
+    .describe(
+      'what happens to an answer that was interrupted after its first token. continue: goes on from the text so far, or is replayed where that cannot be done; replay: is generated again and must repeat every token before it goes on; fail: ends in WORKER_RESET. Absent: continue, or replay with a grammar',
+    ),
   placement: z.never({ error: 'placement is not supported yet; leave it out' }).optional(),
   session_id: labelSchema.optional(),
   correlation_id: labelSchema.optional(),

@@ -14,7 +14,9 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
+ * | `<prefix>:{<pool>}:drains` | HASH replica id → JSON `{since, grace_ms?}`: replicas that are to take nothing |
  * | `<prefix>:{<pool>}:cancel` | pub/sub: a job was sealed; wakes only, state lives in the stream |
+ * | `<prefix>:{<pool>}:control` | pub/sub: an operator wished something; wakes only, state lives in the keys above |
  */
 export interface PoolKeys {
   readonly pool: string
@@ -24,7 +26,9 @@ export interface PoolKeys {
   readonly config: string
   readonly deadlines: string
   readonly replicas: string
+  readonly drains: string
   readonly cancelChannel: string
+  readonly controlChannel: string
   events(jobId: string): string
   lease(replicaId: string): string
 }
@@ -50,7 +54,9 @@ export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKey
     config: `${base}:config`,
     deadlines: `${base}:deadlines`,
     replicas: `${base}:replicas`,
+    drains: `${base}:drains`,
     cancelChannel: `${base}:cancel`,
+    controlChannel: `${base}:control`,
     events: (jobId) => `${base}:events:${jobId}`,
     lease: (replicaId) => `${base}:lease:${replicaId}`,
   }

@@ -5,7 +5,7 @@
 import { openPool } from '../client/pools.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import type { JobEvent } from '../contract/event.ts'
-import { redactUrl } from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
 import { startRedisServer } from '../redis/server.ts'
 import { createLogger } from '../runtime/log.ts'
 import { startSimulator } from '../simulator/server.ts'

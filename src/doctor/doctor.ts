@@ -1,10 +1,12 @@
-import type { Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
 import { poolIdSchema } from '../contract/ids.ts'
 import { DEFAULT_PREFIX, poolKeys, poolsKey } from '../contract/keys.ts'
 import { readPools } from '../metrics/pool-facts.ts'
 import type { PoolFacts, PoolReading, ReplicaFacts } from '../metrics/pool-facts.ts'
 import { readPoolConfig } from '../pool/config-store.ts'
-import { disconnectRedis, redactUrl, redisTimeMs } from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
+import { disconnectRedis, redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { judgeOf } from './finding.ts'
 import type { Finding } from './finding.ts'
 import { judgePool } from './judge-pool.ts'
@@ -40,7 +42,7 @@ export interface DoctorOptions {
 /** What one examination shares. */
 interface Examination {
   readonly options: DoctorOptions
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly prefix: string
   readonly findings: Finding[]
   server: RedisReport | null
@@ -78,11 +80,31 @@ export async function examine(options: DoctorOptions): Promise<Report> {
 
 async function examineServer(examination: Examination): Promise<void> {
   const { redis, options, findings } = examination
+  if (redis instanceof Cluster) return examineNodes(examination, redis)
   const read = readServer(redis, options.redisUrl, options.now)
   const seen = await lookAt('redis-reachable', 'redis', read)
   if (!seen.ok) return void findings.push(seen.finding)
   findings.push(...judgeServer(seen.facts))
   examination.server = redisReport(seen.facts)
+}
+
+/** Looks at every primary of a Cluster; what is as it should be is told of the first alone. */
+async function examineNodes(examination: Examination, cluster: Cluster): Promise<void> {
+  const { options, findings } = examination
+  const scheme = options.redisUrl.startsWith('rediss') ? 'rediss' : 'redis'
+  for (const node of cluster.nodes('master')) {
+    const { host, port } = node.options
+    const url = `${scheme}://${host}:${port}`
+    const seen = await lookAt('redis-reachable', 'redis', readServer(node, url, options.now))
+    const found = seen.ok ? judgeServer(seen.facts) : [seen.finding]
+    const first = examination.server === null
+    if (seen.ok && first) examination.server = redisReport(seen.facts)
+    for (const finding of found) {
+      if (finding.status !== 'ok')
+        findings.push({ ...finding, message: `${host}:${port}: ${finding.message}` })
+      else if (first) findings.push(finding)
+    }
+  }
 }
 
 async function examinePools(examination: Examination): Promise<void> {
@@ -147,7 +169,7 @@ async function examinePool(examination: Examination, reading: PoolReading): Prom
   const looked = await lookAt(
     'pool-queue',
     `pool ${poolId}`,
-    redisTimeMs(redis).then((now) => lookAtQueue(redis, keys, now)),
+    redisTimeMs(redis, keys.config).then((now) => lookAtQueue(redis, keys, now)),
   )
   if (!looked.ok) return void findings.push(looked.finding)
   const sight: PoolSight = { config, queuePrefix: keys.queuePrefix, facts: reading, look: looked.facts }
@@ -175,7 +197,7 @@ async function seeReplica(
   const looked = await lookAt(
     'replica-lease',
     `replica ${poolId}/${entry.replica_id}`,
-    Promise.all([lookAtLease(redis, keys, entry.replica_id), redisTimeMs(redis)]),
+    Promise.all([lookAtLease(redis, keys, entry.replica_id), redisTimeMs(redis, keys.config)]),
   )
   if (!looked.ok) {
     findings.push(looked.finding)

@@ -7,7 +7,7 @@
  * | `redis-permissions` | | this user may not look at something |
  * | `redis-latency` | | PING takes above 5 ms in the median |
  * | `redis-version` | older than 7 | not known |
- * | `redis-mode` | a Cluster | |
+ * | `redis-mode` | a sentinel, or a Cluster that is not whole | |
  * | `redis-role` | a copy of another server | |
  * | `redis-eviction` | `maxmemory-policy` is not `noeviction` | keys were evicted |
  * | `redis-persistence` | writes are refused, or the file cannot be written | no append-only file, a rewrite failed |

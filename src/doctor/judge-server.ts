@@ -82,11 +82,13 @@ function mode({ info }: ServerFacts): Finding | undefined {
   if (info.cluster_enabled === undefined && info.redis_mode === undefined) return undefined
   const got = info.cluster_enabled === true ? 'cluster' : (info.redis_mode ?? 'standalone')
   if (got === 'standalone') return redis.ok('redis-mode', 'one server, no Cluster', got)
-  const what = got === 'cluster' ? 'a node of a Cluster, which is not supported yet' : `a ${got}`
+  if (got === 'cluster') return redis.ok('redis-mode', 'a node of a Cluster', got)
   return redis.fault(
     'redis-mode',
-    `${what}; expected a server of its own`,
-    'set REDIS_URL to a server with cluster-enabled no',
+    `a ${got}; expected a server`,
+    got === 'sentinel'
+      ? 'set REDIS_URL to redis+sentinel://<host>:<port>/<name>'
+      : 'set REDIS_URL to a server or a node of a Cluster',
     got,
   )
 }

@@ -1,5 +1,5 @@
 import { PoolError } from '../contract/error.ts'
-import { isConnectionError, isRefusal } from '../redis/connect.ts'
+import { isConnectionError, isRefusal } from '../redis/fault.ts'
 import { within } from '../runtime/within.ts'
 import type { CheckName, Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'

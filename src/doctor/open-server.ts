@@ -1,7 +1,10 @@
 import { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
-import { connectRedis, disconnectRedis, redactUrl } from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
+import { connectRedis, disconnectRedis } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { within } from '../runtime/within.ts'
+import { isSentinelAddress } from '../redis/sentinel-address.ts'
 import type { Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import { loadingFault } from './judge-server.ts'
@@ -20,13 +23,13 @@ const SECOND_LOOK_MS = 1000
 export async function openServer(
   url: string,
   connectTimeoutMs: number,
-): Promise<{ redis: Redis } | { finding: Finding }> {
+): Promise<{ redis: RedisConnection } | { finding: Finding }> {
   try {
     return { redis: await connectRedis(url, { role: 'commands', connectTimeoutMs }) }
   } catch (error) {
     if (!(error instanceof PoolError) || error.kind !== 'REDIS_UNAVAILABLE') throw error
-    const busy = await whileLoading(url)
-    return { finding: busy ?? redis.fault('redis-reachable', error.message, adviceOn(error.message)) }
+    const known = await lookOnce(url)
+    return { finding: known ?? redis.fault('redis-reachable', error.message, adviceOn(error.message)) }
   }
 }
 
@@ -42,8 +45,12 @@ function adviceOn(message: string): string {
   return 'start Redis there, or set REDIS_URL to where it is'
 }
 
-/** The driver waits until a server has loaded its data, and we do not: such a one refuses PING, and answers INFO. */
-async function whileLoading(url: string): Promise<Finding | undefined> {
+/**
+ * The driver waits until a server has loaded its data and until its Cluster is whole, and we do not: such a one refuses
+ * PING or keys, and answers INFO.
+ */
+async function lookOnce(url: string): Promise<Finding | undefined> {
+  if (isSentinelAddress(url)) return undefined
   const line = new Redis(url, {
     lazyConnect: true,
     enableReadyCheck: false,
@@ -52,11 +59,19 @@ async function whileLoading(url: string): Promise<Finding | undefined> {
     connectTimeout: SECOND_LOOK_MS,
   })
   line.on('error', () => undefined)
-  const asked = line.connect().then(() => line.info('persistence'))
+  const asked = line.connect().then(() => line.info())
   try {
     if (!(await within(asked, SECOND_LOOK_MS))) return undefined
-    const { loading, loading_loaded_perc: percent } = parseServerInfo(await asked)
-    return loading === true ? loadingFault(redactUrl(url), percent) : undefined
+    const info = parseServerInfo(await asked)
+    if (info.loading === true) return loadingFault(redactUrl(url), info.loading_loaded_perc)
+    return info.cluster_enabled === true
+      ? redis.fault(
+          'redis-mode',
+          'a node of a Cluster that is not whole: keys are refused',
+          'redis-cli CLUSTER INFO and CLUSTER NODES: every slot must have its primary',
+          'cluster',
+        )
+      : undefined
   } catch {
     return undefined
   } finally {

@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis'
 import { QUEUE_NAME } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 
 /** What a pool's queue and deadlines tell beyond how many jobs wait. */
 export interface QueueLook {
@@ -20,7 +20,7 @@ const ACTIVE_LIMIT = 1000
  * Looks at BullMQ's own keys: `meta` has a field `paused` while the queue is (BullMQ 6, commands/pause-7.lua), `active`
  * lists jobs that are with a worker, and `<job>:lock` is there while that one lives (commands/moveToActive-11.lua).
  */
-export async function lookAtQueue(redis: Redis, keys: PoolKeys, nowMs: number): Promise<QueueLook> {
+export async function lookAtQueue(redis: RedisConnection, keys: PoolKeys, nowMs: number): Promise<QueueLook> {
   const [paused, overdue, unlocked] = await Promise.all([
     redis.hexists(queueKey(keys, 'meta'), 'paused'),
     redis.zcount(keys.deadlines, '-inf', nowMs - SWEEP_GRACE_MS),
@@ -35,14 +35,14 @@ function queueKey(keys: PoolKeys, name: string): string {
 }
 
 /** A job that ends between our two questions has no lock either: only what is so twice counts. */
-async function countUnlocked(redis: Redis, keys: PoolKeys): Promise<number> {
+async function countUnlocked(redis: RedisConnection, keys: PoolKeys): Promise<number> {
   const first = await unlockedJobs(redis, keys)
   if (first.length === 0) return 0
   const again = new Set(await unlockedJobs(redis, keys))
   return first.filter((id) => again.has(id)).length
 }
 
-async function unlockedJobs(redis: Redis, keys: PoolKeys): Promise<string[]> {
+async function unlockedJobs(redis: RedisConnection, keys: PoolKeys): Promise<string[]> {
   const ids = await redis.lrange(queueKey(keys, 'active'), 0, ACTIVE_LIMIT - 1)
   const locks = await Promise.all(ids.map((id) => redis.exists(queueKey(keys, `${id}:lock`))))
   return ids.filter((_, index) => locks[index] === 0)

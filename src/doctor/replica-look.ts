@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis'
 import type { PoolKeys } from '../contract/keys.ts'
-import { redactUrl } from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { createTgiClient } from '../tgi/client.ts'
 import { engineVersion } from '../tgi/info.ts'
 
@@ -24,7 +24,7 @@ export function showAddress(url: string): string {
 
 /** Looks at the lease on a replica; undefined when nobody has it. */
 export async function lookAtLease(
-  redis: Redis,
+  redis: RedisConnection,
   keys: PoolKeys,
   replicaId: string,
 ): Promise<LeaseLook | undefined> {

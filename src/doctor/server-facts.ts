@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis'
-import { isRefusal, redactUrl, redisTimeMs } from '../redis/connect.ts'
+import { redactUrl } from '../redis/address.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import { isRefusal } from '../redis/fault.ts'
 import { isPermission } from './look.ts'
 import { CONFIG_NAMES, parseServerConfig, parseServerInfo } from './server-info.ts'
 import type { ServerConfig, ServerInfo } from './server-info.ts'
@@ -50,10 +52,11 @@ export async function readServer(
   const before = now()
   const time = await ask('TIME', redisTimeMs(redis))
   const middle = (before + now()) / 2
-  const { protocol, hostname } = new URL(url)
+  // Sentinels may name any host; a plain address keeps the name that it was given.
+  const hostname = URL.canParse(url) ? new URL(url).hostname : (redis.stream.remoteAddress ?? '')
   return {
     url: redactUrl(url),
-    tls: protocol === 'rediss:',
+    tls: url.startsWith('rediss'),
     loopback: isLoopback(hostname),
     ping,
     clockAheadMs: time === undefined ? 0 : Math.round(time - middle),

@@ -25,7 +25,7 @@ const RETRY_MS = 1000
 /** Text that is written before the turn ends (UTF-16 units). */
 const FULL = 64 * 1024
 
-/** Begins an event stream: its headers go out at once. */
+/** Begins an event stream: its headers go out in this turn, with what is there to send by then. */
 export function openEventSink(options: EventSinkOptions): EventSink {
   const { outgoing } = options
   let text = `retry: ${RETRY_MS}\n\n`
@@ -45,6 +45,7 @@ export function openEventSink(options: EventSinkOptions): EventSink {
     soon = undefined
     if (over || text === '') return
     const taken = send(text)
+    socket?.uncork()
     text = ''
     heartbeat.refresh()
     if (taken || drain !== undefined) return
@@ -92,13 +93,15 @@ export function openEventSink(options: EventSinkOptions): EventSink {
     release()
   }
 
+  // One system call, and one packet to wake the client with, for the headers and the first events.
+  socket?.cork()
+  soon = setImmediate(flush)
   outgoing.writeHead(200, {
     ...SSE_HEADERS,
     ...(chunked ? { 'Transfer-Encoding': 'chunked' } : { Connection: 'close' }),
   })
   outgoing.flushHeaders()
   outgoing.once('close', stop)
-  flush()
   return {
     push,
     get blocked() {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
+import { SEAL_ID } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import { formatSse } from '../http/sse.ts'
 import type { SseEvent } from '../http/sse.ts'
@@ -74,12 +75,13 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   }
 
   /** The first event, where only it tells whether there is something to send; throws where there is not. */
-  async function lookFirst({ client, jobId }: FoundJob, events: Events): Promise<First> {
+  async function lookFirst({ client, jobId }: FoundJob, after: Cursor, events: Events): Promise<First> {
     const next = events.next()
     // As a rule there is an event, or a reason why there is none. Else the job may wait for its first.
     if (await within(next, SOON_MS)) return { next, step: await next }
     return inTime(options.redisTimeoutMs, async (signal) => {
-      if (await client.has(jobId, { signal })) return { next }
+      // Behind the terminal event nothing is to be waited for but the answer that it is there.
+      if (after !== SEAL_ID && (await client.has(jobId, { signal }))) return { next }
       return { next, step: await unlessAborted(next, signal) }
     })
   }
@@ -104,7 +106,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         // It may have left before there was anybody to hear of it.
         if (outgoing.destroyed) leave()
         events = job.client.events(job.jobId, { after, signal: stop.signal })
-        first = await lookFirst(job, events)
+        first = await lookFirst(job, after, events)
         if (over) throw ended
       } catch (error) {
         leave()

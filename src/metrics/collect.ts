@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { RedisConnection } from '../redis/connect.ts'
 import { within } from '../runtime/within.ts'
 import type { Logger } from '../runtime/log.ts'
 import type { Family, Label } from './family.ts'
@@ -15,7 +15,7 @@ const REDIS_TIMEOUT_MS = 2000
 
 /** What an answer is made from. */
 export interface CollectorOptions {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly prefix: string
   readonly apiKey?: string | undefined
   /** What each replica may take (ms). */

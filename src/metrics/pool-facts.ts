@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis'
 import { poolIdSchema } from '../contract/ids.ts'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
@@ -6,7 +5,9 @@ import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { QUEUED_ID } from '../contract/stream-id.ts'
 import { readQueueDepth } from '../queue/queue-depth.ts'
 import type { QueueDepth, WaitingJob } from '../queue/queue-depth.ts'
-import { isConnectionError, redisTimeMs } from '../redis/connect.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import { isConnectionError } from '../redis/fault.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { parseEntry, parseRawEntry } from '../stream/entry.ts'
 import type { RawEntry } from '../stream/entry.ts'
@@ -39,7 +40,7 @@ export type PoolReading =
  *
  * @throws what the driver throws when Redis is away.
  */
-export async function readPools(redis: Redis, prefix: string): Promise<PoolReading[]> {
+export async function readPools(redis: RedisConnection, prefix: string): Promise<PoolReading[]> {
   const names = await redis.smembers(poolsKey(prefix))
   const pools = names.filter((name) => poolIdSchema.safeParse(name).success).toSorted()
   return Promise.all(
@@ -54,10 +55,10 @@ export async function readPools(redis: Redis, prefix: string): Promise<PoolReadi
   )
 }
 
-async function readPool(redis: Redis, keys: PoolKeys): Promise<PoolFacts> {
+async function readPool(redis: RedisConnection, keys: PoolKeys): Promise<PoolFacts> {
   const [depth, entries] = await Promise.all([readQueueDepth(redis, keys), listReplicas(redis, keys)])
   const [now, ...since] = await Promise.all([
-    redisTimeMs(redis),
+    redisTimeMs(redis, keys.config),
     ...depth.heads.map((job) => waitingSince(redis, keys, job)),
   ])
   // Without a head `Math.min` is Infinity; a foreign producer's clock may be ahead of Redis's.
@@ -66,7 +67,7 @@ async function readPool(redis: Redis, keys: PoolKeys): Promise<PoolFacts> {
 }
 
 /** When a job was accepted; what no producer of ours put in the queue has no `queued`. */
-async function waitingSince(redis: Redis, keys: PoolKeys, job: WaitingJob): Promise<number> {
+async function waitingSince(redis: RedisConnection, keys: PoolKeys, job: WaitingJob): Promise<number> {
   const [raw] = (await redis.xrange(keys.events(job.id), QUEUED_ID, QUEUED_ID)) as RawEntry[]
   if (raw === undefined) return job.addedAt
   const entry = parseEntry(parseRawEntry(raw))

@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema } from '../contract/ids.ts'
@@ -6,6 +5,7 @@ import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 
 /** Fields of a config that somebody wants otherwise than the default. */
 export type PoolConfigChange = Partial<PoolConfig>
@@ -16,7 +16,7 @@ export type PoolConfigChange = Partial<PoolConfig>
  * @throws {@link PoolError} `POOL_UNAVAILABLE` when nobody has made the pool: a misspelt name is told at once
  * instead of waiting in a queue that no worker reads.
  */
-export async function readPoolConfig(redis: Redis, keys: PoolKeys): Promise<PoolConfig> {
+export async function readPoolConfig(redis: RedisConnection, keys: PoolKeys): Promise<PoolConfig> {
   const [known, fields] = await Promise.all([
     redis.sismember(keys.pools, keys.pool),
     redis.hgetall(keys.config),
@@ -37,7 +37,7 @@ function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string)
   return parseOrThrow(poolConfigSchema, Object.fromEntries(values), `config of pool ${pool}`)
 }
 
-async function unknownPool(redis: Redis, keys: PoolKeys): Promise<PoolError> {
+async function unknownPool(redis: RedisConnection, keys: PoolKeys): Promise<PoolError> {
   const pools = (await redis.smembers(keys.pools)).toSorted()
   const known = pools.length === 0 ? 'there are none yet' : `there are: ${pools.slice(0, 10).join(', ')}`
   return new PoolError(
@@ -52,16 +52,20 @@ async function unknownPool(redis: Redis, keys: PoolKeys): Promise<PoolError> {
  * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value.
  */
 export async function ensurePool(
-  redis: Redis,
+  redis: RedisConnection,
   keys: PoolKeys,
   change: PoolConfigChange = {},
 ): Promise<PoolConfig> {
   parseOrThrow(poolIdSchema, keys.pool, 'pool')
   const checked = checkChange(change)
-  const pipeline = redis.multi()
-  for (const [field, value] of Object.entries(checked))
-    pipeline.hsetnx(keys.config, field, JSON.stringify(value))
-  await pipeline.sadd(keys.pools, keys.pool).exec()
+  const fields = Object.entries(checked)
+  if (fields.length > 0) {
+    const pipeline = redis.multi()
+    for (const [field, value] of fields) pipeline.hsetnx(keys.config, field, JSON.stringify(value))
+    await pipeline.exec()
+  }
+  // Last, and by itself: on a Cluster it may be on another node. Until then the pool is not there, as it was.
+  await redis.sadd(keys.pools, keys.pool)
   return readPoolConfig(redis, keys)
 }
 
@@ -71,7 +75,7 @@ export async function ensurePool(
  * @throws {@link PoolError} `INVALID_PARAMS` for a bad value, `POOL_UNAVAILABLE` for an unknown pool.
  */
 export async function changePoolConfig(
-  redis: Redis,
+  redis: RedisConnection,
   keys: PoolKeys,
   change: PoolConfigChange,
 ): Promise<PoolConfig> {
@@ -89,7 +93,7 @@ function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
 
 /** All pools, by name, with their configs. */
 export async function listPools(
-  redis: Redis,
+  redis: RedisConnection,
   prefix?: string,
 ): Promise<{ pool_id: string; config: PoolConfig }[]> {
   const pools = (await redis.smembers(poolsKey(prefix))).toSorted()

@@ -9,6 +9,7 @@
 import { DelayedError, WaitingError, Worker } from 'bullmq'
 import type { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { PRIORITIES } from '../contract/job.ts'
 import { QUEUE_NAME } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 
@@ -87,6 +88,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   // By lock and not by job: a job that came back while its older attempt still ends is held twice.
   const held = new Set<Held>()
   const trustMs = lockMs * TRUST
+  const markerKey = `${options.keys.queuePrefix}:${QUEUE_NAME}:marker`
 
   const worker = new Worker(QUEUE_NAME, (job, token) => process(job, token ?? ''), {
     connection: options.connection,
@@ -141,6 +143,21 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     if (!(error instanceof Error) || !error.message.startsWith('Missing lock')) options.onError(error)
   }
 
+  /**
+   * Back to the head of the queue, and a wake-up for whoever waits for a job: BullMQ 6.7 makes none there
+   * (moveJobFromActiveToWait-9.lua), and others would look a second later. One that has just been shut may get it, takes
+   * the job and puts it back again, which it does once; a job that is delayed by nothing would be left where it is.
+   */
+  async function putBack(job: Job, lockToken: string): Promise<void> {
+    await job.moveToWait(lockToken).catch(onLostLock)
+    await wake()
+  }
+
+  /** Has somebody who waits for a job look for one. */
+  async function wake(): Promise<void> {
+    await options.connection.zadd(markerKey, 0, '0').catch(options.onError)
+  }
+
   async function process(job: Job, lockToken: string): Promise<void> {
     const id = job.id ?? ''
     // BullMQ sends its own clock's time with the pick-up, so that is when the lock's time began.
@@ -167,12 +184,17 @@ export function startConsumer(options: ConsumerOptions): Consumer {
           return { kind: 'back', delayMs: FAULT_DELAY_MS, counts: true }
         })
       if (disposition.kind === 'refused') {
-        await job.moveToWait(lockToken).catch(onLostLock)
+        await putBack(job, lockToken)
         throw new WaitingError()
       }
       if (disposition.kind === 'back') {
         if (!disposition.counts)
           await job.updateProgress({ hand_backs: handBacks + 1 }).catch(options.onError)
+        await putAhead(job).catch(options.onError)
+        if (disposition.delayMs === 0) {
+          await putBack(job, lockToken)
+          throw new WaitingError()
+        }
         await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(onLostLock)
         throw new DelayedError()
       }
@@ -207,6 +229,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         await worker.close()
         await running
         clearInterval(timer)
+        // The last wait for a job may have ended with a wake-up that others need.
+        await wake()
       })()
       return closed
     },
@@ -215,6 +239,12 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       worker.disconnect().catch(() => undefined)
     },
   }
+}
+
+/** A job that comes back has waited its time, and somebody may be reading its answer: it goes before those of its kind. */
+async function putAhead(job: Job): Promise<void> {
+  const known: readonly number[] = Object.values(PRIORITIES)
+  if (known.includes(job.priority)) await job.changePriority({ priority: job.priority - 1 })
 }
 
 function handBacksOf(job: Job): number {

@@ -1,9 +1,9 @@
 import { Queue } from 'bullmq'
-import type { Redis } from 'ioredis'
 import { JOB_NAME, QUEUE_NAME } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { PRIORITIES } from '../contract/job.ts'
 import type { Priority } from '../contract/job.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { countWaiting } from './queue-depth.ts'
 import type { WaitingCounts } from './queue-depth.ts'
 
@@ -22,7 +22,7 @@ export interface JobQueue {
 }
 
 /** Opens a pool's queue on a connection, which stays the caller's. */
-export function openJobQueue(connection: Redis, keys: PoolKeys): JobQueue {
+export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQueue {
   const queue = new Queue(QUEUE_NAME, { connection, prefix: keys.queuePrefix, skipMetasUpdate: true })
   // Every command of ours is awaited and throws by itself; without a listener BullMQ prints to the console.
   queue.on('error', () => undefined)

@@ -1,14 +1,14 @@
 import { QueueKeys } from 'bullmq'
-import type { Redis } from 'ioredis'
 import { PRIORITIES } from '../contract/job.ts'
 import { QUEUE_NAME } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 
 /** How many jobs wait, by priority. */
 export interface WaitingCounts {
-  /** With a priority above `batch`, or with none, as plain BullMQ producers add them. */
+  /** With the priority `interactive` or above, or with none, as plain BullMQ producers add them. */
   readonly interactive: number
-  /** With the priority `batch` or below. */
+  /** With a priority below that. */
   readonly batch: number
   /** Handed back, or added with a delay, and not due yet. */
   readonly delayed: number
@@ -34,13 +34,13 @@ const HEADS = 3
 /** The same for jobs that were handed back: they are sorted by when they are due, and they are few. */
 const DELAYED_HEADS = 16
 /** BullMQ 6 keeps prioritized jobs by priority × 2^32 + a counter (commands/includes/getPriorityScore.lua). */
-const BATCH_SCORE = String(PRIORITIES.batch * 2 ** 32)
+const BATCH_SCORE = String((PRIORITIES.interactive + 1) * 2 ** 32)
 
 /**
  * Looks at a queue: two round trips of commands that take the same time however long it is (O(log n)). BullMQ's own
  * counters cannot tell who waits longest, and write to the queue (getCounts-1.lua removes markers); these only read.
  */
-export async function readQueueDepth(redis: Redis, keys: PoolKeys): Promise<QueueDepth> {
+export async function readQueueDepth(redis: RedisConnection, keys: PoolKeys): Promise<QueueDepth> {
   const { wait, prioritized, delayed, active } = keysOf(keys)
   const [counts, running, ...lines] = await Promise.all([
     countWaiting(redis, keys),
@@ -68,7 +68,7 @@ export async function readQueueDepth(redis: Redis, keys: PoolKeys): Promise<Queu
 }
 
 /** Counts the jobs that wait: one round trip, and no script, since every enqueue asks. */
-export async function countWaiting(redis: Redis, keys: PoolKeys): Promise<WaitingCounts> {
+export async function countWaiting(redis: RedisConnection, keys: PoolKeys): Promise<WaitingCounts> {
   const { wait, prioritized, delayed } = keysOf(keys)
   const [plain, urgent, batch, late] = await Promise.all([
     redis.llen(wait),
@@ -80,7 +80,7 @@ export async function countWaiting(redis: Redis, keys: PoolKeys): Promise<Waitin
 }
 
 async function readJobs(
-  redis: Redis,
+  redis: RedisConnection,
   keys: PoolKeys,
   ids: readonly string[],
 ): Promise<(WaitingJob & { readonly taken: boolean })[]> {

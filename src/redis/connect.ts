@@ -1,6 +1,22 @@
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
-import { PoolError } from '../contract/error.ts'
+import { checkRedisUrl, databaseOf } from './address.ts'
+import {
+  BoundCluster,
+  forgetCluster,
+  noteNodes,
+  primaryOf,
+  rememberCluster,
+  seenCluster,
+  slotOf,
+} from './cluster.ts'
+import type { SeenCluster } from './cluster.ts'
+import { redisUnavailable } from './fault.ts'
+import { isSentinelAddress, parseSentinelAddress } from './sentinel-address.ts'
+import { shardConnector } from './shard-connector.ts'
+
+/** A connection to Redis: to a single server, to what sentinels call the primary, or to all nodes of a Cluster. */
+export type RedisConnection = Redis | Cluster
 
 /**
  * What a connection is for, since each purpose wants another answer to a broken line:
@@ -12,20 +28,41 @@ import { PoolError } from '../contract/error.ts'
  * - `blocking`: XREAD BLOCK and subscriptions, one user each, who starts again by itself.
  * - `lookup`: reads whose answers only mean something on the line they were asked on: nothing is sent again.
  * - `queue`: BullMQ's own, which insists on waiting for ever.
+ *
+ * On a Cluster nothing changes in that, but for one thing: `commands` follow MOVED and ASK, which say that a node has
+ * not executed them.
  */
 export type ConnectionRole = 'commands' | 'writer' | 'blocking' | 'lookup' | 'queue'
 
 type RoleOptions = Pick<
   RedisOptions,
-  'maxRetriesPerRequest' | 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'commandTimeout'
+  | 'maxRetriesPerRequest'
+  | 'enableOfflineQueue'
+  | 'autoResendUnfulfilledCommands'
+  | 'commandTimeout'
+  | 'socketTimeout'
 >
 
+/**
+ * `socketTimeout` breaks a line on which nothing answers for so long: behind a primary that froze another one may have
+ * taken over, and only a new line finds it. BullMQ's reads block for up to 10 s, a feed's (stream/feed.ts) for 5 s.
+ */
 const ROLE_OPTIONS: Record<ConnectionRole, RoleOptions> = {
-  commands: { maxRetriesPerRequest: 1, commandTimeout: 10_000 },
-  writer: { maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false },
-  blocking: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false },
-  lookup: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10_000 },
-  queue: { maxRetriesPerRequest: null },
+  commands: { maxRetriesPerRequest: 1, commandTimeout: 10_000, socketTimeout: 5000 },
+  writer: {
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    socketTimeout: 5000,
+  },
+  blocking: { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, socketTimeout: 10_000 },
+  lookup: {
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    commandTimeout: 10_000,
+    socketTimeout: 5000,
+  },
+  queue: { maxRetriesPerRequest: null, socketTimeout: 15_000 },
 }
 
 /** How a connection is made. */
@@ -37,50 +74,175 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number | undefined
 }
 
+/** How often a Cluster's nodes are looked at (ms): a frozen one may have been replaced without a word. */
+const SLOTS_BEAT_MS = 5000
+
 /**
- * Connects to Redis and resolves when commands can be sent.
+ * Connects to Redis and resolves when commands can be sent. The server itself tells whether it is a node of a Cluster
+ * (INFO, one more round trip when connecting); then the connection is to all its nodes. A `redis+sentinel` address
+ * leads to whom the sentinels call the primary, at every connect.
  *
- * @throws {@link PoolError} `CONFIG` for an address that is none; `REDIS_UNAVAILABLE` when nothing answers or
+ * @throws `PoolError` `CONFIG` for an address that is none; `REDIS_UNAVAILABLE` when nothing answers or
  * the server refuses us. After that the connection reconnects by itself, at most 1 s between tries.
  */
-export async function connectRedis(url: string, options: ConnectOptions): Promise<Redis> {
+export async function connectRedis(url: string, options: ConnectOptions): Promise<RedisConnection> {
+  return connect(url, options, (cluster) =>
+    openUp(url, options, (retry) => createCluster(cluster, options, retry)),
+  )
+}
+
+/**
+ * Connects to the server that has a key, as {@link connectRedis} does: on a Cluster to the primary of the key's slot
+ * alone, and to its successor when there is one. For keys of one slot, such as a pool's, that is a single server.
+ */
+export async function connectToShard(url: string, key: string, options: ConnectOptions): Promise<Redis> {
+  return connect(url, options, (cluster) => {
+    const Connector = shardConnector(cluster, slotOf(key))
+    return openUp(url, options, (retry) => createRedis(options, retry, { ...cluster.access, Connector }))
+  })
+}
+
+/** Connects to the address; where it leads to a Cluster, to that instead. */
+async function connect<T extends RedisConnection>(
+  url: string,
+  options: ConnectOptions,
+  toCluster: (cluster: SeenCluster) => Promise<T>,
+): Promise<T | Redis> {
+  const seen = seenCluster(url)
+  try {
+    if (seen !== undefined) return await toCluster(seen)
+  } catch (error) {
+    // Nobody of the Cluster that was there answers. Is another server there now?
+    const entry = await connectToServer(url, options).catch(() => undefined)
+    const other = entry !== undefined && !(await isNode(entry))
+    if (other) {
+      forgetCluster(url)
+      return entry
+    }
+    entry?.disconnect()
+    throw error
+  }
+  const entry = await connectToServer(url, options)
+  if (!(await isNode(entry))) return entry
+  entry.disconnect()
+  return toCluster(rememberCluster(url, entry))
+}
+
+/** Connects to the one server that an address leads to, and to no other node of its Cluster. @throws as {@link connectRedis}. */
+export async function connectToServer(url: string, options: ConnectOptions): Promise<Redis> {
   checkRedisUrl(url)
-  let up = false
-  let last: Error | undefined
-  const redis = new Redis(url, {
+  return openUp(url, options, (retry) =>
+    createRedis(options, retry, isSentinelAddress(url) ? { ...parseSentinelAddress(url) } : url),
+  )
+}
+
+/** Whether a server is a node of a Cluster; one that does not let us ask is taken for a single one. */
+async function isNode(redis: Redis): Promise<boolean> {
+  const info = await redis.info('cluster').catch(() => '')
+  return /^cluster_enabled:1/m.test(info)
+}
+
+/** When to try again; null as long as the connection was never up. */
+type Retry = (attempt: number) => number | null
+
+/** Replies keep the form that ioredis gives them by itself; its types want to know. */
+type Options = Omit<RedisOptions, 'replyMapping'>
+
+function createRedis(options: ConnectOptions, retry: Retry, to: string | Options): Redis {
+  const common: Options = {
     ...ROLE_OPTIONS[options.role],
     lazyConnect: true,
+    // ioredis 6 awaits none of the subscriptions that it makes again by itself: a line that breaks once more just then would
+    // end the process. Who subscribes does it again.
+    autoResubscribe: false,
     // How long a server that says nothing keeps a process from ending that has said good-bye.
     disconnectTimeout: 200,
     connectTimeout: options.connectTimeoutMs ?? 5000,
-    retryStrategy: (attempt) => (up ? Math.min(50 * attempt, 1000) : null),
-    // A replica that was the primary until a moment ago: leave it, the address leads to the new one.
-    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 1 : false),
-  })
+    retryStrategy: retry,
+    sentinelRetryStrategy: retry,
+    // A server that was in charge until a moment ago: leave it, the address leads to the new one.
+    reconnectOnError: (error) => (/^(READONLY|MOVED|CLUSTERDOWN)\b/.test(error.message) ? 1 : false),
+  }
+  const redis = typeof to === 'string' ? new Redis(to, common) : new Redis({ ...to, ...common })
   redis.on('connect', () => cork(redis.stream))
-  redis.on('error', (error: Error) => {
+  return redis
+}
+
+function createCluster(seen: SeenCluster, options: ConnectOptions, retry: Retry): Cluster {
+  const { enableOfflineQueue, ...role } = ROLE_OPTIONS[options.role]
+  const cluster = new BoundCluster(seen.nodes, {
+    lazyConnect: true,
+    ...(enableOfflineQueue === undefined ? {} : { enableOfflineQueue }),
+    // A command whose line broke is sent again, unless the role forbids it.
+    retryDelayOnFailover: role.autoResendUnfulfilledCommands === false ? 0 : 100,
+    clusterRetryStrategy: retry,
+    slotsRefreshInterval: SLOTS_BEAT_MS,
+    // Names stay names: certificates are theirs.
+    dnsLookup: (host, callback) => callback(null, host),
+    redisOptions: {
+      ...role,
+      ...seen.access,
+      disconnectTimeout: 200,
+      connectTimeout: options.connectTimeoutMs ?? 5000,
+      reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 1 : false),
+    },
+  })
+  cluster.on('+node', (node: Redis) => node.on('connect', () => cork(node.stream)))
+  cluster.on('refresh', () => {
+    noteNodes(
+      seen,
+      cluster.nodes().map(({ options: { host = '', port = 0 } }) => ({ host, port })),
+    )
+  })
+  // One node of several; what was sent to it tells for itself.
+  cluster.on('node error', (error: Error) => options.onError?.(error))
+  return cluster
+}
+
+/** Opens a connection, in time or not at all. */
+async function openUp<T extends RedisConnection>(
+  url: string,
+  options: ConnectOptions,
+  create: (retry: Retry) => T,
+): Promise<T> {
+  let up = false
+  let last: Error | undefined
+  const connection = create((attempt) => (up ? Math.min(50 * attempt, 1000) : null))
+  connection.on('error', (error: Error) => {
     last = error
     if (up) options.onError?.(error)
   })
   // A server that is frozen takes the connection and says nothing.
   const timeoutMs = options.connectTimeoutMs ?? 5000
+  const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => {
     last ??= new Error(`no answer within ${timeoutMs} ms`)
-    redis.disconnect()
+    reject(last)
   }, timeoutMs)
+  // A Cluster that is not ready ends without a word.
+  const onEnd = () => reject(last ?? new Error('the Cluster is not ready'))
+  connection.once('end', onEnd)
   try {
-    await redis.connect()
+    await Promise.race([connection.connect(), late])
     // ioredis goes on in database 0 when there is none of that number.
-    const database = new URL(url).pathname.slice(1)
-    if (database !== '') await redis.select(database)
+    const database = databaseOf(url)
+    if (database !== '') await connection.select(database)
     up = true
-    return redis
+    return connection
   } catch (error) {
-    redis.disconnect()
-    throw redisUnavailable(url, last ?? error)
+    disconnectRedis(connection)
+    throw redisUnavailable(url, nodeFault(last) ?? last ?? error)
   } finally {
     clearTimeout(timer)
+    connection.off('end', onEnd)
   }
+}
+
+/** Why the last node of a Cluster that was asked did not answer. */
+function nodeFault(error: Error | undefined): Error | undefined {
+  return error !== undefined && 'lastNodeError' in error && error.lastNodeError instanceof Error
+    ? error.lastNodeError
+    : undefined
 }
 
 /** Sends what is written in one turn together: a write of its own for each command costs more than the commands. */
@@ -105,97 +267,22 @@ function cork(socket: Redis['stream']): void {
  * between two tries to reconnect: then no socket is there whose end would flush it, and commands never settle. So it is
  * sent on one more try, which it gives up at once.
  */
-export function disconnectRedis(redis: Redis): void {
-  if (redis.status === 'reconnecting') redis.connect().catch(() => undefined)
+export function disconnectRedis(redis: RedisConnection): void {
+  if (redis instanceof Redis && redis.status === 'reconnecting') redis.connect().catch(() => undefined)
   redis.disconnect()
 }
 
-/** Address without its credentials, for messages. */
-export function redactUrl(url: string): string {
-  try {
-    const parsed = new URL(url)
-    parsed.username = ''
-    parsed.password = ''
-    parsed.search = ''
-    parsed.hash = ''
-    return parsed.href
-  } catch {
-    return 'an address that cannot be read'
-  }
-}
-
-function checkRedisUrl(url: string): void {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  const known = parsed !== undefined && (parsed.protocol === 'redis:' || parsed.protocol === 'rediss:')
-  if (known && !url.includes('#') && /^\/?\d*$/.test(parsed.pathname)) return
-  // What was given may be a password in the wrong place: it is not repeated.
-  const hint = url.includes('#') ? '; a # in a password is written %23' : ''
-  throw new PoolError(
-    'CONFIG',
-    `Redis address: expected redis://[user:password@]host:port[/database] or rediss://…, got something else${hint}`,
-  )
-}
-
-/** An error of the driver by its message alone: what hangs on it are the command's arguments, password and prompt too. */
-export function bareCause(error: unknown): Error {
-  return new Error(error instanceof Error ? error.message : String(error))
-}
-
-function redisUnavailable(url: string, fault: unknown): PoolError {
-  const cause = bareCause(fault)
-  const text = cause.message
-  const where = redactUrl(url)
-  if (/^(WRONGPASS|NOAUTH|NOPERM)|invalid password/i.test(text)) {
-    return new PoolError(
-      'REDIS_UNAVAILABLE',
-      `Redis at ${where} refuses the user or password (${text.split(' ')[0]})`,
-      {
-        cause,
-      },
-    )
-  }
-  // Node's own words for what is wrong with it (tls, X.509 error codes).
-  if (/certificate|altnames/i.test(text)) {
-    return new PoolError('REDIS_UNAVAILABLE', `the certificate of Redis at ${where} is not right: ${text}`, {
-      cause,
-    })
-  }
-  return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${text}`, { cause })
-}
-
-/** Whether an error is about the line to Redis and not about the command. */
-export function isConnectionError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if (error.name === 'MaxRetriesPerRequestError') return true
-  return /Connection is closed|Command timed out|isn't writeable|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Command aborted due to connection close/.test(
-    error.message,
-  )
-}
-
 /**
- * Whether Redis answered, and answered that it cannot now: it loads its file, is out of memory or a replica of another
- * server, or a failover is under way. The same command may work in a moment.
+ * Milliseconds since 1970, by Redis's clock: the one clock all processes of a pool share. A Cluster has several: `key`
+ * says by whose, the primary that has that key.
  */
-export function isRefusal(error: unknown): boolean {
-  const codes = /^(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|UNBLOCKED)\b/
-  return error instanceof Error && codes.test(error.message)
-}
-
-/** Whether the user of the connection may not do this: by itself, or inside a script. It will not get better. */
-export function isForbidden(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /NOPERM|ACL failure in script|user executing the script can't/.test(error.message)
-  )
-}
-
-/** Milliseconds since 1970, by Redis's clock: the one clock all processes of a pool share. */
-export async function redisTimeMs(redis: Redis): Promise<number> {
-  return timeReplyToMs(await redis.time())
+export async function redisTimeMs(redis: RedisConnection, key?: string): Promise<number> {
+  const node = redis instanceof Cluster && key !== undefined ? primaryOf(redis, key) : undefined
+  return timeReplyToMs(await (node ?? redis).time())
 }
 
 /** Reads the answer of TIME (seconds, microseconds). */
-export function timeReplyToMs(reply: unknown): number {
+function timeReplyToMs(reply: unknown): number {
   const [seconds, micros] = reply as [number | string, number | string]
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
 }

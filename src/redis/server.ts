@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PoolError } from '../contract/error.ts'
-import { connectRedis } from './connect.ts'
+import { connectToServer } from './connect.ts'
 
 /** The programs we can run, in order of preference. */
 const BINARIES = ['valkey-server', 'redis-server'] as const
@@ -90,7 +90,10 @@ async function waitUntilUp(child: ChildProcess, port: number): Promise<string | 
 
 async function answers(port: number): Promise<boolean> {
   try {
-    const redis = await connectRedis(`redis://127.0.0.1:${port}`, { role: 'commands', connectTimeoutMs: 500 })
+    const redis = await connectToServer(`redis://127.0.0.1:${port}`, {
+      role: 'commands',
+      connectTimeoutMs: 500,
+    })
     redis.disconnect()
     return true
   } catch {

@@ -24,6 +24,8 @@ export interface Breaker {
   reset(): void
   /** In `half_open`: one attempt at a time. */
   readonly probing: boolean
+  /** That one is under way. */
+  readonly isProbed: boolean
 }
 
 const FAULTS = 3
@@ -103,6 +105,9 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     },
     get probing() {
       return state === 'half_open'
+    },
+    get isProbed() {
+      return probe
     },
   }
 }

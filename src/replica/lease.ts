@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis'
 import type { PoolKeys } from '../contract/keys.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 
 /**
  * The right of one worker to one replica. Only its holder opens requests on the replica, so a replica never has
@@ -7,7 +7,7 @@ import type { PoolKeys } from '../contract/keys.ts'
  * sent: a holder that cannot reach Redis closes its requests before another worker can take over.
  */
 export interface LeaseOptions {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly keys: PoolKeys
   readonly replicaId: string
   readonly workerId: string

@@ -1,10 +1,10 @@
-import type { Redis } from 'ioredis'
 import { formatIssues } from '../contract/format-issues.ts'
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 
 /** A worker says this often how its replica is (ms). */
 export const REGISTRY_BEAT_MS = 1000
@@ -18,11 +18,11 @@ function fieldOf(entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id' | 'state'>
 
 /** Writes what a worker says of its replica. */
 export async function publishReplica(
-  redis: Redis,
+  redis: RedisConnection,
   keys: PoolKeys,
   entry: Omit<ReplicaEntry, 'updated_at'>,
 ): Promise<void> {
-  const whole: ReplicaEntry = { ...entry, updated_at: await redisTimeMs(redis) }
+  const whole: ReplicaEntry = { ...entry, updated_at: await redisTimeMs(redis, keys.config) }
   const pipeline = redis.multi().hset(keys.replicas, fieldOf(entry), JSON.stringify(whole))
   if (entry.state !== 'standby') pipeline.hdel(keys.replicas, fieldOf({ ...entry, state: 'standby' }))
   await pipeline.exec()
@@ -37,7 +37,7 @@ end`
 
 /** Takes a worker's entry out: it left in good order. What another worker says of the same replica stays. */
 export async function withdrawReplica(
-  redis: Redis,
+  redis: RedisConnection,
   keys: PoolKeys,
   entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id'>,
 ): Promise<void> {
@@ -52,10 +52,10 @@ export async function withdrawReplica(
  *
  * @throws {@link PoolError} `INTERNAL` for an entry that does not fit the contract.
  */
-export async function listReplicas(redis: Redis, keys: PoolKeys): Promise<ReplicaEntry[]> {
+export async function listReplicas(redis: RedisConnection, keys: PoolKeys): Promise<ReplicaEntry[]> {
   const fields = await redis.hgetall(keys.replicas)
   const entries = Object.entries(fields).map(([field, text]) => parseReplicaEntry(field, text))
-  const now = await redisTimeMs(redis)
+  const now = await redisTimeMs(redis, keys.config)
   const seen = await Promise.all(
     entries.map(async (entry): Promise<ReplicaEntry | undefined> => {
       if (entry.state === 'standby') return now - entry.updated_at < STANDBY_TTL_MS ? entry : undefined

@@ -15,7 +15,7 @@
  * An error (OOM, READONLY, LOADING, a broken line) wrote nothing or something: the same write again tells.
  */
 import type { EventName } from '../contract/event.ts'
-import { SEAL_ID, START, entryId } from '../contract/stream-id.ts'
+import { SEAL_ID, START, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import type { LogEntry } from './entry.ts'
 import type { EventLog } from './event-log.ts'
@@ -28,7 +28,7 @@ export interface AttemptWriterOptions {
   readonly log: Pick<EventLog, 'write'>
   readonly jobId: string
   readonly epoch: number
-  /** Every entry of the stream up to and including this attempt's `started`, all acknowledged. */
+  /** Every entry of the stream as it was read. */
   readonly history: readonly LogEntry[]
   readonly deadlineAt: number
   readonly retentionMs: number
@@ -44,14 +44,21 @@ export interface AttemptWriterOptions {
 
 /** The writing end of one attempt. */
 export interface AttemptWriter {
-  /** Adds an entry; `data` is JSON. Returns its id at once, it is written in the background. */
+  /**
+   * Adds an entry; `data` is JSON. Returns its id at once, it is written in the background. An attempt's first entry is its
+   * `started`.
+   */
   append(event: EventName, data: string): Cursor
   /** Adds the terminal event, in the same write as what is pending. Nothing can be added after it. */
   seal(event: 'end' | 'error', data: string): void
+  /** Resolves when nothing is pending, or nothing will be written any more. */
+  flushed(): Promise<void>
   /** No more writes are begun. One that is under way may still land. */
   abort(): void
   /** Resolves once, never rejects. */
   readonly outcome: Promise<WriterOutcome>
+  /** Something of this attempt's is in the stream: every older attempt is fenced. */
+  readonly begun: boolean
   /** Entries not acknowledged yet. */
   readonly pending: number
 }
@@ -68,9 +75,10 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
   const { promise: outcome, resolve } = Promise.withResolvers<WriterOutcome>()
   /** How many of `entries` Redis has, as far as we know. */
   let acked = entries.length
-  let n = 1
+  const before = idParts(entries.at(-1)?.id ?? START)
+  let n = before.epoch === epoch ? before.n : 0
   let sealing = false
-  let writing = false
+  let writing: Promise<void> | undefined
   let full = false
   /** `wake` ends the wait before a write is tried again. */
   const end: { stopped: boolean; wake?: () => void } = { stopped: false }
@@ -85,7 +93,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
     if (sealing) throw new Error(`job ${jobId}: nothing can follow the terminal event`)
     entries.push(entry)
     setPressure()
-    if (!writing && !end.stopped) void writeAll()
+    if (!end.stopped) writing ??= writeAll()
   }
 
   function setPressure(): void {
@@ -97,7 +105,6 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
   }
 
   async function writeAll(): Promise<void> {
-    writing = true
     for (let failures = 0; acked < entries.length && !end.stopped;) {
       try {
         await writeOnce()
@@ -109,7 +116,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
         await pause(Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS))
       }
     }
-    writing = false
+    writing = undefined
     if (sealing && acked === entries.length) finish('sealed')
   }
 
@@ -157,8 +164,12 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
       push({ id: SEAL_ID, event, data })
       sealing = true
     },
+    flushed: () => writing ?? Promise.resolve(),
     abort: () => finish('aborted'),
     outcome,
+    get begun() {
+      return acked > options.history.length
+    },
     get pending() {
       return entries.length - acked
     },

@@ -1,8 +1,8 @@
-import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { QUEUED_ID, SEAL_ID } from '../contract/stream-id.ts'
 import { redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { parseEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
 import { ANYTHING } from './event-log.ts'
@@ -12,7 +12,7 @@ import type { QueuePort } from './seal.ts'
 
 /** One pool's part of a sweep. */
 export interface SweepRequest {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly log: EventLog
   readonly queue: Pick<QueuePort, 'removeWaiting'>
   readonly keys: PoolKeys
@@ -32,7 +32,7 @@ const TRIES = 10
  */
 export async function sweepDeadlines(request: SweepRequest): Promise<number> {
   const { redis, keys } = request
-  const now = await redisTimeMs(redis)
+  const now = await redisTimeMs(redis, keys.config)
   const due = await redis.zrangebyscore(keys.deadlines, '-inf', now, 'LIMIT', 0, SWEEP_COUNT)
   let ended = 0
   for (const jobId of due) {

@@ -82,7 +82,8 @@ export function isTokenData(data: unknown): data is EventData['token'] {
     isCount(token.id) &&
     (token.logprob === null || (typeof token.logprob === 'number' && Number.isFinite(token.logprob))) &&
     (token.special === undefined || token.special === true) &&
-    token.top === undefined
+    token.top === undefined &&
+    token.first_token_ms === undefined
   )
 }
 

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
-import type { Redis, Result } from 'ioredis'
+import type { Result } from 'ioredis'
 import type { PoolKeys } from '../contract/keys.ts'
 import { SEAL_ID, START, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { timeReplyToMs } from '../redis/connect.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { parseRawEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
 
@@ -55,7 +56,7 @@ export interface EventLog {
 }
 
 /** Opens the event log of a pool on a connection. */
-export function createEventLog(redis: Redis, keys: PoolKeys): EventLog {
+export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog {
   redis.defineCommand('tgiPoolWrite', { lua: WRITE_LUA })
   return {
     async write({ jobId, expect, entries, deadlineAt, retentionMs }) {
@@ -80,8 +81,9 @@ export function createEventLog(redis: Redis, keys: PoolKeys): EventLog {
     },
     // Not pipeline(): ioredis 6 copies some five hundred methods into each. Sent in one turn, it is one round trip too.
     async read(jobId) {
-      const [time, entries] = await Promise.all([redis.time(), redis.xrange(keys.events(jobId), '-', '+')])
-      return { entries: entries.map(parseRawEntry), nowMs: timeReplyToMs(time) }
+      const stream = keys.events(jobId)
+      const [nowMs, entries] = await Promise.all([redisTimeMs(redis, stream), redis.xrange(stream, '-', '+')])
+      return { entries: entries.map(parseRawEntry), nowMs }
     },
     async lastEntries(jobIds) {
       const tops = await Promise.all(

@@ -5,6 +5,7 @@
  * every {@link MAX_STREAMS} streams: a feed. A feed holds one position per stream, the topic, whoever reads it. When any
  * connection of a session is lost, the session is over for all its readers at once: each looks again whether its cursor
  * still exists (reader.ts), on the next session. So nobody goes on reading from a server that another one has replaced.
+ * On a Cluster a session belongs to one pool, and its connections lead to the node that has the pool's keys.
  *
  * ```
  * reader: XRANGE from its cursor, page by page ── no more? ──▶ follow(cursor) ──▶ tap: what the feed reads from then on
@@ -26,15 +27,17 @@ import type { Tap } from './tap.ts'
 
 /** What a hub needs. */
 export interface HubOptions {
-  /** A new connection of a role. */
-  readonly connect: (role: 'blocking' | 'lookup') => Promise<Redis>
+  /** A new connection of a role to the server that has a pool's keys. */
+  readonly connect: (role: 'blocking' | 'lookup', keys: PoolKeys) => Promise<Redis>
+  /** Pools may be on several servers: each has sessions of its own. @defaultValue false */
+  readonly perPool?: boolean | undefined
 }
 
 /** Serves any number of readers. */
 export interface Hub {
-  /** The session of now; one is opened when there is none. @throws what connecting throws. */
-  session(): Promise<HubSession>
-  /** Ends the session, for good. */
+  /** The session of now for a pool; one is opened when there is none. @throws what connecting throws. */
+  session(keys: PoolKeys): Promise<HubSession>
+  /** Ends every session, for good. */
   close(): void
 }
 
@@ -52,39 +55,37 @@ const MAX_STREAMS = 1000
 
 /** A hub that connects when it is first used. */
 export function createHub(options: HubOptions): Hub {
-  let current: Promise<Session> | undefined
+  const sessions = new Map<string, Promise<Session>>()
   let closed = false
 
-  async function open(): Promise<Session> {
-    const redis = await options.connect('lookup')
-    const session = createSession(
-      redis,
-      () => options.connect('blocking'),
-      () => {
-        current = undefined
-      },
-    )
+  async function open(keys: PoolKeys, onEnd: () => void): Promise<Session> {
+    const redis = await options.connect('lookup', keys)
+    const session = createSession(redis, () => options.connect('blocking', keys), onEnd)
     if (closed) session.end()
     return session
   }
 
   return {
-    session() {
-      if (current === undefined) {
-        const opening = open()
-        current = opening
-        opening.catch(() => {
-          if (current === opening) current = undefined
-        })
+    session(keys) {
+      const server = options.perPool === true ? keys.pool : ''
+      const current = sessions.get(server)
+      if (current !== undefined) return current
+      const forget = () => {
+        if (sessions.get(server) === opening) sessions.delete(server)
       }
-      return current
+      const opening = open(keys, forget)
+      sessions.set(server, opening)
+      opening.catch(forget)
+      return opening
     },
     close() {
       closed = true
-      current?.then(
-        (session) => session.end(),
-        () => undefined,
-      )
+      for (const opening of sessions.values()) {
+        opening.then(
+          (session) => session.end(),
+          () => undefined,
+        )
+      }
     },
   }
 }

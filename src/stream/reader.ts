@@ -14,7 +14,7 @@ import type { JobEvent } from '../contract/event.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { START } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { bareCause, isConnectionError, isRefusal } from '../redis/connect.ts'
+import { bareCause, isConnectionError, isRefusal } from '../redis/fault.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { parseEntry, parseRawEntry } from './entry.ts'
 import type { RawEntry } from './entry.ts'
@@ -70,7 +70,7 @@ export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent
     while (!place.over) {
       signal?.throwIfAborted()
       try {
-        const session = await unlessAborted(options.hub.session(), signal)
+        const session = await unlessAborted(options.hub.session(options.keys), signal)
         const page = await unlessAborted(readPage(options, session.redis, place), signal)
         patience.renew()
         if (page === undefined) {

@@ -12,6 +12,9 @@ export interface WakeUpOptions {
   readonly onSubscribed: () => void
 }
 
+/** How often the subscription is asked for again (ms). */
+const BEAT_MS = 5000
+
 /**
  * Listens for seals. Pub/sub only wakes: what is lost while the line is down is in the streams.
  *
@@ -22,10 +25,13 @@ export async function listenForSeals(options: WakeUpOptions): Promise<void> {
   redis.on('smessage', (channel: string, jobId: string) => {
     if (channel === keys.cancelChannel) options.onSealed(jobId)
   })
-  // ioredis subscribes again by itself after a reconnection, before it answers this.
+  // After each reconnection: nobody else does it (redis/connect.ts).
   redis.on('ready', () => {
     redis.ssubscribe(keys.cancelChannel).then(options.onSubscribed, () => undefined)
   })
+  // Nobody tells a line that is silent by nature that its server froze, or that its slot went to another node.
+  const beat = setInterval(() => void redis.ssubscribe(keys.cancelChannel).catch(() => undefined), BEAT_MS)
+  redis.once('end', () => clearInterval(beat))
   await redis.ssubscribe(keys.cancelChannel)
   options.onSubscribed()
 }

@@ -1,12 +1,15 @@
 import type { Redis } from 'ioredis'
 import { PoolError } from '../contract/error.ts'
-import { connectRedis, disconnectRedis, redactUrl } from '../redis/connect.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import { redactUrl } from '../redis/address.ts'
+import { connectRedis, connectToShard, disconnectRedis } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import type { Logger } from '../runtime/log.ts'
 
-/** A worker's lines to Redis, one a purpose. */
+/** A worker's lines to Redis, one a purpose; all but the first lead to its pool's shard. */
 export interface WorkerConnections {
-  /** Registry, lease, config, sweeps. */
-  readonly commands: Redis
+  /** Registry, lease, config, sweeps of all pools. */
+  readonly commands: RedisConnection
   /** The event log. */
   readonly writer: Redis
   /** BullMQ's. */
@@ -21,10 +24,14 @@ export interface WorkerConnections {
  *
  * @throws {@link PoolError} `REDIS_UNAVAILABLE`, or `CONFIG` for a server older than 7.
  */
-export async function openConnections(url: string, logger: Logger): Promise<WorkerConnections> {
-  const open: Redis[] = []
-  const connect = async (role: 'commands' | 'writer' | 'queue' | 'blocking') => {
-    const redis = await connectRedis(url, { role })
+export async function openConnections(
+  url: string,
+  keys: PoolKeys,
+  logger: Logger,
+): Promise<WorkerConnections> {
+  const open: RedisConnection[] = []
+  const connect = async (role: 'writer' | 'queue' | 'blocking') => {
+    const redis = await connectToShard(url, keys.config, { role })
     open.push(redis)
     return redis
   }
@@ -32,7 +39,8 @@ export async function openConnections(url: string, logger: Logger): Promise<Work
     for (const redis of open) disconnectRedis(redis)
   }
   try {
-    const commands = await connect('commands')
+    const commands = await connectRedis(url, { role: 'commands' })
+    open.push(commands)
     await checkServer(commands, url, logger)
     tellOutages(commands, url, logger)
     return {
@@ -52,7 +60,7 @@ export async function openConnections(url: string, logger: Logger): Promise<Work
 }
 
 /** Says when Redis goes and when it comes back, once each; one line tells for all, they go together. */
-function tellOutages(redis: Redis, url: string, logger: Logger): void {
+function tellOutages(redis: RedisConnection, url: string, logger: Logger): void {
   let awaySince: number | undefined
   redis.on('close', () => {
     if (awaySince === undefined) logger.warn({ redis: redactUrl(url) }, 'Redis is away')
@@ -69,7 +77,7 @@ function tellOutages(redis: Redis, url: string, logger: Logger): void {
 }
 
 /** Refuses what cannot work and warns of what will hurt later. */
-async function checkServer(redis: Redis, url: string, logger: Logger): Promise<void> {
+async function checkServer(redis: RedisConnection, url: string, logger: Logger): Promise<void> {
   const info = await redis.info('server')
   const version = /^(?:valkey_version|redis_version):(\S+)/m.exec(info)?.[1] ?? 'unknown'
   const major = Number(version.split('.')[0])

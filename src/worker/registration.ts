@@ -1,11 +1,11 @@
-import type { Redis } from 'ioredis'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import type { RedisConnection } from '../redis/connect.ts'
 import { REGISTRY_BEAT_MS, publishReplica, withdrawReplica } from '../replica/registry.ts'
 
 /** What a worker says of its replica, and where. */
 export interface RegistrationOptions {
-  readonly redis: Redis
+  readonly redis: RedisConnection
   readonly keys: PoolKeys
   /** What is to be said now. */
   readonly entry: () => Omit<ReplicaEntry, 'updated_at'>

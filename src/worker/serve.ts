@@ -45,7 +45,7 @@ export async function serveWorker(
   let server: HttpServer | undefined
   try {
     server = health && (await serveHealth(health, () => readinessOf(worker?.state), logger))
-    worker = await startWorker(options)
+    worker = await startWorker({ ...options, graceMs })
     const { workerId, replicaId } = worker
     logger.info(
       { worker_id: workerId, replica_id: replicaId, pool_id: options.pool, slots: options.slots },
@@ -81,7 +81,7 @@ async function serveHealth(
 const REASONS: Readonly<Record<Exclude<ReplicaState, 'ready'>, string>> = {
   unhealthy: 'the replica is not healthy; `tgi-pool replicas` says why',
   drifted: 'the replica is not what the pool is pinned to; `tgi-pool replicas` says how it differs',
-  draining: 'it is told to stop',
+  draining: 'it is told to drain or to stop',
   window: 'a window is open',
   standby: 'it does not hold the lease on its replica: another worker has it, or Redis does not answer',
   lost: 'its lease is gone',

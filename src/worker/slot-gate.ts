@@ -9,6 +9,8 @@ export interface SlotGateOptions {
   readonly ready: () => boolean
   /** How many requests the replica may have open now. */
   readonly slots: () => number
+  /** How many requests it has open now. */
+  readonly busy: () => number
   /** It opened, shut or changed its size. */
   readonly onChange: () => void
 }
@@ -16,7 +18,7 @@ export interface SlotGateOptions {
 /** Stands between the queue and the slots. */
 export interface SlotGate {
   readonly isOpen: boolean
-  /** Brings the consumer in line with what is known; call it after every change. */
+  /** Brings the consumer in line with what is known; call it after every change, and when an attempt ends. */
   update(): void
   /** Forgets the time it would open by itself. */
   stop(): void
@@ -31,15 +33,21 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
     return options.ready() && breaker.openUntil === undefined
   }
 
+  /** One more than run now, or none: what runs on a replica that failed others may run for long, and proves nothing. */
+  function besideProbe(): number {
+    const more = breaker.isProbed ? 0 : 1
+    return Math.max(1, Math.min(options.slots(), options.busy() + more))
+  }
+
   function update(): void {
     clearTimeout(reopen)
     if (isOpen()) {
-      consumer.resize(breaker.probing ? 1 : options.slots())
+      consumer.resize(breaker.probing ? besideProbe() : options.slots())
       consumer.open()
     } else {
       consumer.shut()
       if (breaker.openUntil !== undefined)
-        reopen = setTimeout(expire, breaker.openUntil - performance.now() + 1)
+        reopen = setTimeout(expire, Math.max(1, breaker.openUntil - performance.now() + 1))
     }
     options.onChange()
   }

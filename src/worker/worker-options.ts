@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly leaseMs?: number | undefined
   /** How often the replica is probed (ms). */
   readonly probeMs?: number | undefined
+  /** How long running attempts may take to finish when it stops or drains (ms). */
+  readonly graceMs?: number | undefined
   readonly logger: Logger
 }
 
@@ -33,7 +35,6 @@ export const WORKER_DEFAULTS = {
   stalledIntervalMs: 1500,
   leaseMs: 5000,
   probeMs: 1000,
-  /** How long SIGTERM waits for running jobs (ms). */
   graceMs: 20_000,
 } as const
 
@@ -45,6 +46,7 @@ export interface WorkerSettings {
   readonly stalledIntervalMs: number
   readonly leaseMs: number
   readonly probeMs: number
+  readonly graceMs: number
   readonly logger: Logger
 }
 
@@ -57,6 +59,7 @@ export function settingsOf(options: WorkerOptions): WorkerSettings {
     stalledIntervalMs: options.stalledIntervalMs ?? WORKER_DEFAULTS.stalledIntervalMs,
     leaseMs: options.leaseMs ?? WORKER_DEFAULTS.leaseMs,
     probeMs: options.probeMs ?? WORKER_DEFAULTS.probeMs,
+    graceMs: options.graceMs ?? WORKER_DEFAULTS.graceMs,
     logger: options.logger,
   }
 }

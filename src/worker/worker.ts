@@ -2,7 +2,8 @@
  * One worker: one replica, its slots, and everything that decides whether a slot may take a job.
  *
  * Start: Redis → pool → consumer (shut) → replica session, lease, sweeps → wake-ups → registry. The gate opens when
- * the lease is held, the replica is ready and the breaker lets through, and shuts when one of them fails.
+ * the lease is held, the replica is ready, nobody wishes it to drain and the breaker lets through, and shuts when one of
+ * them fails.
  *
  * Stop: take nothing more → running attempts may finish in the grace time → the others are interrupted and hand
  * their jobs back → lease, so that a standby takes over at once → registry → sockets. Each step has a bound, since
@@ -21,14 +22,17 @@ import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema, replicaIdSchema } from '../contract/ids.ts'
 import { poolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
-import type { ReplicaEntry, ReplicaState } from '../contract/replica-entry.ts'
+import type { ReplicaEntry, ReplicaState, Versions } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
 import { ensurePool } from '../pool/config-store.ts'
 import { startConsumer } from '../queue/consumer.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import { createBreaker } from '../replica/breaker.ts'
+import { listenForWishes, readDrain } from '../replica/drain.ts'
+import type { DrainWish } from '../replica/drain.ts'
 import { startLease } from '../replica/lease.ts'
+import { listReplicas } from '../replica/registry.ts'
 import { startSession } from '../replica/session.ts'
 import type { SessionState } from '../replica/session.ts'
 import { within } from '../runtime/within.ts'
@@ -39,13 +43,16 @@ import type { TgiClient } from '../tgi/client.ts'
 import { logAttempt } from './attempt-log.ts'
 import { openConnections } from './connections.ts'
 import type { WorkerConnections } from './connections.ts'
+import { createDrainWatch } from './drain-watch.ts'
+import { createFailedHere } from './failed-here.ts'
 import { createFaultLog } from './fault-log.ts'
 import { createPace } from './pace.ts'
 import { probeReplica } from './probe.ts'
 import { startRegistration } from './registration.ts'
 import { createRunningAttempts } from './running-attempts.ts'
 import { createSlotGate } from './slot-gate.ts'
-import { WORKER_DEFAULTS, replicaIdOf, settingsOf } from './worker-options.ts'
+import { createSolo } from './solo.ts'
+import { replicaIdOf, settingsOf } from './worker-options.ts'
 import type { WorkerOptions, WorkerSettings } from './worker-options.ts'
 
 /** A running worker. */
@@ -66,6 +73,8 @@ export interface PoolWorker {
 const RESYNC_MS = 1000
 /** How often the pool's config is read again (ms). */
 const CONFIG_BEAT_MS = 5000
+/** How long a job that failed here waits for another replica to take it before it is looked at again (ms). */
+const FOR_OTHERS_MS = 500
 /** The bound of each step of a stop (ms). */
 const STOP_STEP_MS = 2000
 
@@ -83,10 +92,17 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
     'replica id',
   )
   const client = createTgiClient({ url: options.replicaUrl, apiKey: options.apiKey })
-  const connections = await openConnections(options.redisUrl, settings.logger)
+  const connections = await openConnections(
+    options.redisUrl,
+    poolKeys(pool, settings.prefix),
+    settings.logger,
+  )
   try {
-    const config = await ensurePool(connections.commands, poolKeys(pool, settings.prefix))
-    return await assemble({ settings, pool, replicaId, client, connections, config })
+    const keys = poolKeys(pool, settings.prefix)
+    const config = await ensurePool(connections.commands, keys)
+    // Known before anything is taken: a replica that is drained stays so, whoever serves it.
+    const firstWish = await readDrain(connections.commands, keys, replicaId)
+    return await assemble({ settings, pool, replicaId, client, connections, config, firstWish })
   } catch (error) {
     await client.close()
     connections.close()
@@ -101,6 +117,7 @@ interface Parts {
   readonly client: TgiClient
   readonly connections: WorkerConnections
   readonly config: PoolConfig
+  readonly firstWish: DrainWish | undefined
 }
 
 // Longer than forty lines: the list of what a worker is made of. Its closures join parts that do not know each other.
@@ -120,7 +137,15 @@ async function assemble({
   const queue = openJobQueue(connections.commands, keys)
   const breaker = createBreaker()
   const attempts = createRunningAttempts()
+  const failedHere = createFailedHere({
+    redis: connections.commands,
+    keys,
+    log,
+    replicaId,
+    versions: () => session.current.versions,
+  })
   const pace = createPace()
+  const solo = createSolo({ busy: () => attempts.busy, onChange: () => gate.update() })
   let { config } = parts
   let chat: ChatRenderer = createChatRenderer(client)
   let lastTokenAt = -Infinity
@@ -149,11 +174,32 @@ async function assemble({
     onError: (error) => faultLog('registry', error),
   })
 
+  const drain = createDrainWatch({
+    redis: connections.commands,
+    keys,
+    replicaId,
+    first: parts.firstWish,
+    graceMs: settings.graceMs,
+    onChange: drainChanged,
+    onGraceOver: () => {
+      if (attempts.busy > 0)
+        logger.info({ replica_id: replicaId, busy: attempts.busy }, 'drain: the grace time is over')
+      attempts.interruptAll('drain')
+    },
+    onError: (error) => faultLog('drain', error),
+  })
+
   const gate = createSlotGate({
     consumer,
     breaker,
-    ready: () => !stopping && lease.held && session.current.state === 'ready',
+    ready: () =>
+      !stopping &&
+      drain.wish === undefined &&
+      lease.held &&
+      session.current.state === 'ready' &&
+      !solo.wanted,
     slots,
+    busy: () => attempts.busy,
     onChange: () => void registration.publish(),
   })
 
@@ -196,14 +242,15 @@ async function assemble({
 
   function state(): ReplicaState {
     if (!lease.held) return 'standby'
-    if (stopping) return 'draining'
+    if (stopping || drain.wish !== undefined) return 'draining'
     const { state: seen } = session.current
     if (seen === 'connecting' || (seen === 'ready' && breaker.cause === 'faults')) return 'unhealthy'
     return seen
   }
 
   function entry(): Omit<ReplicaEntry, 'updated_at'> {
-    const { versions, reason = pauseReason() } = session.current
+    const { versions } = session.current
+    const reason = whyNotReady()
     return {
       replica_id: replicaId,
       worker_id: workerId,
@@ -217,6 +264,13 @@ async function assemble({
       ...(pace.meanMs === undefined ? {} : { job_ms: pace.meanMs }),
       capabilities: ['generate', 'chat'],
     }
+  }
+
+  function whyNotReady(): string | undefined {
+    const { reason = pauseReason() } = session.current
+    if (drain.wish === undefined || stopping) return reason
+    const drained = `drained on request; tgi-pool undrain ${replicaId} brings it back`
+    return reason === undefined ? drained : `${drained}; ${reason}`
   }
 
   function pauseReason(): string | undefined {
@@ -235,11 +289,25 @@ async function assemble({
     gate.update()
   }
 
+  function drainChanged(wish: DrainWish | undefined): void {
+    const facts = { replica_id: replicaId, busy: attempts.busy, grace_ms: wish?.graceMs }
+    logger.info(facts, wish === undefined ? 'undrained' : 'told to drain')
+    gate.update()
+  }
+
   function replicaAnswered(result: 'ok' | 'fault' | 'overloaded'): void {
     const before = breaker.openUntil !== undefined || breaker.probing
     breaker.record(result, performance.now())
     if (result === 'fault') session.nudge()
     if (before || breaker.openUntil !== undefined) gate.update()
+  }
+
+  async function hasBuild(build: Pick<Versions, 'engine_version' | 'model_id'>): Promise<boolean> {
+    const replicas = await listReplicas(connections.commands, keys)
+    return replicas.some(
+      ({ versions }) =>
+        versions?.engine_version === build.engine_version && versions.model_id === build.model_id,
+    )
   }
 
   async function run(job: TakenJob): Promise<Disposition> {
@@ -248,6 +316,7 @@ async function assemble({
     if (!free || versions === undefined || !breaker.admit(performance.now())) return { kind: 'refused' }
     const isProbe = breaker.probing
     const takenAt = performance.now()
+    const pass = solo.pass()
     const context = {
       log,
       pool,
@@ -257,20 +326,31 @@ async function assemble({
       client,
       chat,
       lockMs,
+      hasBuild,
+      alone: (signal: AbortSignal) => pass.enter(signal),
       queueDepth: () => queueDepth,
       onToken: (at: number) => {
         lastTokenAt = at
       },
-      onReplica: replicaAnswered,
+      onReplica: (result: 'ok' | 'fault' | 'overloaded') => {
+        if (result === 'fault') failedHere.add(job.id)
+        replicaAnswered(result)
+      },
       onRetry: (error: unknown) => faultLog('events wait for Redis', error),
     }
     try {
-      const report = await attempts.run(job.id, (interrupt) => runAttempt(job, context, interrupt))
+      const report = await attempts.run(job.id, async (interrupt) =>
+        (await failedHere.isForOthers(job.id)) ? undefined : runAttempt(job, context, interrupt),
+      )
+      // No attempt was begun, so none counts.
+      if (report === undefined) return { kind: 'back', delayMs: FOR_OTHERS_MS, counts: true }
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
       if (report.disposition.kind === 'over') pace.record(performance.now() - takenAt)
       return report.disposition
     } finally {
+      pass.leave()
       if (isProbe) breaker.forget()
+      if (breaker.probing) gate.update()
     }
   }
 
@@ -285,6 +365,7 @@ async function assemble({
   const look = () => void resync().catch((error: unknown) => faultLog('look at running jobs', error))
   const beat = setInterval(() => {
     look()
+    drain.look()
     if (config.metrics_interval_ms > 0) {
       queue.waiting().then(
         (counts) => {
@@ -317,6 +398,7 @@ async function assemble({
     )
     await Promise.race([attempts.idle(), grace])
     attempts.interruptAll('drain')
+    drain.stop()
     for (const timer of [beat, configBeat]) clearInterval(timer)
     gate.stop()
     const closing = consumer.close()
@@ -348,7 +430,7 @@ async function assemble({
     get busy() {
       return attempts.busy
     },
-    stop(graceMs = WORKER_DEFAULTS.graceMs) {
+    stop(graceMs = settings.graceMs) {
       void sleep(graceMs, undefined, { ref: false }).then(() => graceOver.abort())
       stopped ??= stop()
       return stopped
@@ -362,7 +444,14 @@ async function assemble({
       onSealed: (jobId) => attempts.interrupt(jobId, 'sealed'),
       onSubscribed: look,
     })
+    await listenForWishes(connections.subscriber, keys, () => drain.look())
     await registration.publish()
+    if (drain.wish !== undefined) {
+      logger.warn(
+        { replica_id: replicaId },
+        `drained on request: tgi-pool undrain ${replicaId} brings it back`,
+      )
+    }
     return worker
   } catch (error) {
     await worker.stop(0)

@@ -2,6 +2,7 @@ import { describe, expect, onTestFinished } from 'vitest'
 import { openPool } from '../../src/client/pools.ts'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import { poolKeys } from '../../src/contract/keys.ts'
+import type { ReplicaEntry } from '../../src/contract/replica-entry.ts'
 import { ROLES, test } from './stage.ts'
 import type { AclRedis, Role } from './stage.ts'
 
@@ -73,6 +74,10 @@ const OPERATORS_ONLY: readonly Command[] = [
   ['SET', EVENTS, 'x'],
   ['DEL', KEYS.deadlines],
   ['DEL', KEYS.replicas],
+  ['HSET', KEYS.drains, 'r1', '{}'],
+  ['HDEL', KEYS.drains, 'r1'],
+  ['HKEYS', KEYS.drains],
+  ['SPUBLISH', KEYS.controlChannel, 'r1'],
   ['EVAL', "return redis.call('DEL', KEYS[1])", '1', EVENTS],
   ['EVAL', "return redis.call('HSET', KEYS[1], 'max_queued', '1')", '1', KEYS.config],
 ]
@@ -170,6 +175,19 @@ const DANGEROUS: Readonly<Partial<Record<Role, readonly string[]>>> = {
 /** How Redis 7 and Valkey say no: to a command, and to one inside a script. */
 const REFUSED = /NOPERM|ACL failure in script|can't (run|access)|does not allow its user/
 
+const REPLICA: ReplicaEntry = {
+  replica_id: 'r1',
+  worker_id: 'w1',
+  url: 'http://r1:80',
+  state: 'ready',
+  versions: null,
+  slots: 1,
+  slots_configured: 1,
+  busy: 0,
+  capabilities: [],
+  updated_at: 0,
+}
+
 /** A pool with a job that waits, its stream, a lease, a replica, and something that is not ours. */
 async function furnish({ admin, adminUrl }: AclRedis): Promise<void> {
   const client = await openPool({ redisUrl: adminUrl, pool: 'p' })
@@ -177,7 +195,7 @@ async function furnish({ admin, adminUrl }: AclRedis): Promise<void> {
   await client.enqueue({ inputs: 'a prompt nobody must see' }, { jobId: 'job-1' })
   await client.close()
   await admin.set(LEASE, 'w1')
-  await admin.hset(KEYS.replicas, 'r1', '{}')
+  await admin.hset(KEYS.replicas, 'r1', JSON.stringify(REPLICA))
   await admin.set(FOREIGN, 'x')
 }
 
@@ -223,14 +241,14 @@ describe.each(ROLES)('%s', (role) => {
 
 test('nobody comes in without a password, and the health user may only ping', async ({ acl }) => {
   const health = acl.adminUrl.replace(/\/\/.*@/, '//health:any@')
-  const { connectRedis } = await import('../../src/redis/connect.ts')
+  const { connectToServer } = await import('../../src/redis/connect.ts')
   const anonymous = acl.adminUrl.replace(/\/\/.*@/, '//')
-  await expect(connectRedis(anonymous, { role: 'commands' })).rejects.toMatchObject({
+  await expect(connectToServer(anonymous, { role: 'commands' })).rejects.toMatchObject({
     kind: 'REDIS_UNAVAILABLE',
   })
   for (const role of ROLES) {
     const wrong = acl.urlOf(role).replace(/:[^:@]*@/, ':wrong@')
-    await expect(connectRedis(wrong, { role: 'commands' })).rejects.toMatchObject({
+    await expect(connectToServer(wrong, { role: 'commands' })).rejects.toMatchObject({
       kind: 'REDIS_UNAVAILABLE',
     })
   }
@@ -251,6 +269,10 @@ const REFUSED_WORK: readonly [Role, string, (client: PoolClient) => Promise<unkn
   ['producer', 'change the pool', (client) => client.set({ max_queued: 1 })],
   ['producer', 'make a pool', (client) => client.create()],
   ['gateway', 'change the pool', (client) => client.set({ max_queued: 1 })],
+  ['producer', 'drain a replica', (client) => client.drain('r1')],
+  ['gateway', 'drain a replica', (client) => client.drain('r1')],
+  ['worker', 'drain a replica', (client) => client.drain('r1')],
+  ['worker', 'undrain a replica', (client) => client.undrain('r1')],
   ['worker', 'change the pool', (client) => client.set({ max_queued: 1 })],
 ]
 

@@ -44,6 +44,11 @@ test('every process does its work with its own user: worker, gateway, metrics an
   expect(scraped).toContain('pool_id="p"')
   const read = await start(acl, 'consumer', ['events', id]).over
   expect(read).toMatchObject({ status: 0 })
+  const [{ replica_id: replica } = { replica_id: '' }] = JSON.parse(
+    (await start(acl, 'operator', ['replicas', '--json']).over).stdout,
+  ) as { replica_id: string }[]
+  for (const verb of ['drain', 'undrain'])
+    expect(await start(acl, 'operator', [verb, replica]).over).toMatchObject({ status: 0 })
   for (const verb of [['pool', 'list'], ['pool', 'show'], ['replicas'], ['job', id], ['forget', id]])
     expect(await start(acl, 'operator', verb).over).toMatchObject({ status: 0 })
   // This server keeps nothing, which is a finding of its own.

@@ -136,6 +136,19 @@ test('a worker ends jobs whose deadline has passed, hands jobs back, and takes o
   expect(rights(await acl.refused())).toEqual([])
 })
 
+test('an operator drains a replica, its worker hears of it, and nobody else may', async ({ acl }) => {
+  const operator = await clientAs(acl, 'operator')
+  await operator.create()
+  const { worker, complaints } = await workerAs(acl)
+  await expect.poll(() => worker.state).toBe('ready')
+  expect(await operator.drain(worker.replicaId)).toMatchObject({ outcome: 'draining' })
+  await expect.poll(() => worker.state).toBe('draining')
+  expect(await operator.undrain(worker.replicaId)).toMatchObject({ outcome: 'undrained' })
+  await expect.poll(() => worker.state).toBe('ready')
+  expect(complaints).toEqual([])
+  expect(await acl.refused()).toEqual([])
+})
+
 test('a plain BullMQ job is served, too', async ({ acl }) => {
   await (await clientAs(acl, 'operator')).create()
   const queue = new Queue('jobs', {

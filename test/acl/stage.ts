@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Redis } from 'ioredis'
 import { test as base } from 'vitest'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 
 /** The users of ops/redis.acl that processes of ours are. */
@@ -42,7 +42,7 @@ async function startAclRedis(): Promise<AclRedis & { close(): Promise<void>; swe
   try {
     const urls = await letRolesIn(server.url, dir, start)
     const adminUrl = server.url.replace('//', `//admin:${ADMIN_PASSWORD}@`)
-    const admin = await connectRedis(adminUrl, { role: 'commands' })
+    const admin = await connectToServer(adminUrl, { role: 'commands' })
     return withConnections(admin, adminUrl, urls, close)
   } catch (error) {
     await close()
@@ -57,7 +57,7 @@ async function letRolesIn(url: string, dir: string, aclFile: string): Promise<Ma
   if (made.status !== 0) throw new Error(made.stderr)
   await writeFile(aclFile, await readFile(join(dir, 'redis', 'users.acl')))
   await appendFile(aclFile, `user admin on >${ADMIN_PASSWORD} ~* &* +@all\n`)
-  const plain = await connectRedis(url, { role: 'commands' })
+  const plain = await connectToServer(url, { role: 'commands' })
   try {
     await plain.acl('LOAD')
   } finally {
@@ -84,7 +84,7 @@ function withConnections(
     adminUrl,
     urlOf,
     async as(role) {
-      const redis = await connectRedis(urlOf(role), { role: 'commands' })
+      const redis = await connectToServer(urlOf(role), { role: 'commands' })
       open.push(redis)
       return redis
     },

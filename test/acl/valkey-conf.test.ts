@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { findRedisBinary, freePort, startRedisServer } from '../../src/redis/server.ts'
 
 const OPS = fileURLToPath(new URL('../../ops/', import.meta.url))
@@ -62,7 +62,7 @@ test('a dump becomes the append-only file of an empty server, and nothing that i
   })
   const restore = () => spawnSync('sh', [join(OPS, 'restore.sh'), join(String(from), 'dump.rdb'), String(to)])
   const old = await startRedisServer({ dir: from })
-  const before = await connectRedis(old.url, { role: 'commands' })
+  const before = await connectToServer(old.url, { role: 'commands' })
   await before.set('kept', 'yes')
   await before.save()
   before.disconnect()
@@ -71,7 +71,7 @@ test('a dump becomes the append-only file of an empty server, and nothing that i
   expect(restore().status).toBe(0)
   // A server with a folder of its own keeps an append-only file.
   const restored = await startRedisServer({ dir: to })
-  const after = await connectRedis(restored.url, { role: 'commands' })
+  const after = await connectToServer(restored.url, { role: 'commands' })
   expect(await after.get('kept')).toBe('yes')
   await after.set('new', 'too')
   after.disconnect()

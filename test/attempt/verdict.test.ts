@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
-import { Interruption } from '../../src/attempt/interruption.ts'
+import { Divergence, Interruption } from '../../src/attempt/interruption.ts'
 import type { InterruptionKind } from '../../src/attempt/interruption.ts'
 import { verdictOn } from '../../src/attempt/verdict.ts'
 import { TgiError } from '../../src/tgi/error.ts'
 import type { TgiErrorKind } from '../../src/tgi/error.ts'
 
-const facts = { tokens: 0, lockMs: 5000, attempt: 1 }
+const facts = { mayNotGoOn: false, lockMs: 5000, attempt: 1 }
 const most = () => 1
 
 const faults: [TgiErrorKind, { before: string; after: string; counts?: boolean; replica: string }][] = [
@@ -26,14 +26,14 @@ const faults: [TgiErrorKind, { before: string; after: string; counts?: boolean; 
 ]
 
 test.each(faults)(
-  'a replica fault %s is run again before the first token, and sealed after it',
+  'a replica fault %s is run again or goes on, and is sealed where the job may not go on',
   (kind, want) => {
     const error = new TgiError(kind, 'what the replica said')
     const before = verdictOn(error, facts, most)
     expect(before.kind === 'seal' ? before.code : before.kind).toBe(want.before)
     expect(before.replica).toBe(want.replica)
     if (before.kind === 'back') expect(before.counts).toBe(want.counts)
-    const after = verdictOn(error, { ...facts, tokens: 3 }, most)
+    const after = verdictOn(error, { ...facts, mayNotGoOn: true }, most)
     expect(after).toMatchObject({ kind: 'seal', code: want.after, message: 'what the replica said' })
   },
 )
@@ -43,6 +43,7 @@ const interruptions: [InterruptionKind, object, object][] = [
   ['deadline', { kind: 'seal', code: 'DECODE_TIMEOUT' }, { kind: 'seal', code: 'DECODE_TIMEOUT' }],
   ['lock_lost', { kind: 'back', delayMs: 5000 }, { kind: 'back', delayMs: 5000 }],
   ['fenced', { kind: 'back', delayMs: 5000 }, { kind: 'back', delayMs: 5000 }],
+  ['overtaken', { kind: 'back', delayMs: 0, counts: false }, { kind: 'back', delayMs: 0, counts: false }],
   ['lease_lost', { kind: 'back', counts: true }, { kind: 'seal', code: 'WORKER_RESET' }],
   ['drain', { kind: 'back', counts: false, delayMs: 0 }, { kind: 'seal', code: 'WORKER_RESET' }],
 ]
@@ -52,7 +53,7 @@ test.each(interruptions)(
   (kind, before, after) => {
     const interruption = new Interruption(kind)
     expect(verdictOn(interruption, facts)).toMatchObject(before)
-    expect(verdictOn(interruption, { ...facts, tokens: 3 })).toMatchObject(after)
+    expect(verdictOn(interruption, { ...facts, mayNotGoOn: true })).toMatchObject(after)
     expect(verdictOn(interruption, facts).replica).toBeUndefined()
   },
 )
@@ -69,5 +70,13 @@ test('a fault of our own ends the job as one, and is not blamed on the replica',
     kind: 'seal',
     code: 'INTERNAL',
     message: 'internal fault (TypeError)',
+  })
+})
+
+test('a replay that diverges ends the job by that name, whatever else it says', () => {
+  expect(verdictOn(new Divergence(7), facts)).toEqual({
+    kind: 'seal',
+    code: 'REPLAY_DIVERGED',
+    message: 'token 7 came otherwise when the answer was repeated',
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect } from 'vitest'
 import type { Redis } from 'ioredis'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { test } from './stage.ts'
 
 /** A demo's own Redis is asked for: that of the stage must not be seen. */
@@ -19,7 +19,7 @@ function gatewayIn(stdout: string): string | undefined {
 }
 
 async function isGone(redisUrl: string): Promise<boolean> {
-  return connectRedis(redisUrl, { role: 'commands', connectTimeoutMs: 1000 }).then(
+  return connectToServer(redisUrl, { role: 'commands', connectTimeoutMs: 1000 }).then(
     (redis) => {
       redis.disconnect()
       return false
@@ -30,7 +30,9 @@ async function isGone(redisUrl: string): Promise<boolean> {
 
 /** Ends a Redis that a demo has left, so that a fault here leaves nothing either. */
 async function endLeftover(redisUrl: string): Promise<void> {
-  const redis: Redis | undefined = await connectRedis(redisUrl, { role: 'commands' }).catch(() => undefined)
+  const redis: Redis | undefined = await connectToServer(redisUrl, { role: 'commands' }).catch(
+    () => undefined,
+  )
   await redis?.shutdown('NOSAVE').catch(() => undefined)
   redis?.disconnect()
 }

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { describe, expect } from 'vitest'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { freePort } from '../../src/redis/server.ts'
 import type { Report } from '../../src/doctor/report.ts'
 import { jsonLines } from './run-cli.ts'
@@ -103,7 +103,7 @@ describe.concurrent('doctor', () => {
     const before = await stage.cli(['doctor'], { env })
     expect(before.status).toBe(1)
     const command = /do: redis-cli (.*)/.exec(before.stdout)?.[1]?.split(' ') ?? []
-    const redis = await connectRedis(redisUrl, { role: 'commands' })
+    const redis = await connectToServer(redisUrl, { role: 'commands' })
     const [name = '', ...args] = command
     await redis.call(name, ...args)
     redis.disconnect()
@@ -112,7 +112,7 @@ describe.concurrent('doctor', () => {
 
   test('tells nothing that would move a terminal’s cursor', async ({ stage }) => {
     await stage.client()
-    const redis = await connectRedis(stage.redisUrl, { role: 'commands' })
+    const redis = await connectToServer(stage.redisUrl, { role: 'commands' })
     await redis.hset(`tgi-pool:{${stage.pool}}:replicas`, 'r\u001b[2J\nok', 'no JSON')
     redis.disconnect()
     const { status, stdout } = await stage.cli(['doctor'])

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { freePort } from '../../src/redis/server.ts'
 import { openPool } from '../../src/client/pools.ts'
 import { jsonLines } from './run-cli.ts'
@@ -67,7 +67,7 @@ describe.concurrent('a password', () => {
 
   test('that is wrong or missing is said to be, and stands nowhere in what is printed', async ({ stage }) => {
     const { port } = await stage.redis()
-    const redis = await connectRedis(`redis://127.0.0.1:${port}`, { role: 'commands' })
+    const redis = await connectToServer(`redis://127.0.0.1:${port}`, { role: 'commands' })
     await redis.config('SET', 'requirepass', 'right')
     redis.disconnect()
     const wrong = { REDIS_URL: `redis://somebody:hunter2@127.0.0.1:${port}` }

@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { poolKeys } from '../../src/contract/keys.ts'
 import { freePort } from '../../src/redis/server.ts'
 import { jsonLines } from './run-cli.ts'
@@ -48,7 +48,7 @@ const CASES: readonly (readonly [readonly string[], RegExp])[] = [
 ]
 
 async function jobsOf(stage: Stage): Promise<string[]> {
-  const redis = await connectRedis(stage.redisUrl, { role: 'commands' })
+  const redis = await connectToServer(stage.redisUrl, { role: 'commands' })
   try {
     return await redis.keys(poolKeys(stage.pool).events('*'))
   } finally {

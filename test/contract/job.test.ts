@@ -50,7 +50,7 @@ describe('a job', () => {
       /priority: .*"interactive".*"batch".*got "urgent"/,
     ],
     ['strict', { inputs: 'x', determinism: 'strict' }, /determinism "strict" is not supported yet/],
-    ['replay', { inputs: 'x', on_interrupt: 'replay' }, /on_interrupt "replay" is not supported yet/],
+    ['another wish for interruptions', { inputs: 'x', on_interrupt: 'again' }, /on_interrupt: .*got "again"/],
     ['a placement', { inputs: 'x', placement: { replica_id: 'r' } }, /placement is not supported yet/],
     ['a label with a space', { inputs: 'x', tenant: 'a b' }, /tenant: .*got "a b"/],
     ['several answers', { inputs: 'x', parameters: { best_of: 2 } }, /best_of: several answers.*got 2/],

@@ -58,11 +58,6 @@ describe('a server', () => {
   test.each<readonly [string, ServerFacts, string]>([
     ['that is old', server({ redis_version: '6.2.14' }), 'fault redis-version'],
     ['of no known version', server({ redis_version: 'unstable' }), 'warning redis-version'],
-    [
-      'that is a node of a Cluster',
-      server({ cluster_enabled: '1', redis_mode: 'cluster' }),
-      'fault redis-mode',
-    ],
     ['that is a sentinel', server({ redis_mode: 'sentinel' }), 'fault redis-mode'],
     ['that copies another one', server({ role: 'slave', master_link_status: 'down' }), 'fault redis-role'],
     ['that evicts', server({ maxmemory_policy: 'volatile-lru' }), 'fault redis-eviction'],

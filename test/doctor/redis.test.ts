@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import { examine } from '../../src/doctor/doctor.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { freePort, startRedisServer } from '../../src/redis/server.ts'
 import { startProxy } from '../support/proxy.ts'
 import { test } from '../support/redis.ts'
+import { ownCluster } from '../support/redis-cluster.ts'
 import { complaints, found, ownServer } from './stage.ts'
 
 test('a Redis with a file and without pools has nothing against it', async () => {
@@ -66,7 +67,7 @@ test('a Redis that cannot write its snapshot, and so takes no writes, is a fault
   const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-doctor-'))
   const server = await startRedisServer({ dir, args: ['--appendonly', 'no', '--save', '3600 1'] })
   onTestFinished(() => server.stop())
-  const redis = await connectRedis(server.url, { role: 'commands' })
+  const redis = await connectToServer(server.url, { role: 'commands' })
   onTestFinished(() => redis.disconnect())
   await rm(dir, { recursive: true })
   await redis.set('a', 'b')
@@ -91,11 +92,26 @@ test('a copy of another Redis is a fault', async () => {
   expect(complaints(report)).toContain('fault redis-role redis')
 })
 
-test('a node of a Cluster is a fault', async () => {
+test('a node of a Cluster that is not whole is a fault', async () => {
   const { server } = await ownServer('--appendonly', 'yes', '--cluster-enabled', 'yes')
   const report = await examine({ redisUrl: server.url })
-  // Without its slots it refuses the keys as well.
-  expect(complaints(report)).toContain('fault redis-mode redis')
+  expect(complaints(report)).toEqual(['fault redis-mode redis'])
+})
+
+test('a Cluster is looked at node by node, and is none to complain of', async () => {
+  const cluster = await ownCluster()
+  const [, second] = cluster.primaries
+  if (second === undefined) throw new Error('expected a second node')
+  const line = await cluster.connect(second)
+  await line.config('SET', 'maxmemory-policy', 'allkeys-lru')
+  const report = await examine({ redisUrl: cluster.url })
+  expect(found(report, 'redis-mode')).toMatchObject({ status: 'ok', value: 'cluster' })
+  expect(complaints(report).filter((complaint) => complaint.startsWith('fault'))).toEqual([
+    'fault redis-eviction redis',
+  ])
+  expect(
+    report.findings.find(({ check, status }) => check === 'redis-eviction' && status === 'fault')?.message,
+  ).toContain(`127.0.0.1:${second.port}: `)
   expect(report.redis).toMatchObject({ mode: 'cluster' })
 })
 
@@ -202,12 +218,12 @@ test('an address that is none is thrown as that', async () => {
 
 test('a Redis without room for one more is a fault, and one that lets nobody in, too', async () => {
   const { server, redis } = await ownServer('--appendonly', 'yes', '--maxclients', '4')
-  const held = [await connectRedis(server.url, { role: 'commands' })]
-  held.push(await connectRedis(server.url, { role: 'commands' }))
+  const held = [await connectToServer(server.url, { role: 'commands' })]
+  held.push(await connectToServer(server.url, { role: 'commands' }))
   await expect.poll(() => redis.info('clients')).toMatch(/connected_clients:3\b/)
   expect(complaints(await examine({ redisUrl: server.url }))).toEqual(['fault redis-clients redis'])
   await expect.poll(() => redis.info('clients')).toMatch(/connected_clients:3\b/)
-  held.push(await connectRedis(server.url, { role: 'commands' }))
+  held.push(await connectToServer(server.url, { role: 'commands' }))
   const refused = await examine({ redisUrl: server.url })
   expect(complaints(refused)).toEqual(['fault redis-reachable redis'])
   expect(found(refused, 'redis-reachable').advice).toMatch(/maxclients/)

@@ -2,7 +2,7 @@ import { expect, onTestFinished } from 'vitest'
 import { examine } from '../../src/doctor/doctor.ts'
 import type { CheckName, Finding } from '../../src/doctor/finding.ts'
 import type { Report } from '../../src/doctor/report.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 import type { RedisServer } from '../../src/redis/server.ts'
 import type { Redis } from 'ioredis'
@@ -11,7 +11,7 @@ import type { Redis } from 'ioredis'
 export async function ownServer(...args: readonly string[]): Promise<{ server: RedisServer; redis: Redis }> {
   const server = await startRedisServer({ args })
   onTestFinished(() => server.stop())
-  const redis = await connectRedis(server.url, { role: 'commands' })
+  const redis = await connectToServer(server.url, { role: 'commands' })
   onTestFinished(() => redis.disconnect())
   return { server, redis }
 }

@@ -1,11 +1,11 @@
 import { expect } from 'vitest'
 import type { Stage } from '../cli/stage.ts'
 import { poolKeys } from '../../src/contract/keys.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 
 /** The id of the one job that a stage's pool has ever had, beside another. */
 export async function onlyJob({ pool, redisUrl }: Stage, beside?: string): Promise<string> {
-  const redis = await connectRedis(redisUrl, { role: 'commands' })
+  const redis = await connectToServer(redisUrl, { role: 'commands' })
   try {
     const prefix = poolKeys(pool).events('')
     const ids = (await redis.keys(`${prefix}*`)).map((key) => key.slice(prefix.length))

@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import type { Redis } from 'ioredis'
+import type { RedisConnection } from '../../src/redis/connect.ts'
 import { describe, expect, onTestFinished } from 'vitest'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
 import { readLog, tokensIn } from '../support/job-log.ts'
@@ -257,7 +257,7 @@ test('gateways start and stop in any order, as often as one likes', async ({ lab
 })
 
 /** A log of 30 MB: more than the buffers of two sockets on loopback may grow to (tcp_rmem, tcp_wmem: 6 and 4 MB). */
-async function writeMuch(redis: Redis, jobId: string): Promise<void> {
+async function writeMuch(redis: RedisConnection, jobId: string): Promise<void> {
   const epoch = 1_763_812_345_678
   const add = (id: string, event: string, data: object) =>
     redis.xadd(KEYS.events(jobId), id, 'event', event, 'data', JSON.stringify(data))

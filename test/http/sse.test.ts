@@ -77,7 +77,7 @@ describe('an event as SSE', () => {
     await expect(reader.read()).rejects.toThrow('gone')
   })
 
-  test("serves a job from a server of one's own", async ({ lab, onTestFinished }) => {
+  test("serves a job from a server of one's own", async ({ lab }) => {
     const client = await lab.client()
     await lab.worker(await lab.replica())
     const { job_id: jobId } = await client.enqueue({ inputs: 'hello', parameters: { max_new_tokens: 8 } })
@@ -87,7 +87,6 @@ describe('an event as SSE', () => {
       void pipeline(Readable.fromWeb(toSse(client.events(jobId, { after }))), response).catch(() => undefined)
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    onTestFinished(() => void server.close())
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     const whole = parse(await (await fetch(url)).text())
     expect(whole.map(({ event }) => event)).toEqual([
@@ -99,5 +98,7 @@ describe('an event as SSE', () => {
     const rest = await fetch(url, { headers: { 'Last-Event-ID': whole[5]?.id ?? '' } })
     expect(parse(await rest.text())).toEqual(whole.slice(6))
     server.closeAllConnections()
+    server.closeAllConnections()
+    server.close()
   })
 })

@@ -14,6 +14,7 @@ const NAMES = [
   'latency',
   'pick-up',
   'cancel',
+  'handover',
   'memory',
   'rivals-throughput',
   'rivals-latency',

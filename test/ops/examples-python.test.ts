@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { poolKeys } from '../../src/contract/keys.ts'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { runDocument } from '../examples/document.ts'
 import { onlyJob, textOfOnlyJob } from '../examples/only-job.ts'
 import { ROOT, test } from '../examples/stage.ts'
@@ -117,7 +117,7 @@ asyncio.run(main())`
   test('the consumer takes back what `next_token` and a lost stream say', async ({ examples, server }) => {
     const proxy = await startProxy(server.port)
     examples.afterwards(() => proxy.close())
-    const redis = await connectRedis(examples.redisUrl, { role: 'commands' })
+    const redis = await connectToServer(examples.redisUrl, { role: 'commands' })
     examples.afterwards(() => redis.disconnect())
     const stream = poolKeys(examples.pool).events('made-up')
     const add = (id: string, event: string, data: object) =>

@@ -37,7 +37,7 @@ describe('a worker process that gets SIGTERM', () => {
     for (const jobId of jobs.slice(2)) endOf(await collect(client, jobId))
   })
 
-  test('hands back what has no token yet and seals what has, after its grace time', async ({ lab }) => {
+  test('hands back what is not over after its grace time, and seals what may not go on', async ({ lab }) => {
     const client = await lab.client({ max_attempts: 1 })
     const replica = await lab.replica({
       tokensPerSecond: 20,
@@ -45,7 +45,7 @@ describe('a worker process that gets SIGTERM', () => {
     })
     const worker = await lab.process(replica, { graceMs: 300 })
     const parameters = { max_new_tokens: 60 }
-    const talking = await client.enqueue({ inputs: 'talking', parameters })
+    const talking = await client.enqueue({ inputs: 'talking', parameters, on_interrupt: 'fail' })
     const silent = await client.enqueue({ inputs: 'silent', parameters: { max_new_tokens: 2 } })
     await tokensIn(lab.redis, KEYS, talking.job_id)
     await expect.poll(() => replica.seen.open).toBe(2)
@@ -80,7 +80,7 @@ describe('a worker process that gets SIGTERM', () => {
     worker.kill('SIGTERM')
     expect(await worker.exited).toEqual({ code: 0, signal: null })
     expect(performance.now() - since).toBeLessThan(3000)
-    expect(await client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 1 })
+    expect(await client.waiting()).toEqual({ interactive: 1, batch: 0, delayed: 0 })
     expect(await client.job(jobId)).toMatchObject({ state: 'started', tokens_out: 0 })
   })
 

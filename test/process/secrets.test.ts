@@ -19,7 +19,12 @@ test('no prompt, no answer and no key is in anything a worker writes, whatever g
   const texts: string[] = []
   const messages: string[] = []
   const run = async (inputs: string, more: object = {}) => {
-    const { job_id: jobId } = await client.enqueue({ inputs: `${CANARY} ${inputs}`, parameters, ...more })
+    const { job_id: jobId } = await client.enqueue({
+      inputs: `${CANARY} ${inputs}`,
+      parameters,
+      on_interrupt: 'fail',
+      ...more,
+    })
     const events = await collect(client, jobId)
     for (const { data } of only(events, 'token')) texts.push(data.t)
     if (events.at(-1)?.event === 'error') messages.push(errorOf(events).message)

@@ -51,6 +51,24 @@ describe('a consumer', () => {
     await expect.poll(() => order).toEqual(['a', 'a', 'b', 'c'])
   })
 
+  test.for([{ kind: 'refused' }, { kind: 'back', delayMs: 0, counts: false }] as const)(
+    'wakes whoever waits for a job when it puts one back: %j',
+    async (disposition, { stage, redis }) => {
+      // With its one slot in use it waits for nothing itself.
+      const { consumer, runs } = await stage.work({ slots: 1 })
+      await stage.queue.add('a', BODY, 'interactive')
+      await expect.poll(() => runs.length).toBe(1)
+      await redis.redis.del(`${redis.keys.queuePrefix}:jobs:marker`)
+      consumer.shut()
+      runs[0]?.end(disposition)
+      await expect
+        .poll(() => redis.redis.zrange(`${redis.keys.queuePrefix}:jobs:marker`, '0', '-1'))
+        .toEqual(['0'])
+      expect(await stage.queue.waiting()).toMatchObject({ interactive: 1 })
+      expect(runs).toHaveLength(1)
+    },
+  )
+
   test('counts hand-backs and no interruptions', async ({ stage }) => {
     const { runs } = await stage.work()
     await stage.queue.add('a', BODY, 'interactive')

@@ -4,7 +4,7 @@ import { describe, expect } from 'vitest'
 import type { JobEvent } from '../../src/contract/event.ts'
 import { QUEUED_ID, SEAL_ID, START } from '../../src/contract/stream-id.ts'
 import type { Cursor } from '../../src/contract/stream-id.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 import type { LogEntry } from '../../src/stream/entry.ts'
 import { createHub } from '../../src/stream/hub.ts'
@@ -172,7 +172,7 @@ describe('a hub', () => {
 
   test('says that it has read past a cursor instead of joining it there', async ({ line, redis }) => {
     await append(redis, 'j', QUEUED)
-    const session = await line.hub.session()
+    const session = await line.hub.session(redis.keys)
     const tap = session.follow(redis.keys, 'j', QUEUED_ID)
     await append(redis, 'j', started(), token(0))
     await expect.poll(async () => (await tap?.next())?.at(-1)?.id).toBe(token(0).id)
@@ -189,7 +189,7 @@ describe('a hub', () => {
     redis,
   }) => {
     await append(redis, 'j', QUEUED, started(), token(0))
-    const session = await line.hub.session()
+    const session = await line.hub.session(redis.keys)
     const first = session.follow(redis.keys, 'j', token(0).id)
     await blocked(redis.redis, 1)
     // The read that waits began after token 0; who joins now stands before it.
@@ -208,7 +208,7 @@ describe('a hub', () => {
     async ({ redis: { keys } }) => {
       const server = await startRedisServer()
       const line = openLine(createHub, server.url)
-      const writer = await connectRedis(server.url, { role: 'commands' })
+      const writer = await connectToServer(server.url, { role: 'commands' })
       const add = ({ id, event, data }: LogEntry) =>
         writer.xadd(keys.events('j'), id, 'event', event, 'data', data)
       try {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import type { Cursor } from '../../src/contract/stream-id.ts'
 import { QUEUED_ID, SEAL_ID, START } from '../../src/contract/stream-id.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 import type { LogEntry } from '../../src/stream/entry.ts'
 import { parseEntry } from '../../src/stream/entry.ts'
@@ -304,7 +304,7 @@ describe('a reader whose line breaks', () => {
     const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-reader-'))
     let server = await startRedisServer({ dir })
     const hub = lines.open(server.url)
-    const writer = await connectRedis(server.url, { role: 'commands' })
+    const writer = await connectToServer(server.url, { role: 'commands' })
     try {
       await write(createEventLog(writer, keys), START, QUEUED, started(), token(0))
       const reader = collect({ hub, keys })

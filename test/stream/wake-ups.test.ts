@@ -39,3 +39,36 @@ test('a listener whose line was cut is told to look, and hears again', async ({ 
   await redis.redis.spublish(redis.keys.cancelChannel, 'j')
   await expect.poll(() => sealed).toEqual(['j'])
 })
+
+test('a line that breaks again as soon as it is back rejects nothing that nobody hears of', async ({
+  redis,
+  proxy,
+}) => {
+  const sealed: string[] = []
+  const line = await redis.connect('blocking', proxy.url)
+  await listenForSeals({
+    redis: line,
+    keys: redis.keys,
+    onSealed: (jobId) => sealed.push(jobId),
+    onSubscribed: () => undefined,
+  })
+  let cuts = 0
+  const cut = () => {
+    cuts += 1
+    // vitest fails the run on an unhandled rejection, which would end a worker.
+    setImmediate(() => proxy.cut())
+    setTimeout(() => proxy.pass(), 30)
+  }
+  line.on('ready', cut)
+  proxy.cut()
+  proxy.pass()
+  await expect.poll(() => cuts).toBeGreaterThan(5)
+  line.off('ready', cut)
+  proxy.pass()
+  await expect
+    .poll(async () => {
+      await redis.redis.spublish(redis.keys.cancelChannel, 'j')
+      return sealed.length
+    })
+    .toBeGreaterThan(0)
+})

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { RedisConnection } from '../../src/redis/connect.ts'
 import { expect } from 'vitest'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import type { EventData, EventName, JobEvent } from '../../src/contract/event.ts'
@@ -12,7 +12,7 @@ import type { RawEntry } from '../../src/stream/entry.ts'
 export type EventOf<Name extends EventName> = Extract<JobEvent, { event: Name }>
 
 /** A job's whole stream, straight from Redis. */
-export async function readLog(redis: Redis, keys: PoolKeys, jobId: string): Promise<JobEvent[]> {
+export async function readLog(redis: RedisConnection, keys: PoolKeys, jobId: string): Promise<JobEvent[]> {
   const entries = (await redis.xrange(keys.events(jobId), '-', '+')) as RawEntry[]
   return entries.map((entry) => parseEntry(parseRawEntry(entry)))
 }
@@ -71,7 +71,12 @@ export function textOf(events: readonly JobEvent[]): string {
 }
 
 /** Waits until a job's stream holds a token, at least `count` of them. */
-export async function tokensIn(redis: Redis, keys: PoolKeys, jobId: string, count = 1): Promise<void> {
+export async function tokensIn(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  jobId: string,
+  count = 1,
+): Promise<void> {
   await expect
     .poll(async () => only(await readLog(redis, keys, jobId), 'token').length, {
       interval: 5,

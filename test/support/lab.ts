@@ -5,7 +5,7 @@ import { poolKeys } from '../../src/contract/keys.ts'
 import type { PoolConfigChange } from '../../src/pool/config-store.ts'
 import { openPool } from '../../src/client/pools.ts'
 import type { PoolClient } from '../../src/client/pool-client.ts'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToShard } from '../../src/redis/connect.ts'
 import { describeError } from '../../src/runtime/log.ts'
 import type { SimulatorOptions } from '../../src/simulator/options.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
@@ -33,7 +33,7 @@ export interface Replica extends Simulator {
 /** Makes simulators, workers and clients of one Redis, and takes them down. */
 export interface Lab {
   readonly redisUrl: string
-  /** For looking at what the code under test did. */
+  /** For looking at what the code under test did; on a Cluster it leads to the shard of {@link POOL}. */
   readonly redis: Redis
   /** Every line that the workers of this process have logged, at trace level. */
   readonly lines: readonly string[]
@@ -53,7 +53,7 @@ export interface Lab {
 
 /** A lab on any Redis; the caller closes it. */
 export async function createLab(redisUrl: string): Promise<Lab> {
-  const redis = await connectRedis(redisUrl, { role: 'commands' })
+  const redis = await connectToShard(redisUrl, KEYS.config, { role: 'commands' })
   const lines: string[] = []
   const logger = pino(
     { level: 'trace', serializers: { err: describeError } },

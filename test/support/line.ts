@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToShard } from '../../src/redis/connect.ts'
 import type { createHub, Hub } from '../../src/stream/hub.ts'
 
 /** A hub whose connections a test can break. */
@@ -19,8 +19,8 @@ export function openLine(make: typeof createHub, url: string): Line {
   const connections = new Set<Redis>()
   let opened = 0
   const hub = make({
-    async connect(role) {
-      const redis = await connectRedis(url, { role })
+    async connect(role, keys) {
+      const redis = await connectToShard(url, keys.config, { role })
       opened += 1
       connections.add(redis)
       redis.once('close', () => connections.delete(redis))

@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import { connectRedis } from '../../src/redis/connect.ts'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { test } from '../cli/stage.ts'
 import { BAD_CERTIFICATES, badCertificate, createTrust, tlsProxy, tlsRedis } from './stage.ts'
 
@@ -9,7 +9,7 @@ describe('with a certificate of a private authority in NODE_EXTRA_CA_CERTS', () 
   test('the command, a worker and the queue work over TLS to Redis', async ({ stage }) => {
     const trust = await createTrust(stage)
     const { server, url } = await tlsRedis(stage, trust.authority.issue('127.0.0.1'))
-    const plain = await connectRedis(server.url, { role: 'commands' })
+    const plain = await connectToServer(server.url, { role: 'commands' })
     await plain.acl('SETUSER', 'app', 'on', `>${PASSWORD}`, '~*', '&*', '+@all')
     plain.disconnect()
     const env = { ...trust.env, REDIS_URL: url.replace('//', `//app:${PASSWORD}@`) }

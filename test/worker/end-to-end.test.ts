@@ -48,7 +48,13 @@ describe('one job', () => {
       SEAL_ID,
     ])
     expect(only(events, 'token').map(({ data }) => Object.keys(data))).toEqual(
-      Array.from({ length: 8 }, () => ['t', 'i', 'id', 'logprob']),
+      Array.from({ length: 8 }, (_, i) => [
+        't',
+        'i',
+        'id',
+        'logprob',
+        ...(i === 0 ? ['first_token_ms'] : []),
+      ]),
     )
     const end = endOf(events)
     expect(end).toMatchObject({

@@ -82,7 +82,9 @@ describe('the health port of a worker', () => {
     const { job_id: jobId } = await client.enqueue({ inputs: 'x' })
     await expect.poll(() => replica.seen.open).toBe(1)
     run.kill('SIGTERM')
-    await expect.poll(() => ask(port, '/readyz')).toEqual(notReady(/^draining: it is told to stop$/))
+    await expect
+      .poll(() => ask(port, '/readyz'))
+      .toEqual(notReady(/^draining: it is told to drain or to stop$/))
     expect(await ask(port, '/livez')).toEqual(LIVE)
     await client.cancel(jobId)
     expect(await run.over).toMatchObject({ status: 0 })

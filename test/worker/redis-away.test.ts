@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { collect, endOf, errorOf, expectSound, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
+import { collect, endOf, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
 import { KEYS } from '../support/lab.ts'
 import { labOn, startOwnRedis } from '../support/own-redis.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -52,7 +52,7 @@ describe('Redis that is frozen', () => {
     const client = await lab.client()
     const replica = await lab.replica({ tokensPerSecond: 50 })
     await lab.worker(replica, { lockMs: 1000, stalledIntervalMs: 300 })
-    const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 2000 } })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 60 } })
     await tokensIn(lab.redis, KEYS, jobId, 5)
     const thaw = freeze(server.pid)
     const since = performance.now()
@@ -63,9 +63,8 @@ describe('Redis that is frozen', () => {
     await expect.poll(() => performance.now() - held).toBeGreaterThan(500)
     thaw()
     const events = await collect(client, jobId)
-    expectSound(events)
-    expect(errorOf(events).code).toBe('WORKER_RESET')
-    expect(replica.seen.requests).toHaveLength(1)
+    expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 60 })
+    expect(replica.seen.requests).toHaveLength(2)
     await expect.poll(() => client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
     expect(await readLog(lab.redis, KEYS, jobId)).toEqual(events)
     const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 2 } })
@@ -161,17 +160,17 @@ describe('a line to Redis that goes silent', () => {
     })
     await expect.poll(() => cutOff.state).toBe('ready')
     const standby = await lab.worker(replica, { leaseMs: 1000, lockMs: 1000, stalledIntervalMs: 300 })
-    const { job_id: jobId } = await client.enqueue({ inputs: 'Cut', parameters: { max_new_tokens: 1000 } })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Cut', parameters: { max_new_tokens: 40 } })
     await tokensIn(lab.redis, KEYS, jobId, 3)
     proxy.stall()
     await expect.poll(() => standby.state, { interval: 5, timeout: 5000 }).toBe('ready')
     expect(replica.seen.open).toBe(0)
     const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 3 } })
     endOf(await collect(client, next.job_id))
-    expect(errorOf(await collect(client, jobId)).code).toBe('WORKER_RESET')
+    expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 2, tokens_out: 40 })
     proxy.pass()
     await expect.poll(() => cutOff.state).toBe('standby')
-    expect(only(await readLog(lab.redis, KEYS, jobId), 'started')).toHaveLength(1)
-    expect(replica.seen.most).toBe(1)
+    expect(only(await readLog(lab.redis, KEYS, jobId), 'started')).toHaveLength(2)
+    expect(replica.seen.most).toBeLessThanOrEqual(2)
   })
 })

@@ -108,12 +108,30 @@ describe('a fault after tokens', () => {
     { kind: 'malformed', after: 4 },
   ]
   test.for(afterTokens.map((fault) => ({ name: nameOf(fault), fault })))(
-    '$name: WORKER_RESET with the tokens that are there',
+    '$name: the answer goes on with its next attempt',
+    async ({ fault }, { lab }) => {
+      const client = await lab.client(SILENCE)
+      const replica = await lab.replica({ tokensPerSecond: 500, faults: [{ ...fault, times: 1 }] })
+      await lab.worker(replica)
+      const { job_id: jobId } = await client.enqueue({ inputs: 'Half', parameters: { max_new_tokens: 20 } })
+      const events = await collect(client, jobId)
+      expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 20, exact: false })
+      expect(only(events, 'started').map(({ data }) => data.next_token)).toEqual([0, 4])
+      await expect.poll(() => replica.seen.open).toBe(0)
+    },
+  )
+
+  test.for(afterTokens.map((fault) => ({ name: nameOf(fault), fault })))(
+    '$name: WORKER_RESET with the tokens that are there where the job may not go on',
     async ({ fault }, { lab }) => {
       const client = await lab.client(SILENCE)
       const replica = await lab.replica({ tokensPerSecond: 500, faults: [fault] })
       const worker = await lab.worker(replica)
-      const { job_id: jobId } = await client.enqueue({ inputs: 'Half', parameters: { max_new_tokens: 20 } })
+      const { job_id: jobId } = await client.enqueue({
+        inputs: 'Half',
+        parameters: { max_new_tokens: 20 },
+        on_interrupt: 'fail',
+      })
       const events = await collect(client, jobId)
       expect(errorOf(events)).toMatchObject({
         code: 'WORKER_RESET',
@@ -136,7 +154,7 @@ describe('a fault after tokens', () => {
     await lab.worker(replica)
     const parameters = { max_new_tokens: 30 }
     const lucky = await client.enqueue({ inputs: 'the other', parameters })
-    const unlucky = await client.enqueue({ inputs: 'unlucky', parameters })
+    const unlucky = await client.enqueue({ inputs: 'unlucky', parameters, on_interrupt: 'fail' })
     expect(errorOf(await collect(client, unlucky.job_id)).code).toBe('WORKER_RESET')
     expect(endOf(await collect(client, lucky.job_id))).toMatchObject({ attempts: 1, tokens_out: 30 })
   })

@@ -1,11 +1,8 @@
-import { entryId, SEAL_ID } from '../../../src/contract/stream-id.ts'
+import { SEAL_ID } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import { DEFAULT_POOL_CONFIG } from '../../../src/contract/pool-config.ts'
-import { viewLog } from '../../../src/attempt/log-view.ts'
+import type { PickedUp, PickUpRequest } from '../../../src/attempt/pick-up.ts'
 import type { AttemptWriter } from '../../../src/stream/attempt-writer.ts'
-import { formatEntry } from '../../../src/stream/entry.ts'
-import type { LogEntry } from '../../../src/stream/entry.ts'
-import { lastId } from '../../../src/stream/event-log.ts'
 import type { EventLog, WriteRequest, WriteResult } from '../../../src/stream/event-log.ts'
 import { isInjected } from './gates.ts'
 import type { Gates } from './gates.ts'
@@ -18,7 +15,7 @@ export interface Attempt {
   /** In its `started` and in every token it writes. */
   readonly tag: string
   readonly queue: number
-  /** Undefined until `started` is written. */
+  /** Undefined until it has picked up the job. */
   writer: AttemptWriter | undefined
   /** The index of its next token. */
   next: number
@@ -47,25 +44,19 @@ const VERSIONS = {
   max_total_tokens: 4096,
 } as const
 
-interface Beginning {
-  readonly epoch: number
-  readonly deadlineAt: number
-  readonly history: readonly LogEntry[]
-  readonly next: number
-}
-
 /**
  * Lives one attempt from pick-up to its end. Throws what no fault of the schedule explains.
  *
- * @param goesOn whether it continues after tokens, as `next_token` allows; today's pick-up ends such jobs.
+ * @param goesOn whether the job may go on after tokens; else its next pick-up ends it.
  */
 export async function liveAttempt(world: AttemptWorld, attempt: Attempt, goesOn: boolean): Promise<void> {
-  const { queues } = world
+  const { queues, landings } = world
   const { tag, queue } = attempt
+  const since = { landed: landings.all.length, era: landings.era }
   try {
-    const beginning = await begin(world, attempt, goesOn)
-    if (beginning === undefined) return queues.leave(queue, tag, 'absent')
-    const outcome = await publish(world, attempt, beginning)
+    const begun = await world.modules.pickUp(pickUpRequest(world, tag, goesOn))
+    if (begun.kind !== 'begun') return queues.leave(queue, tag, 'absent')
+    const outcome = await publish(world, attempt, begun, since)
     queues.leave(queue, tag, outcome === 'sealed' ? 'absent' : 'waiting')
   } catch (error) {
     // A worker whose Redis does not answer gives the job back.
@@ -76,71 +67,37 @@ export async function liveAttempt(world: AttemptWorld, attempt: Attempt, goesOn:
   }
 }
 
-async function begin(world: AttemptWorld, attempt: Attempt, goesOn: boolean): Promise<Beginning | undefined> {
-  const { jobId, pool } = world
-  const log = gatedLog(world, attempt.tag)
-  if (goesOn) {
-    const beginning = await goOn(world, log, attempt.tag)
-    if (beginning !== 'nothing to go on from') return beginning
-  }
-  const begun = await world.modules.pickUp({
-    log,
-    jobId,
-    body: { inputs: 'x', correlation_id: attempt.tag },
+const nobody = () => Promise.reject(new Error('no replica is asked here'))
+
+/** A job that goes on is repeated: no replica has to be asked for that. */
+function pickUpRequest(world: AttemptWorld, tag: string, goesOn: boolean): PickUpRequest {
+  return {
+    log: gatedLog(world, tag),
+    jobId: world.jobId,
+    body: { inputs: 'x', correlation_id: tag, on_interrupt: goesOn ? 'replay' : 'fail' },
     handBacks: 0,
-    pool,
+    pool: world.pool,
     replicaId: 'r',
     versions: VERSIONS,
     config: CONFIG,
-  })
-  return begun === undefined ? undefined : { ...begun, next: 0 }
-}
-
-async function goOn(
-  world: AttemptWorld,
-  log: Pick<EventLog, 'read' | 'write'>,
-  tag: string,
-): Promise<Beginning | 'nothing to go on from' | undefined> {
-  const { jobId, pool } = world
-  for (;;) {
-    const { entries, nowMs } = await log.read(jobId)
-    const view = viewLog(entries)
-    if (view.sealed) return undefined
-    if (view.tokens === 0) return 'nothing to go on from'
-    const epoch = Math.max(nowMs, view.lastEpoch + 1)
-    const started = formatEntry(entryId(epoch, 1), 'started', {
-      attempt: view.attempts + 1,
-      engine: 'tgi',
-      engine_version: VERSIONS.engine_version,
-      pool_id: pool,
-      replica_id: 'r',
-      model_id: VERSIONS.model_id,
-      seed: 1,
-      queue_time_ms: 0,
-      determinism: 'best_effort',
-      next_token: view.tokens,
-      correlation_id: tag,
-    })
-    const deadlineAt = nowMs + CONFIG.deadline_ms
-    const write = {
-      jobId,
-      expect: lastId(entries),
-      entries: [started],
-      deadlineAt,
-      retentionMs: CONFIG.retention_ms,
-    }
-    const { written } = await log.write(write)
-    if (written) return { epoch, deadlineAt, history: [...entries, started], next: view.tokens }
+    client: { tokenize: nobody },
+    chat: { render: nobody },
+    hasBuild: nobody,
+    signal: new AbortController().signal,
   }
 }
 
 /** Runs the writer to its outcome, and holds what it does and says against what has happened. */
-async function publish(world: AttemptWorld, attempt: Attempt, { next, ...beginning }: Beginning) {
+async function publish(
+  world: AttemptWorld,
+  attempt: Attempt,
+  begun: PickedUp,
+  since: { readonly landed: number; readonly era: number },
+) {
   const { landings, gates, queues, jobId } = world
   const { tag, queue } = attempt
-  const begunAt = landings.all.length
-  const { era } = landings
-  const acked = new Set<Cursor>(beginning.history.map((entry) => entry.id))
+  const { epoch, deadlineAt, history } = begun
+  const acked = new Set<Cursor>(history.map((entry) => entry.id))
   const log = gatedLog(world, tag)
   let mayRepeat = false
   let denied = false
@@ -158,9 +115,11 @@ async function publish(world: AttemptWorld, attempt: Attempt, { next, ...beginni
     return result
   }
 
-  attempt.next = next
+  attempt.next = begun.tokens
   attempt.writer = world.modules.createAttemptWriter({
-    ...beginning,
+    epoch,
+    deadlineAt,
+    history,
     log: { write: checkedWrite },
     jobId,
     retentionMs: CONFIG.retention_ms,
@@ -171,9 +130,10 @@ async function publish(world: AttemptWorld, attempt: Attempt, { next, ...beginni
       return mayRepeat
     },
   })
+  attempt.writer.append('started', JSON.stringify(begun.started))
   const outcome = await attempt.writer.outcome
   // After a failover there may be an older past than the one it began on.
-  const fenced = landings.byOthersSince(begunAt, tag) || landings.era !== era
+  const fenced = landings.byOthersSince(since.landed, tag) || landings.era !== since.era
   if (outcome === 'fenced' && !fenced) broken ??= `${tag} is fenced by nobody`
   if (outcome === 'lost' && !denied) broken ??= `${tag} gave up a lock that is its own`
   if (outcome === 'sealed' && !landings.ids.includes(SEAL_ID)) broken ??= `${tag} is sealed without a seal`

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { poolKeys } from '../../../src/contract/keys.ts'
 import { ensurePool } from '../../../src/pool/config-store.ts'
-import { connectRedis } from '../../../src/redis/connect.ts'
+import { connectToServer } from '../../../src/redis/connect.ts'
 import { openLine } from '../../support/line.ts'
 import type { Line } from '../../support/line.ts'
 import type { Modules } from './modules.ts'
@@ -42,7 +42,7 @@ async function tryLane(
   index: number,
   found: AbortController,
 ): Promise<string | undefined> {
-  const redis = await connectRedis(options.url, { role: 'writer' })
+  const redis = await connectToServer(options.url, { role: 'writer' })
   const lines: Line[] = []
   const open = () => {
     const line = openLine(options.modules.createHub, options.url)

@@ -13,7 +13,14 @@ export interface Mutation {
   readonly becomes: string
 }
 
-/** The sources with one change, loaded. */
+/** The sources with one change. */
+interface Copy {
+  /** As `src`. */
+  readonly folder: URL
+  readonly remove: () => Promise<void>
+}
+
+/** The same, loaded. */
 export interface Mutant {
   readonly modules: Modules
   remove(): Promise<void>
@@ -22,8 +29,8 @@ export interface Mutant {
 /** A copy below node_modules still finds its packages. */
 const CACHE = new URL('../../../node_modules/.cache/tgi-pool-mutants/', import.meta.url)
 
-/** Copies the sources, makes the change and loads them; throws when the text is not there exactly once. */
-export async function loadMutant({ file, text, becomes }: Mutation): Promise<Mutant> {
+/** Copies the sources and makes the change; throws when the text is not there exactly once. */
+export async function copyMutant({ file, text, becomes }: Mutation): Promise<Copy> {
   const folder = new URL(`${randomUUID()}/`, CACHE)
   const remove = () => rm(folder, { recursive: true, force: true })
   try {
@@ -36,7 +43,18 @@ export async function loadMutant({ file, text, becomes }: Mutation): Promise<Mut
       target,
       source.replace(text, () => becomes),
     )
-    return { modules: await loadModules(pathToFileURL(folder.pathname)), remove }
+    return { folder: pathToFileURL(folder.pathname), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+/** Copies and loads. */
+export async function loadMutant(mutation: Mutation): Promise<Mutant> {
+  const { folder, remove } = await copyMutant(mutation)
+  try {
+    return { modules: await loadModules(folder), remove }
   } catch (error) {
     await remove()
     throw error

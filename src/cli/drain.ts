@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import type { DrainOutcome, UndrainOutcome } from '../client/drain.ts'
+import type { PoolClient } from '../client/pool-client.ts'
+import { PoolError } from '../contract/error.ts'
+import { MAX_GRACE_MS } from '../replica/drain.ts'
+import { withInterrupt } from './interrupt.ts'
+import { integer, usingPool, withPool } from './options.ts'
+import type { PoolFlags } from './options.ts'
+import { startWaiting } from './progress.ts'
+
+interface DrainFlags extends PoolFlags {
+  readonly graceMs?: number
+  readonly wait?: boolean
+  readonly json?: boolean
+}
+
+/** How often it is looked whether the replica is busy still (ms). */
+const LOOK_MS = 100
+/** How long its worker may take to hear of the wish: several of its beats (ms). */
+const HEAR_MS = 5000
+
+/** `tgi-pool drain`. */
+export function addDrain(program: Command): void {
+  const command = program
+    .command('drain')
+    .description('Let a replica take nothing more until it is undrained, also when its worker starts anew')
+    .argument('<replica>', 'the replica id')
+    .option(
+      '--grace-ms <ms>',
+      "how long running jobs may take to finish; the others are handed to other replicas (default: the worker's own)",
+      integer(0, MAX_GRACE_MS),
+    )
+    .option('--wait', 'end when nothing runs on it any more; Ctrl-C leaves it draining')
+    .option('--json', 'the outcome as JSON')
+  withPool(command).action(async (replicaId: string, flags: DrainFlags) => {
+    await usingPool(flags, async (pool) => {
+      const outcome = await (flags.wait === true
+        ? drainToTheEnd(pool, replicaId, flags)
+        : drain(pool, replicaId, flags))
+      print(outcome, flags, `replica ${replicaId} ${wordsFor(outcome, flags.wait === true)}`)
+    })
+  })
+}
+
+async function drain(pool: PoolClient, replicaId: string, flags: DrainFlags): Promise<DrainOutcome> {
+  const outcome = await pool.drain(replicaId, { graceMs: flags.graceMs })
+  if (outcome.ready_replicas === 0) {
+    process.stderr.write(
+      `tgi-pool: warning: no other replica of pool ${pool.pool} is ready: nothing serves it now\n`,
+    )
+  }
+  return outcome
+}
+
+/** Resolves when nothing runs on the replica any more. */
+async function drainToTheEnd(pool: PoolClient, replicaId: string, flags: DrainFlags): Promise<DrainOutcome> {
+  let isWished = false
+  return withInterrupt(
+    async (signal) => {
+      // To its end, so that what is said on Ctrl-C is true.
+      const outcome = await drain(pool, replicaId, flags)
+      isWished = true
+      signal.throwIfAborted()
+      await waitUntilIdle(pool, replicaId, signal)
+      return outcome
+    },
+    async () => {
+      const text = `replica ${replicaId} stays drained; tgi-pool undrain ${replicaId} brings it back`
+      if (isWished) process.stderr.write(`tgi-pool: ${text}\n`)
+    },
+  )
+}
+
+/** `tgi-pool undrain`. */
+export function addUndrain(program: Command): void {
+  const command = program
+    .command('undrain')
+    .description('Let a drained replica take jobs again')
+    .argument('<replica>', 'the replica id')
+    .option('--json', 'the outcome as JSON')
+  withPool(command).action(async (replicaId: string, flags: PoolFlags & { json?: boolean }) => {
+    const outcome = await usingPool(flags, (pool) => pool.undrain(replicaId))
+    const words = outcome.outcome === 'undrained' ? 'takes jobs again' : 'was not draining'
+    print(outcome, flags, `replica ${replicaId} ${words}`)
+  })
+}
+
+function print(outcome: DrainOutcome | UndrainOutcome, flags: { json?: boolean }, text: string): void {
+  process.stdout.write(flags.json === true ? `${JSON.stringify(outcome)}\n` : `${text}\n`)
+}
+
+function wordsFor({ outcome }: DrainOutcome, waited: boolean): string {
+  if (waited) return 'is drained: nothing runs on it'
+  return outcome === 'draining' ? 'is draining' : 'was draining already'
+}
+
+/** Resolves when nothing runs on a replica that drains; says how it stands on a terminal. */
+async function waitUntilIdle(pool: PoolClient, replicaId: string, signal: AbortSignal): Promise<void> {
+  const progress = startWaiting(`replica ${replicaId} drains: jobs that still run`)
+  const from = performance.now()
+  try {
+    for (let heard = false; ; await pause(signal)) {
+      const busy = await busyOn(pool, replicaId, signal)
+      if (busy === 0) return
+      if (busy !== undefined) progress.update(busy)
+      else if (heard || performance.now() - from > HEAR_MS) throw notDraining(replicaId, heard)
+      heard ||= busy !== undefined
+    }
+  } finally {
+    progress.stop()
+  }
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  // What is asked next throws the signal's own reason.
+  await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined)
+}
+
+/** How many attempts run on a replica that drains; undefined when its worker does not drain it. */
+async function busyOn(pool: PoolClient, replicaId: string, signal: AbortSignal): Promise<number | undefined> {
+  const entries = await pool.replicas({ signal })
+  const served = entries.find(({ replica_id: id, state }) => id === replicaId && state !== 'standby')
+  // Without a worker that holds it, nothing runs on it.
+  if (served === undefined || served.state === 'lost') return 0
+  return served.state === 'draining' ? served.busy : undefined
+}
+
+function notDraining(replicaId: string, heard: boolean): PoolError {
+  return new PoolError(
+    'POOL_UNREADY',
+    heard
+      ? `replica ${replicaId} was undrained meanwhile`
+      : `the worker of replica ${replicaId} does not drain after ${HEAR_MS} ms: somebody has undrained it, or its worker is older than this command`,
+  )
+}

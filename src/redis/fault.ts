@@ -1,0 +1,58 @@
+import { PoolError } from '../contract/error.ts'
+import { redactUrl } from './address.ts'
+
+/** An error of the driver by its message alone: what hangs on it are the command's arguments, password and prompt too. */
+export function bareCause(error: unknown): Error {
+  return new Error(error instanceof Error ? error.message : String(error))
+}
+
+/** The error of a connection that cannot be made. */
+export function redisUnavailable(url: string, fault: unknown): PoolError {
+  const cause = bareCause(fault)
+  const text = cause.message
+  const where = redactUrl(url)
+  if (/^(WRONGPASS|NOAUTH|NOPERM)|invalid password/i.test(text)) {
+    return new PoolError(
+      'REDIS_UNAVAILABLE',
+      `Redis at ${where} refuses the user or password (${text.split(' ')[0]})`,
+      {
+        cause,
+      },
+    )
+  }
+  // Node's own words for what is wrong with it (tls, X.509 error codes).
+  if (/certificate|altnames/i.test(text)) {
+    return new PoolError('REDIS_UNAVAILABLE', `the certificate of Redis at ${where} is not right: ${text}`, {
+      cause,
+    })
+  }
+  return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${text}`, { cause })
+}
+
+/** Whether an error is about the line to Redis and not about the command. */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (error.name === 'MaxRetriesPerRequestError') return true
+  return LINE_FAULT.test(error.message)
+}
+
+const LINE_FAULT =
+  /Connection is closed|Command timed out|Socket timeout|isn't (?:writeable|ready)|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Command aborted due to connection close|Cluster is ended|startup nodes|slots cache|sentinels are unreachable|Cluster redirections/
+
+/**
+ * Whether Redis answered, and answered that it cannot now: it loads its file, is out of memory or a replica of another
+ * server, or a failover is under way. The same command may work in a moment.
+ */
+export function isRefusal(error: unknown): boolean {
+  const codes =
+    /^(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|MISCONF|NOREPLICAS|BUSY|UNBLOCKED)\b/
+  return error instanceof Error && codes.test(error.message)
+}
+
+/** Whether the user of the connection may not do this: by itself, or inside a script. It will not get better. */
+export function isForbidden(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /NOPERM|ACL failure in script|user executing the script can't/.test(error.message)
+  )
+}

@@ -1,0 +1,46 @@
+import type { JobEvent } from '../../src/contract/event.ts'
+import type { Check, JobEvidence } from './evidence.ts'
+
+/** The index of the first token that was generated from a prompt with the text so far; undefined without one. */
+export function firstSeam(events: readonly JobEvent[]): number | undefined {
+  for (const event of events) {
+    if (event.event === 'started' && event.data.resume?.mode === 'continue') return event.data.next_token
+  }
+  return undefined
+}
+
+/** Whether an answer that was interrupted went on as its job asked, and says so. */
+export function checkResumes(
+  job: JobEvidence,
+  events: readonly JobEvent[],
+  report: (check: Check, message: string) => void,
+): void {
+  const wish = job.body.on_interrupt ?? 'continue'
+  let exact = true
+  for (const event of events) {
+    if (event.event !== 'started') continue
+    const { resume, next_token: next } = event.data
+    if (resume === undefined) {
+      if (next > 0) report('resume', `started ${event.id} goes on at token ${next} and does not say how`)
+      continue
+    }
+    if (next === 0) report('resume', `started ${event.id} says ${resume.mode} before any token`)
+    if (wish === 'fail') report('resume', `started ${event.id} goes on, and the job was to fail`)
+    if (wish === 'replay' && resume.mode === 'continue')
+      report('resume', `started ${event.id} continues, and the job was to be replayed`)
+    if (resume.mode === 'continue') exact = false
+    if (resume.exact !== exact) report('resume', `started ${event.id} says exact: ${resume.exact}`)
+  }
+  const end = events.find((event) => event.event === 'end')?.data
+  if (end === undefined) return
+  if (end.exact !== exact) report('resume', `end says exact: ${end.exact}, its attempts say ${exact}`)
+  const kept = textBefore(events, firstSeam(events) ?? 0)
+  if (!end.text.startsWith(kept)) report('resume', 'the text before the seam is not kept in end.text')
+}
+
+function textBefore(events: readonly JobEvent[], seam: number): string {
+  return events
+    .flatMap((event) => (event.event === 'token' && event.data.i < seam ? [event.data] : []))
+    .map(({ t, special }) => (special === true ? '' : t))
+    .join('')
+}

@@ -1,0 +1,59 @@
+import type { JobEvent } from '../../src/contract/event.ts'
+import { parseEntry, parseRawEntry } from '../../src/stream/entry.ts'
+import type { RawEntry } from '../../src/stream/entry.ts'
+import type { JobEvidence, Violation } from './evidence.ts'
+import type { Play } from './play.ts'
+import { startReferenceReplica } from './reference.ts'
+import { KEYS, MAX_ATTEMPTS } from './stage.ts'
+import type { TrackedJob } from './tracked-job.ts'
+
+const AT_ONCE = 8
+
+/** Reads the stream of every accepted job, and generates undisturbed what each has tokens of. */
+export async function collectJobs(
+  play: Play,
+  report: (violation: Violation) => void,
+): Promise<JobEvidence[]> {
+  const reference = await startReferenceReplica()
+  const left = play.jobs.filter(({ isAccepted }) => isAccepted)
+  const evidence: JobEvidence[] = []
+
+  async function work(): Promise<void> {
+    for (let job = left.pop(); job !== undefined; job = left.pop()) {
+      const events = await readStream(play, job, report)
+      const hasTokens = events?.some(({ event }) => event === 'token') === true
+      evidence.push({
+        ...job,
+        events,
+        undisturbed: hasTokens ? await reference.generate(job) : undefined,
+        maxAttempts: MAX_ATTEMPTS,
+        noResume: play.options.noResume,
+      })
+    }
+  }
+
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+  } finally {
+    await reference.stop()
+  }
+  return evidence
+}
+
+async function readStream(
+  play: Play,
+  { jobId }: TrackedJob,
+  report: (violation: Violation) => void,
+): Promise<readonly JobEvent[] | undefined> {
+  const entries = (await play.stage.redis.xrange(KEYS.events(jobId), '-', '+')) as RawEntry[]
+  if (entries.length === 0) return undefined
+  const events: JobEvent[] = []
+  for (const entry of entries) {
+    try {
+      events.push(parseEntry(parseRawEntry(entry)))
+    } catch (error) {
+      report({ check: 'ids', jobId, message: String(error) })
+    }
+  }
+  return events
+}

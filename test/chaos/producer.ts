@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import type { PoolClient } from '../../src/client/pool-client.ts'
+import { PoolError } from '../../src/contract/error.ts'
+import type { PoolKeys } from '../../src/contract/keys.ts'
+import type { Journal } from './journal.ts'
+import type { TrackedJob } from './tracked-job.ts'
+
+/** What a producer works with. */
+export interface ProducerPorts {
+  readonly client: PoolClient
+  /** A connection of its own, for looking. */
+  readonly redis: Redis
+  readonly keys: PoolKeys
+  readonly journal: Journal
+  /** Ends the waiting. */
+  readonly signal: AbortSignal
+}
+
+/** Whoever got no answer asks again after this. */
+const AGAIN_MS = 200
+
+/**
+ * Enqueues a job, under its own id until it is accepted, as a producer does that gets no answer.
+ *
+ * @throws what no fault of Redis explains.
+ */
+export async function enqueueUntilAccepted(ports: ProducerPorts, job: TrackedJob): Promise<void> {
+  const { client, journal, signal } = ports
+  journal.write('enqueue', { job: job.jobId, body: job.body })
+  for (let call = 1; ; call += 1) {
+    try {
+      await client.enqueue(job.body, { jobId: job.jobId, signal })
+      job.isAccepted = true
+      if (call > 1) journal.write('accepted', { job: job.jobId, calls: call })
+      return
+    } catch (error) {
+      if (!isAway(error)) throw error
+      await sleep(AGAIN_MS, undefined, { signal })
+    }
+  }
+}
+
+/** Cancels a job, again and again until there is an answer, and looks at its stream when there is one. */
+export async function cancelUntilAnswered(ports: ProducerPorts, job: TrackedJob): Promise<void> {
+  const { client, journal, redis, keys, signal } = ports
+  job.cancelAsked = true
+  journal.write('cancel', { job: job.jobId })
+  for (let call = 1; ; call += 1) {
+    try {
+      const outcome = await client.cancel(job.jobId, { reason: 'chaos', signal })
+      const entries = await redis.xlen(keys.events(job.jobId)).catch(() => undefined)
+      job.cancel = { outcome, repeated: call > 1, entries }
+      journal.write('cancelled', { job: job.jobId, outcome, entries })
+      return
+    } catch (error) {
+      if (!isAway(error)) throw error
+      await sleep(AGAIN_MS, undefined, { signal })
+    }
+  }
+}
+
+/** Whether a call failed because Redis is away for now. */
+export function isAway(error: unknown): boolean {
+  return error instanceof PoolError && error.kind === 'REDIS_UNAVAILABLE'
+}
