@@ -16,11 +16,13 @@ import { lastId } from '../stream/event-log.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorSeal } from '../stream/seal.ts'
 import type { TgiClient } from '../tgi/client.ts'
+import { TgiError } from '../tgi/error.ts'
 import type { ChatRenderer } from './chat.ts'
 import { readPublished, textOfTokens, viewLog } from './log-view.ts'
 import type { LogView, Published } from './log-view.ts'
 import { planResume } from './resume.ts'
-import type { Resumption } from './resume.ts'
+import type { Resumption, ResumePlan, ResumeRequest } from './resume.ts'
+import { isFinal } from './verdict.ts'
 
 /** What picking up a job takes. */
 export interface PickUpRequest {
@@ -156,7 +158,7 @@ async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
 async function resume(request: PickUpRequest, facts: Facts): Promise<Decision> {
   const { job, budget, seed, view, entries } = facts
   const published = readPublished(entries)
-  const plan = await planResume({
+  const plan = await planOrRefusal({
     job,
     prompt: async () => job.inputs ?? request.chat.render(job.messages ?? [], request.signal),
     published,
@@ -167,18 +169,34 @@ async function resume(request: PickUpRequest, facts: Facts): Promise<Decision> {
     signal: request.signal,
   })
   if (plan.kind === 'request') return begin(request, facts, plan, published)
+  if (plan.kind === 'refused') return seal(wontGoOn(request, view, plan.message))
   if (plan.kind === 'complete') return seal(completeEnd(facts, published, plan.finishReason))
   if (await request.hasBuild(plan.build)) return { kind: 'elsewhere' }
   const { engine_version: version, model_id: model } = plan.build
-  return seal(
-    errorSeal('WORKER_RESET', {
-      pool_id: request.pool,
-      replica_id: request.replicaId,
-      tokens_out: view.tokens,
-      attempt: view.attempts,
-      message: `the answer can only be repeated by ${model} on ${version}, which no replica of the pool runs any more`,
-    }),
-  )
+  const message = `the answer can only be repeated by ${model} on ${version}, which no replica of the pool runs any more`
+  return seal(wontGoOn(request, view, message))
+}
+
+/** How to go on, or why the replica does not take the prompt any more, which another has taken. */
+async function planOrRefusal(
+  request: ResumeRequest,
+): Promise<ResumePlan | { readonly kind: 'refused'; readonly message: string }> {
+  try {
+    return await planResume(request)
+  } catch (error) {
+    if (!(error instanceof TgiError) || !isFinal(error.kind)) throw error
+    return { kind: 'refused', message: error.message }
+  }
+}
+
+function wontGoOn(request: PickUpRequest, view: LogView, message: string): LogEntry {
+  return errorSeal('WORKER_RESET', {
+    pool_id: request.pool,
+    replica_id: request.replicaId,
+    tokens_out: view.tokens,
+    attempt: view.attempts,
+    message,
+  })
 }
 
 /** The end of an answer that is whole already. Its replica died before it said so, and never told its own decoding. */

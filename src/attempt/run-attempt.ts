@@ -101,15 +101,22 @@ export async function runAttempt(
 /** Another replica has to go on: it may be busy with something else for a while. */
 const ELSEWHERE = { kind: 'back', delayMs: 250, counts: false } as const
 
+/** How long a job waits whose replica did not say how to go on (ms). */
+const NOT_BEGUN_MS = 500
+
 /** What stopped the job from being picked up: an interruption, or a replica that did not say how to go on. */
 function giveBack(error: unknown, context: AttemptContext): AttemptReport {
   if (!(error instanceof Interruption || error instanceof TgiError)) throw error
   const verdict = verdictOn(error, { mayNotGoOn: false, lockMs: context.lockMs, attempt: 1 })
   if (verdict.replica !== undefined) context.onReplica(verdict.replica)
   if (verdict.kind === 'over') return notBegun({ kind: 'over' }, verdict.outcome, verdict.message)
-  // The deadline is told by the next look at the stream, or by the sweep.
-  const { delayMs, counts } = verdict.kind === 'back' ? verdict : { delayMs: 0, counts: true }
-  return notBegun({ kind: 'back', delayMs, counts }, 'back', verdict.message)
+  // Nothing was begun that would count, and so end it: it is not to come again at once.
+  const delayMs = error instanceof Interruption && verdict.kind === 'back' ? verdict.delayMs : NOT_BEGUN_MS
+  return notBegun(
+    { kind: 'back', delayMs, counts: verdict.kind === 'back' && verdict.counts },
+    'back',
+    verdict.message,
+  )
 }
 
 function notBegun(disposition: Disposition, outcome: string, message?: string): AttemptReport {

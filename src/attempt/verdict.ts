@@ -33,6 +33,12 @@ const BACKOFF_MAX_MS = 5000
 
 /** The replica read the request and will never take it. */
 const REFUSED: ReadonlySet<TgiErrorKind> = new Set(['validation', 'refused', 'too_large'])
+
+/** Whether the replica read the request and will never take it. */
+export function isFinal(kind: TgiErrorKind): boolean {
+  return REFUSED.has(kind)
+}
+
 /** Nothing reached the replica's GPU: no attempt was used. */
 const NOT_BEGUN: ReadonlySet<TgiErrorKind> = new Set(['overloaded', 'connect', 'unauthorized', 'unhealthy'])
 
@@ -49,7 +55,7 @@ export function verdictOn(error: unknown, facts: VerdictFacts, random: () => num
     return { kind: 'seal', code: 'INTERNAL', message: `internal fault (${name})` }
   }
   const { message } = error
-  if (REFUSED.has(error.kind)) return { kind: 'seal', code: 'INVALID_PARAMS', message, replica: 'ok' }
+  if (isFinal(error.kind)) return { kind: 'seal', code: 'INVALID_PARAMS', message, replica: 'ok' }
   const replica = error.kind === 'overloaded' ? 'overloaded' : 'fault'
   if (facts.mayNotGoOn) return { kind: 'seal', code: 'WORKER_RESET', message, replica }
   const backoff = Math.min(BACKOFF_MIN_MS * 2 ** (facts.attempt - 1), BACKOFF_MAX_MS)
