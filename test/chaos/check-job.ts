@@ -146,9 +146,12 @@ function checkFinish(
     report('answer', 'ends by a stop sequence with which it does not end')
 }
 
+const ORDERS = /\[(?:eos|merge|emoji):\d+\]/
+
 /**
  * Up to its first seam a job's tokens are those of one generation that nobody disturbed, whatever happened to it. After
- * it they are the same text where nothing is drawn, since the text so far alone decides.
+ * it they are the same text where nothing is drawn, since the text so far alone decides; unless the prompt has orders for
+ * the simulated model (`[merge:46]`): they count tokens, and what is kept may be read in fewer than it was written in.
  */
 function checkUndisturbed(job: JobEvidence, events: readonly JobEvent[], report: Report): void {
   const tokens = tokensOf(events)
@@ -172,7 +175,8 @@ function checkUndisturbed(job: JobEvidence, events: readonly JobEvent[], report:
   if (end.exact && tokens.length !== undisturbed.ids.length)
     report('divergence', `has ${tokens.length} tokens, undisturbed it has ${undisturbed.ids.length}`)
   const drawn = job.body.parameters?.do_sample === true || budgetOf(job) > SLICE_TOKENS
-  if (!end.exact && !drawn && end.text !== undisturbed.text)
+  const ordered = ORDERS.test(JSON.stringify(job.body))
+  if (!end.exact && !drawn && !ordered && end.text !== undisturbed.text)
     report('divergence', 'is greedy and went on, but its text is not the one that nobody disturbed')
 }
 
