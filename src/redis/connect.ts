@@ -74,6 +74,12 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number | undefined
 }
 
+/**
+ * A server that loads its file is asked again after this time at most (ms). Its own guess, which ioredis 6 would wait for
+ * (built/Redis.js, up to 10 s), is in whole seconds and often far too long.
+ */
+const LOADING_RETRY_MS = 100
+
 /** How often a Cluster's nodes are looked at (ms): a frozen one may have been replaced without a word. */
 const SLOTS_BEAT_MS = 5000
 
@@ -155,6 +161,7 @@ function createRedis(options: ConnectOptions, retry: Retry, to: string | Options
     // ioredis 6 awaits none of the subscriptions that it makes again by itself: a line that breaks once more just then would
     // end the process. Who subscribes does it again.
     autoResubscribe: false,
+    maxLoadingRetryTime: LOADING_RETRY_MS,
     // How long a server that says nothing keeps a process from ending that has said good-bye.
     disconnectTimeout: 200,
     connectTimeout: options.connectTimeoutMs ?? 5000,
@@ -184,6 +191,7 @@ function createCluster(seen: SeenCluster, options: ConnectOptions, retry: Retry)
       ...seen.access,
       disconnectTimeout: 200,
       connectTimeout: options.connectTimeoutMs ?? 5000,
+      maxLoadingRetryTime: LOADING_RETRY_MS,
       reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 1 : false),
     },
   })
