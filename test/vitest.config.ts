@@ -2,9 +2,14 @@ import { defineConfig } from 'vitest/config'
 
 /** Suites that `npm run test:long` runs: they would take more time than `npm test` has. */
 export const LONG = [
+  'test/acl/processes.test.ts',
+  'test/cli/redis-faults.test.ts',
   'test/cluster/**/*.test.ts',
+  'test/doctor/redis.test.ts',
   'test/failover/**/*.test.ts',
+  'test/process/canaries*.test.ts',
   'test/process/rolling.test.ts',
+  'test/tls/**/*.test.ts',
   'test/worker/sick-replica.test.ts',
 ]
 
