@@ -170,6 +170,7 @@ async function admit(ports: JobPorts, context: Context<HttpEnv>): Promise<Accept
 
 /** Takes a job; answers where its events are or, asked for an event stream, with the events. */
 async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Response> {
+  const after = cursorOf(context)
   // Where both are as welcome, it is the one that is named first.
   const answer = accepts(context, {
     header: 'Accept',
@@ -177,7 +178,7 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
     default: JSON_TYPE,
   })
   if (answer === EVENT_STREAM) {
-    return stream(ports, context, cursorOf(context), async () => {
+    return stream(ports, context, after, async () => {
       const { client, jobId, path } = await admit(ports, context)
       // The way back, for whoever loses this line.
       context.env.outgoing.setHeader('Location', `${path}?pool=${client.pool}`)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 // Counts, and what a reader gets of an answer that is lost, may well be none; times and rates may not.
-const counted = /(?:^races|_tokens$|_commands$|_connections$|_whole$|_heap_mib$|_percent$)/
+const counted = /(?:^races|_errors$|_tokens$|_commands$|_connections$|_whole$|_heap_mib$|_percent$)/
 
 const measured = z
   .record(z.string(), z.number().nonnegative())

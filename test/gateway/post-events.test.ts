@@ -69,6 +69,7 @@ describe('POST /v1/jobs that asks for an event stream', () => {
     await lab.client()
     const { url } = await gateway()
     const key = { ...EVENTS, 'Idempotency-Key': 'mine' }
+    expectError(await post(`${url}/v1/jobs`, JOB, { 'Last-Event-ID': '000' }), 400, 'INVALID_PARAMS')
     expectError(await post(`${url}/v1/jobs`, { ...JOB, inputs: 7 }, EVENTS), 400, 'INVALID_PARAMS')
     expectError(await post(`${url}/v1/jobs`, JOB, { ...EVENTS, 'Last-Event-ID': 'x' }), 400, 'INVALID_PARAMS')
     expectError(await post(`${url}/v1/jobs`, { ...JOB, pool: 'other' }, EVENTS), 404, 'POOL_UNAVAILABLE')

@@ -16,6 +16,7 @@ const NAMES = [
   'cancel',
   'handover',
   'memory',
+  'depth',
   'rivals-throughput',
   'rivals-latency',
   'rivals-reconnect',
