@@ -124,8 +124,9 @@ describe.concurrent('drain --wait', () => {
     await here.poll(() => client.replicas()).toMatchObject([{ state: 'draining', busy: 1 }])
     await drain.printed('nothing serves it now', 'stderr')
     drain.interruptTwice()
-    const { status, stdout, stderr } = await drain.over
-    here([status, stdout]).toEqual([130, ''])
+    const { status, signal, stdout, stderr } = await drain.over
+    // The second one of npm's Ctrl-C may meet a process that has ended but for its name: a shell says 130 for that, too.
+    here([signal === 'SIGINT' ? 130 : status, stdout]).toEqual([130, ''])
     here(stderr).toContain(`tgi-pool: replica ${id} stays drained; tgi-pool undrain ${id} brings it back\n`)
     here(await client.drain(id)).toMatchObject({ outcome: 'already_draining', grace_ms: 600_000 })
     here(await client.replicas()).toMatchObject([{ state: 'draining', busy: 1 }])
