@@ -12,4 +12,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
 // Compiled code is kept between runs: half of a short verb's time is compiling.
 enableCompileCache()
 const { runCli } = await import('./program.ts')
-process.exitCode = await runCli(process.argv)
+const status = await runCli(process.argv)
+process.exitCode = status
+// Under npm a Ctrl-C comes twice. Left to end by itself, Node takes its handlers down first, and the second one kills.
+if (status === 130) process.exit()

@@ -23,7 +23,7 @@ export interface CliRun {
   readonly over: Promise<CliResult>
   kill(signal: NodeJS.Signals): void
   /** Ctrl-C as npm delivers it: once from the terminal, once from npm, a millisecond or two apart. */
-  interruptTwice(): void
+  interruptTwice(gapMs?: number): void
   /** Closes the reading end of its stdout, as `head` does. */
   closeStdout(): void
   /** Waits until it has printed a text; fails at once when it ends without. */
@@ -97,9 +97,9 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
     },
     over,
     kill,
-    interruptTwice() {
+    interruptTwice(gapMs = 2) {
       kill('SIGINT')
-      setTimeout(() => kill('SIGINT'), 2)
+      setTimeout(() => kill('SIGINT'), gapMs)
     },
     closeStdout: () => void child.stdout.destroy(),
     printed(text, where = 'stdout') {
