@@ -1,15 +1,7 @@
-import { Queue } from 'bullmq'
 import { describe, expect } from 'vitest'
 import { collect, endOf, errorOf, only, readLog } from '../support/job-log.ts'
-import { KEYS, test as base } from '../support/lab.ts'
-
-/** `test` with the pool's queue as any program with BullMQ sees it. */
-const test = base.extend('queue', async ({ lab }, { onCleanup }): Promise<Queue> => {
-  const queue = new Queue('jobs', { connection: { url: lab.redisUrl }, prefix: KEYS.queuePrefix })
-  await queue.waitUntilReady()
-  onCleanup(() => queue.close())
-  return queue
-})
+import { KEYS } from '../support/lab.ts'
+import { test } from '../support/plain-queue.ts'
 
 const OPTS = { priority: 10, removeOnComplete: true, removeOnFail: true }
 const GOOD = { v: 1, inputs: 'From elsewhere', parameters: { max_new_tokens: 4 } }

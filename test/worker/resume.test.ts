@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Queue } from 'bullmq'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import type { PoolClient } from '../../src/client/pool-client.ts'
@@ -10,16 +9,9 @@ import { formatEntry } from '../../src/stream/entry.ts'
 import type { LogEntry } from '../../src/stream/entry.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
 import { collect, endOf, errorOf, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
-import { KEYS, POOL, test as base } from '../support/lab.ts'
+import { KEYS, POOL } from '../support/lab.ts'
 import type { Lab } from '../support/lab.ts'
-
-/** `test` with the pool's queue as any program with BullMQ sees it. */
-const test = base.extend('queue', async ({ lab }, { onCleanup }): Promise<Queue> => {
-  const queue = new Queue('jobs', { connection: { url: lab.redisUrl }, prefix: KEYS.queuePrefix })
-  await queue.waitUntilReady()
-  onCleanup(() => queue.close())
-  return queue
-})
+import { test } from '../support/plain-queue.ts'
 
 /** Greedy, so that the simulated model goes on the same whatever the seed. */
 const TEN = { max_new_tokens: 10 }
