@@ -3,7 +3,7 @@ import { isTerminal } from '../../src/contract/event.ts'
 import { QUEUED_ID, SEAL_ID, compareIds, idParts } from '../../src/contract/stream-id.ts'
 import { checkErrorCode } from './check-error-code.ts'
 import { checkReadings } from './check-readings.ts'
-import { checkResumes, firstSeam } from './check-resumes.ts'
+import { checkResumes, seamsOf } from './check-resumes.ts'
 import type { Check, JobEvidence, Violation } from './evidence.ts'
 
 /** More tokens than this the replica generates in slices, each decoded by itself. */
@@ -26,6 +26,7 @@ export function checkJob(job: JobEvidence): Violation[] {
   checkErrorCode(job, events, report)
   checkEnd(job, events, report)
   checkUndisturbed(job, events, report)
+  checkAfterSeams(job, events, report)
   checkReadings(job, events, report)
   return found
 }
@@ -146,6 +147,23 @@ function checkFinish(
     report('answer', 'ends by a stop sequence with which it does not end')
 }
 
+/** After each seam a job's tokens are those of one generation from the text before it, with the seed that was said. */
+function checkAfterSeams(job: JobEvidence, events: readonly JobEvent[], report: Report): void {
+  const tokens = tokensOf(events)
+  const isWhole = events.some((event) => event.event === 'end')
+  const seams = seamsOf(events)
+  for (const [nth, { at }] of seams.entries()) {
+    const expected = job.afterSeams[nth]?.ids
+    const next = seams[nth + 1]?.at
+    const got = tokens.slice(at, next)
+    const parting = got.findIndex(({ id }, index) => id !== expected?.[index])
+    if (parting >= 0)
+      report('divergence', `token ${at + parting} is not what follows the text before the seam at ${at}`)
+    else if (isWhole && next === undefined && got.length !== expected?.length)
+      report('divergence', `has ${got.length} tokens after the seam at ${at}, expected ${expected?.length}`)
+  }
+}
+
 const ORDERS = /\[(?:eos|merge|emoji):\d+\]/
 
 /**
@@ -161,7 +179,8 @@ function checkUndisturbed(job: JobEvidence, events: readonly JobEvent[], report:
     report('divergence', 'there is no undisturbed generation to compare it with')
     return
   }
-  const seam = firstSeam(events) ?? tokens.length
+  const seams = seamsOf(events)
+  const seam = seams[0]?.at ?? tokens.length
   const parting = tokens.slice(0, seam).findIndex(({ id }, index) => id !== undisturbed.ids[index])
   if (parting >= 0) {
     report(

@@ -1,12 +1,25 @@
 import type { JobEvent } from '../../src/contract/event.ts'
 import type { Check, JobEvidence } from './evidence.ts'
 
-/** The index of the first token that was generated from a prompt with the text so far; undefined without one. */
-export function firstSeam(events: readonly JobEvent[]): number | undefined {
+/** Where an answer goes on from a prompt with the text so far. */
+export interface Seam {
+  /** The index of the first token after it. */
+  readonly at: number
+  /** What that part is generated with. */
+  readonly seed: number
+  /** The text before it. */
+  readonly kept: string
+}
+
+/** The seams of an answer, in order; an attempt that died without a token left none. */
+export function seamsOf(events: readonly JobEvent[]): Seam[] {
+  const seams = new Map<number, Seam>()
   for (const event of events) {
-    if (event.event === 'started' && event.data.resume?.mode === 'continue') return event.data.next_token
+    if (event.event !== 'started' || event.data.resume?.mode !== 'continue') continue
+    const { next_token: at, seed } = event.data
+    seams.set(at, { at, seed, kept: textBefore(events, at) })
   }
-  return undefined
+  return [...seams.values()]
 }
 
 /** Whether an answer that was interrupted went on as its job asked, and says so. */
@@ -34,7 +47,7 @@ export function checkResumes(
   const end = events.find((event) => event.event === 'end')?.data
   if (end === undefined) return
   if (end.exact !== exact) report('resume', `end says exact: ${end.exact}, its attempts say ${exact}`)
-  const kept = textBefore(events, firstSeam(events) ?? 0)
+  const kept = seamsOf(events)[0]?.kept ?? ''
   if (!end.text.startsWith(kept)) report('resume', 'the text before the seam is not kept in end.text')
 }
 

@@ -175,6 +175,16 @@ describe('the checker sees', () => {
       'divergence',
       job(resumedLog('continue'), { undisturbed: { ids: [100, 101, 102], text: ' The river keeps' } }),
     ],
+    [
+      'a token after the seam that does not follow the text before it',
+      'divergence',
+      job(resumedLog('continue'), { afterSeams: [{ ids: [102, 103, 7, 105], text: '' }] }),
+    ],
+    [
+      'an answer that ends too early after its seam',
+      'divergence',
+      job(resumedLog('continue'), { afterSeams: [{ ids: [102, 103, 104, 105, 106], text: '' }] }),
+    ],
     ['tokens with nothing to compare them with', 'divergence', job(plainLog(), { undisturbed: undefined })],
     ['an error that is our own fault', 'lost', job([...half, error('INTERNAL')])],
     ['a divergence nobody caused', 'lost', job([...half, error('REPLAY_DIVERGED')])],

@@ -1,6 +1,7 @@
 import type { JobEvent } from '../../src/contract/event.ts'
 import { parseEntry, parseRawEntry } from '../../src/stream/entry.ts'
 import type { RawEntry } from '../../src/stream/entry.ts'
+import { seamsOf } from './check-resumes.ts'
 import type { JobEvidence, Violation } from './evidence.ts'
 import type { Play } from './play.ts'
 import { startReferenceReplica } from './reference.ts'
@@ -26,6 +27,7 @@ export async function collectJobs(
         ...job,
         events,
         undisturbed: hasTokens ? await reference.generate(job) : undefined,
+        afterSeams: await Promise.all(seamsOf(events ?? []).map((seam) => reference.generate(job, seam))),
         maxAttempts: MAX_ATTEMPTS,
         noResume: play.options.noResume,
       })

@@ -50,6 +50,8 @@ export interface JobEvidence {
   /** The cancel was asked for, whatever came of it. */
   readonly cancelAsked: boolean
   readonly undisturbed: Undisturbed | undefined
+  /** The same of what follows each of its seams: the text before it is part of the prompt. */
+  readonly afterSeams: readonly Undisturbed[]
   /** When a consumer was given the terminal event live, at the earliest (ms since 1970). */
   readonly sealSeenAt: number | undefined
   /** The pool's bound on attempts. */

@@ -1,3 +1,4 @@
+import { seamsOf } from './check-resumes.ts'
 import type { EventData, JobEvent } from '../../src/contract/event.ts'
 import { QUEUED_ID, SEAL_ID, START, entryId } from '../../src/contract/stream-id.ts'
 import { fingerprint } from './check-readings.ts'
@@ -91,6 +92,10 @@ export function job(events: readonly JobEvent[], change: Partial<JobEvidence> = 
     cancel: undefined,
     cancelAsked: false,
     undisturbed: { ids: WORDS.map((_, i) => 100 + i), text: WORDS.join('') },
+    afterSeams: seamsOf(events).map(({ at }) => ({
+      ids: WORDS.slice(at).map((_, i) => 100 + at + i),
+      text: WORDS.slice(at).join(''),
+    })),
     sealSeenAt: DEADLINE_AT + 100,
     maxAttempts: 3,
     noResume: false,

@@ -1,11 +1,13 @@
 import { seedOf } from '../../src/contract/ids.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
+import type { Seam } from './check-resumes.ts'
 import type { Undisturbed } from './evidence.ts'
 import type { TrackedJob } from './tracked-job.ts'
 
 /** Generates what jobs would have been answered if nothing had happened to them. */
 export interface ReferenceReplica {
-  generate(job: Pick<TrackedJob, 'jobId' | 'body'>): Promise<Undisturbed>
+  /** The whole answer, or what follows a seam. */
+  generate(job: Pick<TrackedJob, 'jobId' | 'body'>, after?: Seam): Promise<Undisturbed>
   stop(): Promise<void>
 }
 
@@ -29,8 +31,10 @@ export async function startReferenceReplica(): Promise<ReferenceReplica> {
   }
 
   return {
-    async generate({ jobId, body }) {
+    async generate({ jobId, body }, after) {
       const { inputs, messages, parameters = {} } = body
+      const most = parameters.max_new_tokens ?? undefined
+      const budget = most === undefined ? undefined : most - (after?.at ?? 0)
       // The simulator's template writes the marker of the beginning, which a prompt is given by itself.
       const prompt =
         inputs ??
@@ -39,15 +43,16 @@ export async function startReferenceReplica(): Promise<ReferenceReplica> {
           '',
         )
       const answer = await post<SyncAnswer>('/generate', {
-        inputs: prompt,
+        inputs: prompt + (after?.kept ?? ''),
         parameters: {
           ...parameters,
+          ...(budget === undefined ? {} : { max_new_tokens: budget }),
           do_sample: parameters.do_sample ?? false,
-          seed: parameters.seed ?? seedOf(jobId),
+          seed: after?.seed ?? parameters.seed ?? seedOf(jobId),
           details: true,
         },
       })
-      const tokens = answer.details.tokens.slice(0, parameters.max_new_tokens ?? Infinity)
+      const tokens = answer.details.tokens.slice(0, budget)
       const joined = tokens.map(({ text, special }) => (special ? '' : text)).join('')
       // An output that ends inside a character is decoded to nothing; the texts of its tokens stand then.
       const text = answer.generated_text === '' ? joined : answer.generated_text
