@@ -27,7 +27,7 @@ export interface TgiClientOptions {
   readonly connectTimeoutMs?: number | undefined
 }
 
-/** One TGI server. Every call has a connection of its own, closed when the call is over. */
+/** One TGI server. No two calls share a connection at a time; a generation that ended well leaves its to the next. */
 export interface TgiClient {
   /** Origin and path prefix without credentials, for logs. */
   readonly url: string

@@ -64,12 +64,13 @@ export function startGeneration(
   const { promise: done, resolve, reject } = Promise.withResolvers<GenerationEnd>()
   let over = false
 
-  function settle(tell: () => void): void {
+  function settle(tell: () => void, isWhole = false): void {
     if (over) return
     over = true
     signal.removeEventListener('abort', onAbort)
     silence.stop()
-    exchange.close()
+    if (isWhole) exchange.leave()
+    else exchange.close()
     tell()
   }
   const fail = (reason: unknown) => settle(() => reject(reason))
@@ -83,7 +84,7 @@ export function startGeneration(
       // One chunk may hold many events; an abort, or the end, lies between two of them.
       if (over) return
       const end = answer.take(data)
-      if (end !== undefined) settle(() => resolve(end))
+      if (end !== undefined) settle(() => resolve(end), !end.cut)
     },
     () => fail(new TgiError('malformed', `an event of ${target.label} is larger than 1 MiB`)),
   )

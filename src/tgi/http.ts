@@ -1,8 +1,8 @@
-import { Socket } from 'node:net'
-
-import { buildConnector, Client } from 'undici'
+import { buildConnector } from 'undici'
 
 import type { TgiAddress } from './address.ts'
+import { createConnection } from './connection.ts'
+import type { HttpConnection } from './connection.ts'
 import { TgiError } from './error.ts'
 import type { HttpStage } from './http-fault.ts'
 import { faultOf } from './http-fault.ts'
@@ -34,61 +34,90 @@ export interface HttpHandler {
 interface HttpExchange {
   /** Closes the socket at once, whatever the state; after the end it does nothing. */
   close(): void
+  /**
+   * Nothing more is to be told, and the answer has no more than its end to come: where it comes soon, the connection
+   * waits for the next request.
+   */
+  leave(): void
   /** Stops reading from the socket. What was read before may still be told. */
   pause(): void
   /** Goes on reading, at the earliest after the code that runs now. */
   resume(): void
 }
 
-/** The way to one server: a connection of its own for every request. */
+/** The way to one server: a connection for every request under way. */
 export interface HttpPeer {
   send(request: HttpRequest, handler: HttpHandler): HttpExchange
   /** Breaks off what is under way (`disconnected`) and resolves when no socket is left. */
   close(): Promise<void>
 }
 
-/**
- * A dead connection is noticed after this much silence (ms) inside a body. TGI sends a comment every 15 s
- * (axum's KeepAlive default; router/src/server.rs, TGI 3.3.7).
- */
-const BODY_TIMEOUT_MS = 60_000
-
-/** Nobody ever sees it; made once because its stack, per request, was 3 % of a profile of 64 x 500 tokens flat out. */
-const CLOSED = new Error('closed')
+/** How long an answer may take to end that was left (ms). */
+const LEAVE_MS = 250
 
 /**
  * Opens the way to a server; no connection is made yet.
  *
- * Every request gets an undici `Client`, so a socket, of its own. Destroying that client ends the request in every
- * state, which an abort signal on a shared pool does not: there a request that is queued or connecting lives on.
- * No reuse also means no POST on a socket that the other side has just closed, and no stream in front of a probe.
+ * No two requests share a connection at a time, so that no probe waits behind a stream, and each can be closed by
+ * itself (connection.ts). One whose answer was left at its end carries the next request of its kind: making a
+ * connection is a third of the time to a first token on loopback (bench/first-byte.ts), and more over a network.
  */
 export function createPeer(address: TgiAddress, connectTimeoutMs: number): HttpPeer {
   const connector = buildConnector({ timeout: connectTimeoutMs, allowH2: false })
-  const open = new Map<
-    HttpExchange,
-    { readonly fail: (fault: TgiError) => void; readonly gone: Promise<void> }
-  >()
+  const connections = new Map<HttpConnection, ((fault: TgiError) => void) | undefined>()
+  const idle: HttpConnection[] = []
+  const destroyed = new Set<Promise<void>>()
   let closed = false
+
+  function destroy(connection: HttpConnection): void {
+    connections.delete(connection)
+    const gone = connection.destroy().finally(() => destroyed.delete(gone))
+    destroyed.add(gone)
+  }
+
+  /** Keeps a connection whose answer has ended. */
+  function keep(connection: HttpConnection): void {
+    if (closed) return destroy(connection)
+    connections.set(connection, undefined)
+    idle.push(connection)
+  }
+
+  function take(): HttpConnection {
+    const kept = idle.pop()
+    if (kept !== undefined) return kept
+    const connection = createConnection({ address, connector })
+    connection.onEnd(() => {
+      // Whoever has an exchange on it hears of it by that.
+      const at = idle.indexOf(connection)
+      if (at < 0) return
+      idle.splice(at, 1)
+      destroy(connection)
+    })
+    return connection
+  }
 
   return {
     send(request, handler) {
       if (closed) {
         queueMicrotask(() => handler.onFault(closedByUs(address)))
-        return { close() {}, pause() {}, resume() {} }
+        return { close() {}, leave() {}, pause() {}, resume() {} }
       }
-      const { exchange, fail, gone, start } = createExchange(address, connector, request, handler)
-      open.set(exchange, { fail, gone })
-      void gone.then(() => open.delete(exchange))
+      const { maxBytes } = request
+      const connection = maxBytes === undefined ? take() : createConnection({ address, connector, maxBytes })
+      const { exchange, fail, start } = createExchange(address, connection, request, handler, {
+        destroy: () => destroy(connection),
+        keep: () => keep(connection),
+      })
+      connections.set(connection, fail)
       // Later, so that nothing is told before the caller holds the exchange.
       queueMicrotask(start)
       return exchange
     },
     async close() {
       closed = true
-      const left = [...open.values()]
-      for (const { fail } of left) fail(closedByUs(address))
-      await Promise.all(left.map(({ gone }) => gone))
+      for (const fail of connections.values()) fail?.(closedByUs(address))
+      for (const connection of idle.splice(0)) destroy(connection)
+      await Promise.all(destroyed)
     },
   }
 }
@@ -97,69 +126,61 @@ function closedByUs(address: TgiAddress): TgiError {
   return new TgiError('disconnected', `the client of ${address.label} was closed`)
 }
 
+/** What becomes of a connection when its exchange is over. */
+interface Afterwards {
+  readonly destroy: () => void
+  readonly keep: () => void
+}
+
 /** One exchange as a machine: `stage` goes forward only, `over` is set once. Long because its parts share both. */
 function createExchange(
   address: TgiAddress,
-  connector: buildConnector.connector,
+  connection: HttpConnection,
   request: HttpRequest,
   handler: HttpHandler,
+  afterwards: Afterwards,
 ) {
   let stage: HttpStage = 'connecting'
   let over = false
+  /** Set while an answer that was left may still end. */
+  let leaving: NodeJS.Timeout | undefined
   let paused = false
-  let socket: Socket | undefined
   let controller: { pause(): void; resume(): void } | undefined
-  const { promise: gone, resolve: markGone } = Promise.withResolvers<void>()
-
-  const client = new Client(address.origin, {
-    allowH2: false,
-    pipelining: 0,
-    headersTimeout: 0,
-    bodyTimeout: BODY_TIMEOUT_MS,
-    maxResponseSize: request.maxBytes ?? -1,
-    connect(options, callback) {
-      if (socket !== undefined) {
-        // undici reconnects when a socket dies before its request is written; nothing here is ever sent twice.
-        callback(new Error('the connection closed before the request was sent'), null)
-        return
-      }
-      // The connector gives its socket back although its type does not say so: the only handle on a connection
-      // that is still being made (undici 8.12, lib/core/connect.js).
-      const made: unknown = connector(options, (...args) => {
-        if (args[0] === null) stage = 'waiting'
-        callback(...args)
-      })
-      if (made instanceof Socket) socket = made
-    },
-  })
 
   function close(): void {
     if (over) return
     over = true
-    const destroyed = client.destroy(CLOSED)
-    // With an error, so that undici's connector drops its timer; where the client knew the socket it is a no-op.
-    socket?.destroy(CLOSED)
-    void destroyed.then(() =>
-      socket === undefined || socket.closed ? markGone() : socket.once('close', markGone),
-    )
+    clearTimeout(leaving)
+    afterwards.destroy()
   }
 
   function finish(tell: () => void): void {
     if (over) return
     close()
-    tell()
+    if (leaving === undefined) tell()
+  }
+
+  function ended(): void {
+    if (leaving === undefined || over) return finish(handler.onEnd)
+    over = true
+    clearTimeout(leaving)
+    // Later, because undici is still at work on this answer.
+    queueMicrotask(afterwards.keep)
   }
 
   const fail = (fault: TgiError) => finish(() => handler.onFault(fault))
 
   function start(): void {
     if (over) return
-    client.dispatch(
+    connection.begin(() => (stage = 'waiting'))
+    connection.client.dispatch(
       {
         method: request.method,
         path: address.prefix + request.path,
         headers: headersOf(address, request),
         body: request.body ?? null,
+        // Nothing else comes on a connection that has a bound.
+        reset: request.maxBytes !== undefined,
       },
       {
         onRequestStart(given) {
@@ -180,9 +201,9 @@ function createExchange(
           handler.onHead(status, String(headers['content-type'] ?? ''))
         },
         onResponseData(_controller, chunk) {
-          if (!over) handler.onData(chunk)
+          if (!over && leaving === undefined) handler.onData(chunk)
         },
-        onResponseEnd: () => finish(handler.onEnd),
+        onResponseEnd: ended,
         onResponseError: (_controller, error) => fail(faultOf(error, stage, address.label)),
       },
     )
@@ -190,6 +211,11 @@ function createExchange(
 
   const exchange: HttpExchange = {
     close,
+    leave() {
+      if (over || leaving !== undefined) return
+      if (paused) return close()
+      leaving = setTimeout(close, LEAVE_MS)
+    },
     pause() {
       paused = true
       controller?.pause()
@@ -203,7 +229,7 @@ function createExchange(
       })
     },
   }
-  return { exchange, fail, gone, start }
+  return { exchange, fail, start }
 }
 
 function headersOf(address: TgiAddress, request: HttpRequest): Record<string, string> {

@@ -11,7 +11,8 @@ test('every token is told in order, the last one too, and the end carries what T
       event(tokenFrame(2, { id: 6, text: ' more', logprob: -0.25 })) +
       event(endFrame(3, 'Once more', { id: 2, text: '</s>', special: true, logprob: 0 })),
   )
-  const heard = generate(clientOf(server.url))
+  const client = clientOf(server.url)
+  const heard = generate(client)
 
   expect(await heard.done).toEqual({
     finishReason: 'eos_token',
@@ -25,6 +26,7 @@ test('every token is told in order, the last one too, and the end carries what T
     { id: 6, text: ' more', logprob: -0.25, special: false },
     { id: 2, text: '</s>', logprob: 0, special: true },
   ])
+  await client.close()
   await expect.poll(server.open).toBe(0)
 })
 
