@@ -1,11 +1,5 @@
-import { PoolError } from '../contract/error.ts'
 import type { EventData } from '../contract/event.ts'
-import { parseOrThrow } from '../contract/format-issues.ts'
-import { jobIdSchema, seedOf } from '../contract/ids.ts'
-import { parseJob } from '../contract/job.ts'
 import type { Job } from '../contract/job.ts'
-import { budgetOf } from '../contract/limits.ts'
-import type { JobBudget } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { Versions } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
@@ -18,6 +12,7 @@ import { errorSeal } from '../stream/seal.ts'
 import type { TgiClient } from '../tgi/client.ts'
 import { TgiError } from '../tgi/error.ts'
 import type { ChatRenderer } from './chat.ts'
+import type { GivenJob, RefusedJob } from './given-job.ts'
 import { readPublished, textOfTokens, viewLog } from './log-view.ts'
 import type { LogView, Published } from './log-view.ts'
 import { planResume } from './resume.ts'
@@ -28,8 +23,7 @@ import { isFinal } from './verdict.ts'
 export interface PickUpRequest {
   readonly log: Pick<EventLog, 'read' | 'write'>
   readonly jobId: string
-  /** What the producer wrote; nobody has checked it. */
-  readonly body: unknown
+  readonly given: GivenJob | RefusedJob
   readonly handBacks: number
   readonly pool: string
   readonly replicaId: string
@@ -103,10 +97,7 @@ interface Seen {
 }
 
 /** All that is known of a job that may go on. */
-interface Facts extends Seen {
-  readonly job: Job
-  readonly budget: JobBudget
-  readonly seed: number
+interface Facts extends Seen, Omit<GivenJob, 'kind'> {
   readonly acceptedAt: number
   readonly deadlineAt: number
 }
@@ -117,23 +108,14 @@ type Decision =
   | { readonly kind: 'seal'; readonly entry: LogEntry }
 
 async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
-  const { config, pool, replicaId } = request
+  const { config, given, pool, replicaId } = request
   const { view, nowMs } = seen
   // Without `queued`, a plain BullMQ producer's job: its time counts from its first pick-up, by Redis's clock.
   const acceptedAt = view.queued?.accepted_at ?? view.firstStartedAt ?? nowMs
   const details = { pool_id: pool, replica_id: replicaId, tokens_out: view.tokens }
-
-  let job: Job
-  let budget: JobBudget
-  try {
-    parseOrThrow(jobIdSchema, request.jobId, 'job id')
-    job = parseJob(request.body)
-    budget = budgetOf(job, config)
-  } catch (error) {
-    if (!(error instanceof PoolError)) throw error
-    return seal(errorSeal('INVALID_PARAMS', { ...details, message: error.message }))
-  }
-
+  if (given.kind === 'refused')
+    return seal(errorSeal('INVALID_PARAMS', { ...details, message: given.message }))
+  const { job, budget, seed } = given
   const deadlineAt = view.queued?.deadline_at ?? acceptedAt + budget.deadlineMs
   const last = seen.entries.at(-1)
   if (last !== undefined && nowMs >= deadlineAt) return seal(deadlineSeal(last, pool))
@@ -149,7 +131,6 @@ async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
       errorSeal(view.tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED', { ...interrupted, message }),
     )
   }
-  const seed = job.parameters.seed ?? seedOf(request.jobId)
   const facts = { ...seen, job, budget, seed, acceptedAt, deadlineAt }
   return view.tokens === 0 ? begin(request, facts) : resume(request, facts)
 }

@@ -1,7 +1,7 @@
 /**
  * One attempt at one job, in order: pick up → prompt → stream → settle. Each step ends in the next one or in a
- * disposition; nothing ends in silence. The request goes out while `started` is on its way into the stream: what comes back
- * waits behind it, and when it is refused the socket is closed.
+ * disposition; nothing ends in silence. The request goes out while `started` is on its way into the stream, or earlier
+ * (head-start.ts): what comes back waits behind it, and when it is refused the socket is closed.
  *
  * Past 250 lines: the steps share one clock, one count of tokens and one writer, and are read as one story.
  */
@@ -20,6 +20,9 @@ import { TgiError } from '../tgi/error.ts'
 import type { Generation } from '../tgi/generate.ts'
 import type { ChatRenderer } from './chat.ts'
 import { formatToken } from './format-token.ts'
+import { readGivenJob } from './given-job.ts'
+import { startEarly } from './head-start.ts'
+import type { HeadStart } from './head-start.ts'
 import { Divergence, Interruption } from './interruption.ts'
 import { pickUp } from './pick-up.ts'
 import type { PickUpRequest, PickedUp } from './pick-up.ts'
@@ -79,21 +82,18 @@ export async function runAttempt(
   const lost = () => interrupt.abort(new Interruption('lock_lost'))
   job.lockLost.addEventListener('abort', lost, { once: true })
   if (job.lockLost.aborted) lost()
+  const { signal } = interrupt
+  const given = readGivenJob(job.id, job.body, context.config)
+  const early = job.isNew && given.kind === 'job' ? startEarly(given, context, signal) : undefined
   try {
-    const { signal } = interrupt
-    const begun = await pickUp({
-      ...context,
-      jobId: job.id,
-      body: job.body,
-      handBacks: job.handBacks,
-      signal,
-    })
+    const begun = await pickUp({ ...context, jobId: job.id, given, handBacks: job.handBacks, signal })
     if (begun.kind === 'over') return notBegun({ kind: 'over' }, 'over')
     if (begun.kind === 'elsewhere') return notBegun(ELSEWHERE, 'elsewhere')
-    return await new Attempt(job, begun, context, interrupt).run()
+    return await new Attempt(job, begun, context, interrupt, early).run()
   } catch (error) {
     return giveBack(error, context)
   } finally {
+    early?.drop()
     job.lockLost.removeEventListener('abort', lost)
   }
 }
@@ -147,6 +147,8 @@ class Attempt {
   private readonly writer: AttemptWriter
   /** Redis's clock at the moment this object was made, to the ms; the local clock goes on from there. */
   private readonly clockBase: number
+  /** The request that is out already; it asks for the answer from its first token on. */
+  private early: HeadStart | undefined
   private generation: Generation | undefined
   /** Published, by this attempt and those before. */
   private tokens: number
@@ -158,8 +160,15 @@ class Attempt {
   /** The stream is over; what the writer says is no interruption any more. */
   private settled = false
 
-  constructor(job: TakenJob, begun: PickedUp, context: AttemptContext, interrupt: AbortController) {
+  constructor(
+    job: TakenJob,
+    begun: PickedUp,
+    context: AttemptContext,
+    interrupt: AbortController,
+    early: HeadStart | undefined,
+  ) {
     this.job = job
+    this.early = begun.resumption === undefined ? early : undefined
     this.begun = begun
     this.context = context
     this.interrupt = interrupt
@@ -238,15 +247,19 @@ class Attempt {
     const { context, begun, interrupt } = this
     const { parameters } = begun.job
     const { seed, maxNewTokens } = begun.resumption ?? begun
-    this.generation = context.client.generate(
-      { inputs: prompt, parameters, seed, maxNewTokens },
-      {
-        signal: interrupt.signal,
-        onToken: (token) => this.publish(token),
-        firstTokenTimeoutMs: context.config.first_token_timeout_ms,
-        tokenTimeoutMs: context.config.token_timeout_ms,
-      },
-    )
+    const onToken = (token: TgiToken) => this.publish(token)
+    this.generation =
+      this.early?.take(onToken) ??
+      context.client.generate(
+        { inputs: prompt, parameters, seed, maxNewTokens },
+        {
+          signal: interrupt.signal,
+          onToken,
+          firstTokenTimeoutMs: context.config.first_token_timeout_ms,
+          tokenTimeoutMs: context.config.token_timeout_ms,
+        },
+      )
+    this.early = undefined
     const end = await this.generation.done
     const { seam, repeat } = begun.resumption ?? WHOLE
     if (this.repeated < repeat.length) throw new Divergence(seam + this.repeated)

@@ -23,6 +23,8 @@ export interface TakenJob {
   readonly body: unknown
   /** How often the job was handed back unharmed. */
   readonly handBacks: number
+  /** It was put in the queue a moment ago and nobody has taken it before, as far as the queue knows. */
+  readonly isNew: boolean
   /** Aborted when the lock can no longer be trusted. */
   readonly lockLost: AbortSignal
   /** Asks Redis whether the lock is ours still, and renews it. Throws when Redis does not answer. */
@@ -71,6 +73,8 @@ export interface Consumer {
 
 /** BullMQ gives a job up after this many dead workers; our own count of attempts comes first. */
 const MAX_STALLED = 10
+/** How long a job is new (ms), by its producer's clock: long enough for a queue where nothing waits. */
+const NEW_MS = 1000
 /** After a fault of our own. */
 const FAULT_DELAY_MS = 1000
 
@@ -176,6 +180,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
           id,
           body: job.data,
           handBacks,
+          isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
           lockLost: mine.lost.signal,
           confirmLock: async () => (await renew([mine])).length === 0,
         })

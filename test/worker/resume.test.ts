@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queue } from 'bullmq'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import type { PoolClient } from '../../src/client/pool-client.ts'
@@ -29,9 +30,10 @@ async function failing(lab: Lab, after: number, times = 1) {
   return lab.replica({ faults: [{ kind: 'generation-error', after, times, match: 'drop' }] })
 }
 
-/** A stream whose worker died right after its last token. */
-async function orphan(lab: Lab, jobId: string, texts: readonly string[]): Promise<void> {
-  const now = Date.now()
+/** A job whose worker died right after its last token, a while ago. */
+async function orphan(lab: Lab, queue: Queue, body: JobInput, texts: readonly string[]): Promise<string> {
+  const jobId = 'orphan'
+  const now = Date.now() - 10_000
   const deadlineAt = now + 60_000
   const entries: LogEntry[] = [
     formatEntry(entryId(0, 1), 'queued', {
@@ -64,6 +66,8 @@ async function orphan(lab: Lab, jobId: string, texts: readonly string[]): Promis
   ]
   const log = createEventLog(lab.redis, KEYS)
   await log.write({ jobId, expect: START, entries, deadlineAt, retentionMs: 60_000 })
+  await queue.add('generate', body, { jobId, timestamp: now })
+  return jobId
 }
 
 describe('an answer that was interrupted goes on', () => {
@@ -336,11 +340,11 @@ describe('a replay', () => {
 
   test('is given up where no replica has its build any more', async ({ lab, queue }) => {
     const client = await lab.client()
-    await orphan(lab, 'orphan', ['a', 'b'])
-    await queue.add('generate', { inputs: 'x', parameters: TEN, on_interrupt: 'replay' }, { jobId: 'orphan' })
+    const body: JobInput = { inputs: 'x', parameters: TEN, on_interrupt: 'replay' }
+    const jobId = await orphan(lab, queue, body, ['a', 'b'])
     const replica = await lab.replica()
     await lab.worker(replica)
-    expect(errorOf(await collect(client, 'orphan'))).toMatchObject({
+    expect(errorOf(await collect(client, jobId))).toMatchObject({
       code: 'WORKER_RESET',
       message: expect.stringContaining('m on 3'),
       tokens_out: 2,
@@ -350,19 +354,18 @@ describe('a replay', () => {
 })
 
 describe('an answer of which every token is there', () => {
-  test.for([
+  test.for<[name: string, texts: string[], more: JobInput['parameters'], reason: string]>([
     ['as many as may be', ['a', 'b', 'c'], {}, 'length'],
     ['a stop sequence', ['a', 'b.'], { stop: ['b.'] }, 'stop_sequence'],
-  ] as const)(
+  ])(
     'gets its end from the log, and no request is sent: %s',
     async ([, texts, more, reason], { lab, queue }) => {
       const client = await lab.client()
       const replica = await lab.replica()
-      await orphan(lab, 'orphan', texts)
-      const body = { inputs: 'x', parameters: { max_new_tokens: 3, ...more } }
-      await queue.add('generate', body, { jobId: 'orphan' })
+      const body: JobInput = { inputs: 'x', parameters: { max_new_tokens: 3, ...more } }
+      const jobId = await orphan(lab, queue, body, texts)
       await lab.worker(replica)
-      const events = await collect(client, 'orphan')
+      const events = await collect(client, jobId)
       expect(endOf(events)).toEqual({
         finish_reason: reason,
         tokens_out: texts.length,

@@ -1,6 +1,7 @@
 import { SEAL_ID } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import { DEFAULT_POOL_CONFIG } from '../../../src/contract/pool-config.ts'
+import { readGivenJob } from '../../../src/attempt/given-job.ts'
 import type { PickedUp, PickUpRequest } from '../../../src/attempt/pick-up.ts'
 import type { AttemptWriter } from '../../../src/stream/attempt-writer.ts'
 import type { EventLog, WriteRequest, WriteResult } from '../../../src/stream/event-log.ts'
@@ -74,7 +75,11 @@ function pickUpRequest(world: AttemptWorld, tag: string, goesOn: boolean): PickU
   return {
     log: gatedLog(world, tag),
     jobId: world.jobId,
-    body: { inputs: 'x', correlation_id: tag, on_interrupt: goesOn ? 'replay' : 'fail' },
+    given: readGivenJob(
+      world.jobId,
+      { inputs: 'x', correlation_id: tag, on_interrupt: goesOn ? 'replay' : 'fail' },
+      CONFIG,
+    ),
     handBacks: 0,
     pool: world.pool,
     replicaId: 'r',
