@@ -89,7 +89,10 @@ describe('a replica that is drained', () => {
     const { job_id: jobId } = await client.enqueue({ inputs: 'Go', parameters: SHORT })
     await expect.poll(() => old.seen.open).toBe(1)
     const young = await lab.worker(await lab.replica())
-    await expect.poll(() => young.state).toBe('ready')
+    // The registry hears of it a moment after the worker knows.
+    await expect
+      .poll(async () => (await client.replicas()).map(({ state }) => state))
+      .toEqual(['ready', 'ready'])
     const since = performance.now()
     expect(await client.drain(worker.replicaId, { graceMs: 400 })).toMatchObject({
       grace_ms: 400,
