@@ -79,7 +79,18 @@ export async function enqueueJob(
   const position = positionOf(job, waiting)
   const startMs = await ports.forecast.predict(position)
   const admit = () =>
-    admitJob(ports, { id, body, job, digest, acceptedAt, deadlineAt, position, startMs, config })
+    admitJob(ports, {
+      id,
+      isNew: jobId === undefined,
+      body,
+      job,
+      digest,
+      acceptedAt,
+      deadlineAt,
+      position,
+      startMs,
+      config,
+    })
   // Whoever comes again with its id is answered also when the queue is full by now.
   if (last !== undefined) return admit()
   return ports.bound.run({
@@ -93,6 +104,8 @@ export async function enqueueJob(
 
 interface CheckedJob {
   readonly id: string
+  /** Made here and now, so that nobody else can have written under it. */
+  readonly isNew: boolean
   readonly body: JobInput
   readonly job: Job
   readonly digest: string
@@ -103,9 +116,9 @@ interface CheckedJob {
   readonly config: PoolConfig
 }
 
-/** Writes `queued`, then puts the job in the queue. */
+/** Writes `queued`, then puts the job in the queue; one whose id is new is put there without waiting for the answer. */
 async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admission> {
-  const { id, digest, deadlineAt, position, startMs } = checked
+  const { id, isNew, digest, deadlineAt, position, startMs } = checked
   const entry = formatEntry(QUEUED_ID, 'queued', {
     digest,
     accepted_at: checked.acceptedAt,
@@ -113,25 +126,47 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     queue_position: position,
     ...predicted(startMs),
   })
-  const { written } = await ports.log.write({
+  const writing = ports.log.write({
     jobId: id,
     expect: START,
     entries: [entry],
     deadlineAt,
     retentionMs: checked.config.retention_ms,
+    inOrder: isNew,
   })
-  const first = written ? undefined : await firstAdmission(ports, id, digest)
-  if (first === undefined || first.waiting) {
+  const add = async () => {
     const { correlation_id: correlationId } = checked.job
     const label = correlationId === undefined ? {} : { correlation_id: correlationId }
     await ports.queue.add(id, { v: CONTRACT_VERSION, ...checked.body, ...label }, checked.job.priority)
   }
+  if (isNew) {
+    await bothOrNeither(ports, id, writing, add())
+    return { job_id: id, queue_position: position, ...predicted(startMs), existing: false }
+  }
+  const { written } = await writing
+  const first = written ? undefined : await firstAdmission(ports, id, digest)
+  if (first === undefined || first.waiting) await add()
   return {
     job_id: id,
     queue_position: first?.position ?? position,
     ...predicted(first === undefined ? startMs : first.startMs),
     existing: !written,
   }
+}
+
+/** Waits for both. Of a job that is in the queue alone nobody would know, so it is taken out again where that is possible. */
+async function bothOrNeither(
+  { queue }: EnqueuePorts,
+  id: string,
+  writing: Promise<unknown>,
+  adding: Promise<void>,
+): Promise<void> {
+  const [wrote, added] = await Promise.allSettled([writing, adding])
+  if (wrote.status === 'rejected') {
+    if (added.status === 'fulfilled') await queue.removeWaiting(id).catch(() => undefined)
+    throw wrote.reason
+  }
+  if (added.status === 'rejected') throw added.reason
 }
 
 /** The job that has the id already, if it is the same one. */

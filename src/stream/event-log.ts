@@ -30,6 +30,13 @@ export interface WriteRequest {
   readonly deadlineAt: number
   /** How long the stream lives after its seal, or after its deadline (ms). */
   readonly retentionMs: number
+  /**
+   * Nothing that is sent later on this connection comes before it. Else the script is called by its digest, and a server
+   * that does not know it, such as one that has just started, gets it after all that was sent meanwhile.
+   *
+   * @defaultValue false
+   */
+  readonly inOrder?: boolean | undefined
 }
 
 /** What became of a write. Refused means that nothing changed; `last` says why. */
@@ -59,24 +66,17 @@ export interface EventLog {
 export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog {
   redis.defineCommand('tgiPoolWrite', { lua: WRITE_LUA })
   return {
-    async write({ jobId, expect, entries, deadlineAt, retentionMs }) {
+    async write({ jobId, expect, entries, deadlineAt, retentionMs, inOrder = false }) {
       const newest = entries.at(-1)?.id
       if (newest === undefined) throw new Error('a write without entries')
       const stream = keys.events(jobId)
       const run = [expect, ...packEntries(entries)]
-      const reply =
-        expect === START || newest === SEAL_ID
-          ? await redis.tgiPoolWrite(
-              2,
-              stream,
-              keys.deadlines,
-              ...run,
-              jobId,
-              deadlineAt,
-              retentionMs,
-              keys.cancelChannel,
-            )
-          : await redis.tgiPoolWrite(1, stream, ...run)
+      const bound = expect === START || newest === SEAL_ID
+      const args = bound ? [...run, jobId, deadlineAt, retentionMs, keys.cancelChannel] : run
+      const [count, ...names] = bound ? ([2, stream, keys.deadlines] as const) : ([1, stream] as const)
+      const reply = inOrder
+        ? await redis.eval(WRITE_LUA, count, ...names, ...args)
+        : await redis.tgiPoolWrite(count, ...names, ...args)
       return reply === 1 ? { written: true, last: newest } : { written: false, last: reply as Cursor }
     },
     // Not pipeline(): ioredis 6 copies some five hundred methods into each. Sent in one turn, it is one round trip too.

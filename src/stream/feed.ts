@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import { compareIds } from '../contract/stream-id.ts'
+import { SEAL_ID, compareIds } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import { disconnectRedis } from '../redis/connect.ts'
 import { parseEntry, parseRawEntry } from './entry.ts'
@@ -46,6 +46,12 @@ const READ_COUNT = 128
 const SILENCE_MS = 5000
 /** Streams for each ms of pause after a read: 1,000 live streams cost 100 reads a second at most, 10 need no pause. */
 const STREAMS_PER_PAUSE_MS = 100
+
+/** Until all that waits in this turn of the event loop is done: what readers send on goes out before the next read. */
+async function turn(): Promise<void> {
+  await immediate()
+  await immediate()
+}
 
 /** A feed that connects at once and reads while anybody follows a stream. */
 export function createFeed(options: FeedOptions): Feed {
@@ -107,6 +113,7 @@ export function createFeed(options: FeedOptions): Feed {
       }
       const pauseMs = Math.floor(topics.size / STREAMS_PER_PAUSE_MS)
       if (pauseMs > 0) await sleep(pauseMs)
+      else await turn()
     }
   }
 
@@ -119,6 +126,8 @@ export function createFeed(options: FeedOptions): Feed {
       const events = raw.map((entry) => parseEntry(parseRawEntry(entry)))
       topic.cursor = events.at(-1)?.id ?? topic.cursor
       for (const tap of topic.taps) tap.push(events)
+      // Nothing can follow, so nothing is waited for.
+      if (topic.cursor === SEAL_ID) topics.delete(key)
     } catch (error) {
       for (const tap of topic.taps) tap.fail(error)
     }

@@ -7,8 +7,9 @@ import { QUEUED_ID, START } from '../../src/contract/stream-id.ts'
 import { formatEntry } from '../../src/stream/entry.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
 import { collect, endOf, only, readLog } from '../support/job-log.ts'
-import { KEYS, POOL, test } from '../support/lab.ts'
+import { KEYS, POOL } from '../support/lab.ts'
 import type { Lab } from '../support/lab.ts'
+import { test } from '../support/plain-queue.ts'
 
 const BODY = { inputs: 'The same', parameters: { max_new_tokens: 3 } }
 
@@ -78,12 +79,10 @@ describe('the same id', () => {
 
   test('as a job of another producer that wrote no events is refused and changes nothing', async ({
     lab,
+    queue,
   }) => {
     const client = await lab.client()
-    const { Queue } = await import('bullmq')
-    const queue = new Queue('jobs', { connection: { url: lab.redisUrl }, prefix: KEYS.queuePrefix })
     await queue.add('generate', { v: 1, ...BODY }, { jobId: 'theirs', priority: 10 })
-    await queue.close()
     const before = await contents(lab)
     await expect(client.enqueue(BODY, { jobId: 'theirs' })).rejects.toMatchObject({ kind: 'ID_CONFLICT' })
     expect(await contents(lab)).toEqual(before)
@@ -125,6 +124,43 @@ describe('a producer that died before the queue had its job', () => {
     expect(await client.cancel('half')).toBe('cancelled')
     await client.enqueue(BODY, { jobId: 'half' })
     expect(await client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+  })
+})
+
+describe('a job whose id is made', () => {
+  test('is in the stream before it is in the queue, whatever the server knows of our scripts', async ({
+    lab,
+    queue,
+  }) => {
+    const client = await lab.client()
+    await client.enqueue(BODY)
+    await lab.redis.script('FLUSH')
+    // BullMQ's own are known, so that nothing holds its command up.
+    await queue.add('generate', BODY, { jobId: 'other', priority: 10 })
+    const monitor = await lab.redis.monitor()
+    const seen: string[] = []
+    monitor.on('monitor', (_time, args: string[]) => void seen.push(args.join(' ')))
+    const { job_id: jobId } = await client.enqueue(BODY)
+    await expect.poll(() => seen.some((line) => line.includes(`deadlines`))).toBe(true)
+    monitor.disconnect()
+    const scripts = seen.filter((line) => line.toLowerCase().startsWith('eval') && line.includes(jobId))
+    expect(scripts.map((line) => line.includes(KEYS.events(jobId)))).toEqual([true, false])
+  })
+
+  test('is not left in the queue when its event cannot be written', async ({ lab }) => {
+    const url = new URL(lab.redisUrl)
+    ;[url.username, url.password] = ['no-events', 'secret']
+    await lab.client()
+    await lab.redis.acl('SETUSER', 'no-events', 'on', '>secret', '&*', '+@all', `~${KEYS.queuePrefix}:jobs:*`)
+    await lab.redis.acl('SETUSER', 'no-events', `~${KEYS.config}`, `~${KEYS.replicas}`)
+    const limited = await openPool({ redisUrl: url.href, pool: POOL })
+    try {
+      await expect(limited.enqueue(BODY)).rejects.toThrow('does not allow')
+      expect(await limited.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+    } finally {
+      await limited.close()
+      await lab.redis.acl('DELUSER', 'no-events')
+    }
   })
 })
 
