@@ -103,8 +103,9 @@ describe('a seed', () => {
   test('draws a thousand faults in ten minutes, of every kind, in order', () => {
     const faults = draw(1)
     expect(faults.length).toBeGreaterThan(1000)
-    expect(new Set(faults.map(({ kind }) => kind)).size).toBe(13)
+    expect(new Set(faults.map(({ kind }) => kind)).size).toBe(14)
     expect(new Set(faults.map(({ body }) => body?.['kind'])).size).toBe(17)
+    expect(new Set(faults.map(({ refusal }) => refusal)).size).toBe(4)
     expect(faults.map(({ atMs }) => atMs)).toEqual(faults.map(({ atMs }) => atMs).toSorted((a, b) => a - b))
   })
 })

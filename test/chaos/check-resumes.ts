@@ -28,7 +28,8 @@ export function checkResumes(
   events: readonly JobEvent[],
   report: (check: Check, message: string) => void,
 ): void {
-  const wish = job.body.on_interrupt ?? 'continue'
+  const { grammar } = job.body.parameters ?? {}
+  const wish = job.body.on_interrupt ?? (grammar === undefined ? 'continue' : 'replay')
   let exact = true
   for (const event of events) {
     if (event.event !== 'started') continue
@@ -41,6 +42,8 @@ export function checkResumes(
     if (wish === 'fail') report('resume', `started ${event.id} goes on, and the job was to fail`)
     if (wish === 'replay' && resume.mode === 'continue')
       report('resume', `started ${event.id} continues, and the job was to be replayed`)
+    if (grammar !== undefined && resume.mode === 'continue')
+      report('resume', `started ${event.id} continues in the middle of a grammar`)
     if (resume.mode === 'continue') exact = false
     if (resume.exact !== exact) report('resume', `started ${event.id} says exact: ${resume.exact}`)
   }

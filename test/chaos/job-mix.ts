@@ -63,6 +63,8 @@ function drawParameters(random: Random, { long }: MixOptions): Parameters {
     ...(random.chance(0.12) ? { stop: [random.pick([' river', ' the moon', '. The', '!', ' and'])] } : {}),
     ...(random.chance(0.05) ? { top_n_tokens: 2 } : {}),
     ...(random.chance(0.05) ? { repetition_penalty: 1.1 } : {}),
+    // The simulator holds to none; what it does to an answer that is interrupted is ours.
+    ...(random.chance(0.06) ? { grammar: { type: 'regex', value: '.*' } } : {}),
   }
 }
 

@@ -52,7 +52,8 @@ export async function playFaults(play: Play, schedule: readonly ScheduledFault[]
   await Promise.all(underWay)
 }
 
-function nameOf({ kind, body }: ScheduledFault): string {
+function nameOf({ kind, body, refusal }: ScheduledFault): string {
+  if (refusal !== undefined) return `redis: ${refusal}`
   return kind === 'simulator-fault' ? `simulator: ${String(body?.['kind'])}` : kind
 }
 

@@ -1,19 +1,39 @@
 import { join } from 'node:path'
 import { mkdir } from 'node:fs/promises'
+import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
 import { pause } from './pause.ts'
 import type { Interval } from './evidence.ts'
 import type { OnProcess } from './journal.ts'
 
-/** The Redis of a run, which may be frozen and killed. */
+/** How a Redis that runs is made to refuse every write, and how to have it take them again. */
+const REFUSALS = {
+  OOM: { begin: ['CONFIG', 'SET', 'maxmemory', '1'], end: ['CONFIG', 'SET', 'maxmemory', '0'] },
+  // As a primary that another one has replaced; it never finds that one, and keeps its data.
+  READONLY: { begin: ['REPLICAOF', '127.0.0.1', '1'], end: ['REPLICAOF', 'NO', 'ONE'] },
+  NOREPLICAS: {
+    begin: ['CONFIG', 'SET', 'min-replicas-to-write', '1'],
+    end: ['CONFIG', 'SET', 'min-replicas-to-write', '0'],
+  },
+} as const
+
+/** The word that its refusals begin with. */
+export type Refusal = keyof typeof REFUSALS
+
+/** All of them. */
+export const REFUSAL_KINDS = Object.keys(REFUSALS) as readonly Refusal[]
+
+/** The Redis of a run, which may be frozen, killed and made to refuse. */
 export interface RedisStage {
   readonly url: string
   readonly port: number
-  /** The times in which it was away. */
+  /** The times in which it was away, or took no write. */
   readonly away: readonly Interval[]
   readonly isUp: boolean
   /** Stops the process for a time. Resolves when it runs again. */
   freeze(ms: number): Promise<void>
+  /** Has it refuse every write for a time, and answer every read. Resolves when it takes them again. */
+  refuse(how: Refusal, ms: number): Promise<void>
   /** Kills it, and starts it on its port with its data after a time. Resolves when it answers. */
   kill(ms: number): Promise<void>
   stop(): Promise<void>
@@ -45,6 +65,13 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
     isUp = true
   }
 
+  /** Tells it something over a line that nothing else breaks. */
+  async function tell([command, ...words]: readonly [string, ...string[]]): Promise<void> {
+    const redis = await connectToServer(url, { role: 'commands' })
+    await redis.call(command, ...words)
+    redis.disconnect()
+  }
+
   return {
     url,
     port,
@@ -57,6 +84,12 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
         process.kill(server.pid, 'SIGSTOP')
         await pause(ms)
         if (!isStopped) process.kill(server.pid, 'SIGCONT')
+      }),
+    refuse: (how, ms) =>
+      beAway(async () => {
+        await tell(REFUSALS[how].begin)
+        await pause(ms)
+        if (!isStopped) await tell(REFUSALS[how].end)
       }),
     kill: (ms) =>
       beAway(async () => {

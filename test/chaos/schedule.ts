@@ -1,4 +1,6 @@
 import type { Random } from './random.ts'
+import { REFUSAL_KINDS } from './redis-stage.ts'
+import type { Refusal } from './redis-stage.ts'
 
 /** How often each fault is drawn, against the others. */
 const WEIGHTS = {
@@ -15,6 +17,7 @@ const WEIGHTS = {
   'redis-clients-kill': 5,
   'redis-freeze': 3,
   'redis-kill': 2,
+  'redis-refuse': 4,
 } as const
 
 /** What goes wrong. */
@@ -31,6 +34,8 @@ export interface ScheduledFault {
   readonly ms: number
   /** What the simulator is told, for `simulator-fault`. */
   readonly body?: Readonly<Record<string, unknown>> | undefined
+  /** How Redis refuses, for `redis-refuse`. */
+  readonly refusal?: Refusal | undefined
 }
 
 /** What is drawn for. */
@@ -61,7 +66,8 @@ function drawFault(random: Random, atMs: number, options: ScheduleOptions): Sche
   const ofWorkers = kind.startsWith('worker')
   const target = random.between(0, (ofWorkers ? options.workers : options.simulators) - 1)
   const fault = { atMs, kind, target, ms: drawMs(random, kind, options.lockMs) }
-  return kind === 'simulator-fault' ? { ...fault, body: drawSimulatorFault(random) } : fault
+  if (kind === 'simulator-fault') return { ...fault, body: drawSimulatorFault(random) }
+  return kind === 'redis-refuse' ? { ...fault, refusal: random.pick(REFUSAL_KINDS) } : fault
 }
 
 function drawMs(random: Random, kind: FaultKind, lockMs: number): number {
@@ -70,6 +76,7 @@ function drawMs(random: Random, kind: FaultKind, lockMs: number): number {
     case 'worker-line-stall':
       return Math.round(lockMs * (0.3 + random.next() * 2))
     case 'redis-freeze':
+    case 'redis-refuse':
       return random.between(500, 3000)
     case 'consumer-line-stall':
       return random.between(300, 3000)
