@@ -33,7 +33,7 @@ const PLANS: Readonly<Record<string, PlotPlan>> = {
   'rivals-memory': { measures: ['idle_rss_mib', 'work_rss_mib'], valueLabel: 'resident memory (MiB)' },
   'rivals-death': { measures: ['told_ms'], valueLabel: 'until the reader is told (ms)' },
   'first-byte': {
-    measures: ['prefill_0_p50_ms', 'prefill_20_p50_ms'],
+    measures: ['prefill_0_token_p50_ms', 'prefill_20_token_p50_ms'],
     valueLabel: 'to the first token (ms)',
   },
   subscribers: {
