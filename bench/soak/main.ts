@@ -2,8 +2,9 @@
  * `npm run soak -- [--minutes N] [--streams N]`
  *
  * The product as it is run, under a steady load: a worker, a gateway and the metrics process as commands, each in a process
- * of its own, a simulated replica, and a Redis with an append-only file. Streams of 50 tokens a second are always under way,
- * each answer of 500 tokens followed by the next; every one is read through the gateway, in the request that put it in.
+ * of its own with the image's Node flags, a simulated replica, and a Redis with an append-only file. Streams of 50 tokens a
+ * second are always under way, each answer of 500 tokens followed by the next; every one is read through the gateway, in the
+ * request that put it in.
  *
  * Every two seconds the resident memory of each process and the connections that Redis holds are taken down. At the end the
  * last minute is held against the second one (median each): within 5 % for each process, and the same connections. The first

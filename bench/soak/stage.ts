@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openPool } from '../../src/client/pools.ts'
 import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
+import { IMAGE_FLAGS } from '../support/weighed-process.ts'
 
 /** The product under load, and what it runs on. */
 export interface Stage extends AsyncDisposable {
@@ -31,7 +32,12 @@ export async function startStage(streams: number): Promise<Stage> {
     undo.push(async () => redis.disconnect())
     const command = async (args: readonly string[], ready: RegExp) => {
       const child = spawn(process.execPath, [MAIN, ...args], {
-        env: { ...process.env, REDIS_URL: server.url, LOG_LEVEL: 'info' },
+        env: {
+          ...process.env,
+          NODE_OPTIONS: IMAGE_FLAGS.join(' '),
+          REDIS_URL: server.url,
+          LOG_LEVEL: 'info',
+        },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       undo.push(() => end(child))

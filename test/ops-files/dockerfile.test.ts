@@ -1,5 +1,6 @@
 import { access, readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
+import { IMAGE_FLAGS } from '../../bench/support/weighed-process.ts'
 import { readDockerfile } from './dockerfile.ts'
 
 const ROOT = new URL('../../', import.meta.url)
@@ -38,7 +39,17 @@ test('packages are those of the lock, without their scripts, and the image has o
   expect(named('RUN').join('\n')).not.toMatch(/npm (i|install)\b|curl|wget/)
   expect(named('RUN', 'production')).toEqual([expect.stringContaining('--omit=dev')])
   expect(named('COPY', 'final')).toContain('--from=production /app/node_modules node_modules')
-  expect(named('ENV', 'final')).toContain('NODE_ENV=production')
+  expect(named('ENV', 'final').join(' ')).toContain('NODE_ENV=production')
+})
+
+test('Node is run as the benches run it, and as the scripts of a checkout do', async () => {
+  const flags = IMAGE_FLAGS.join(' ')
+  expect(named('ENV', 'final').join(' ')).toContain(`NODE_OPTIONS=${flags}`)
+  const { scripts } = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8')) as {
+    readonly scripts: Readonly<Record<string, string>>
+  }
+  expect(scripts['tgi-pool']).toBe(`exec node ${flags} src/cli/main.ts`)
+  expect(await readFile(new URL('README.md', ROOT), 'utf8')).toContain(`NODE_OPTIONS=${flags}`)
 })
 
 test('manifests are copied before sources, and never the whole checkout', () => {

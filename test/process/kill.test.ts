@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import { idParts } from '../../src/contract/stream-id.ts'
+import { BLOCK_MS } from '../support/children.ts'
 import { collect, endOf, errorOf, only, textOf, tokensIn } from '../support/job-log.ts'
 import { KEYS, test } from '../support/lab.ts'
 
@@ -119,29 +120,39 @@ describe('a worker process that is killed', () => {
   })
 })
 
-describe('a worker process that is frozen', () => {
-  test('finds its job run by another when it wakes, writes nothing more and closes its request', async ({
-    lab,
-  }) => {
-    const client = await lab.client()
-    // Its tokens come while its worker is frozen, so that they wait in the socket when that wakes.
-    const slow = await lab.replica({ prefillMs: 1000, tokensPerSecond: 50 })
-    const good = await lab.replica({ tokensPerSecond: 100 })
-    const times = { lockMs: 1000, stalledIntervalMs: 300, leaseMs: 1000 }
-    // With its one slot taken it waits for no job: one that waits when it is frozen swallows the wake-up of the next job.
-    const frozen = await lab.process(slow, { ...times, slots: 1 })
-    const { job_id: jobId } = await client.enqueue({ inputs: 'Zombie', parameters: { max_new_tokens: 200 } })
-    await expect.poll(() => slow.seen.open).toBe(1)
-    frozen.kill('SIGSTOP')
-    await lab.process(good, times)
-    await tokensIn(lab.redis, KEYS, jobId, 3)
-    expect(slow.seen.open).toBe(1)
-    await expect.poll(() => slow.state().requests[0]?.tokens).toBeGreaterThan(10)
-    frozen.kill('SIGCONT')
-    await expect.poll(() => slow.seen.open, { timeout: 3000 }).toBe(0)
-    const events = await collect(client, jobId)
-    expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 200 })
-    expect(slow.seen.requests.length).toBe(1)
-    expect(frozen.output()).not.toContain('"level":"error"')
-  })
+describe('a worker process that stands still for longer than its lock', () => {
+  test.for<[name: string, stop: NodeJS.Signals, wake: NodeJS.Signals | undefined]>([
+    ['frozen', 'SIGSTOP', 'SIGCONT'],
+    // It wakes by itself.
+    ['its event loop blocked', 'SIGUSR2', undefined],
+  ])(
+    'finds its job run by another when it wakes, writes nothing more and closes its request: %s',
+    async ([, stop, wake], { lab }) => {
+      const client = await lab.client()
+      // Its tokens come while its worker stands still, so that they wait in the socket when that wakes.
+      const slow = await lab.replica({ prefillMs: 1000, tokensPerSecond: 50 })
+      const good = await lab.replica({ tokensPerSecond: 100 })
+      const times = { lockMs: 1000, stalledIntervalMs: 300, leaseMs: 1000 }
+      // With its one slot taken it waits for no job: one that waits when it stops swallows the wake-up of the next job.
+      const zombie = await lab.process(slow, { ...times, slots: 1 })
+      const { job_id: jobId } = await client.enqueue({
+        inputs: 'Zombie',
+        parameters: { max_new_tokens: 200 },
+      })
+      await expect.poll(() => slow.seen.open).toBe(1)
+      zombie.kill(stop)
+      await lab.process(good, times)
+      await tokensIn(lab.redis, KEYS, jobId, 3)
+      expect(slow.seen.open).toBe(1)
+      await expect.poll(() => slow.state().requests[0]?.tokens).toBeGreaterThan(10)
+      if (wake !== undefined) zombie.kill(wake)
+      await expect
+        .poll(() => slow.seen.open, { timeout: wake === undefined ? BLOCK_MS + 3000 : 3000 })
+        .toBe(0)
+      const events = await collect(client, jobId)
+      expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 200 })
+      expect(slow.seen.requests.length).toBe(1)
+      expect(zombie.output()).not.toContain('"level":"error"')
+    },
+  )
 })

@@ -28,6 +28,9 @@ export interface Child {
   end(): Promise<void>
 }
 
+/** How long SIGUSR2 blocks a worker's event loop (ms): longer than a short lock lasts and another needs to start. */
+export const BLOCK_MS = 6000
+
 const SCRIPT = fileURLToPath(new URL('../process/worker-child.ts', import.meta.url))
 
 /** Starts a worker in a process of its own, which says `worker started` when it serves. The caller ends it. */
