@@ -89,7 +89,7 @@ describe('the chaos program', () => {
 })
 
 describe('a seed', () => {
-  const options = { lastMs: 600_000, gapMs: 550, workers: 4, simulators: 3, lockMs: 1000 }
+  const options = { lastMs: 600_000, gapMs: 550, workers: 4, simulators: 3, lockMs: 1000, lossy: false }
   const draw = (seed: number) => drawSchedule(createRandom(seed, 'faults'), options)
   const mix = { onInterrupt: ['continue', 'replay', 'fail'] as const, long: true }
 
@@ -98,6 +98,12 @@ describe('a seed', () => {
     expect(draw(3)).not.toEqual(draw(4))
     expect(drawJob(createRandom(3, 'job', 9), 9, mix)).toEqual(drawJob(createRandom(3, 'job', 9), 9, mix))
     expect(drawJob(createRandom(3, 'job', 9), 9, mix)).not.toEqual(drawJob(createRandom(3, 'job', 8), 9, mix))
+  })
+
+  test('draws a Redis that loses something only where it may', () => {
+    const lossy = drawSchedule(createRandom(1, 'faults'), { ...options, lossy: true })
+    expect(draw(1).map(({ kind }) => kind)).not.toContain('redis-lose')
+    expect(lossy.map(({ kind }) => kind)).toContain('redis-lose')
   })
 
   test('draws a thousand faults in ten minutes, of every kind, in order', () => {

@@ -31,7 +31,7 @@ function cancelled(
   entries: number,
   outcome: 'cancelled' | 'already_over' = 'cancelled',
 ): Pick<JobEvidence, 'cancel' | 'cancelAsked'> {
-  return { cancelAsked: true, cancel: { outcome, repeated: false, entries } }
+  return { cancelAsked: true, cancel: { outcome, repeated: false, entries, at: 0 } }
 }
 
 const PRINTS = plainLog().map(fingerprint)
@@ -53,6 +53,11 @@ describe('the checker finds nothing wrong with', () => {
       job([queued(), started(1), ...tokens(1, 0, 2), error('WORKER_RESET', { tokens_out: 2 })], failed),
     ],
     ['a job that waited for too long', job([queued(), error('DEADLINE_UNMET')])],
+    ['a job that Redis lost after it had been accepted', { ...job([]), events: undefined, isStruck: true }],
+    [
+      'a cancel that Redis lost after it had returned',
+      job(plainLog(), { ...cancelled(stopped.length), isStruck: true }),
+    ],
     [
       'a consumer that began in the middle',
       reading({ after: plainLog()[2]?.id ?? '', seen: PRINTS.slice(3) }),
@@ -96,6 +101,7 @@ describe('the checker sees', () => {
       job(withEvent(4, { ...badToken({}), id: entryId(1_001_000, 9) })),
     ],
     ['a hole', 'hole', job(plainLog().toSpliced(4, 1))],
+    ['a hole where Redis lost something', 'hole', job(plainLog().toSpliced(4, 1), { isStruck: true })],
     ['a repeat', 'repeat', job([...plainLog().slice(0, 4), ...tokens(1, 1, 2), ...plainLog().slice(5)])],
     [
       'an attempt that says another next token',

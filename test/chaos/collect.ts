@@ -2,7 +2,7 @@ import type { JobEvent } from '../../src/contract/event.ts'
 import { parseEntry, parseRawEntry } from '../../src/stream/entry.ts'
 import type { RawEntry } from '../../src/stream/entry.ts'
 import { seamsOf } from './check-resumes.ts'
-import type { JobEvidence, Violation } from './evidence.ts'
+import type { Interval, JobEvidence, Violation } from './evidence.ts'
 import type { Play } from './play.ts'
 import { startReferenceReplica } from './reference.ts'
 import { KEYS, MAX_ATTEMPTS } from './stage.ts'
@@ -16,7 +16,7 @@ export async function collectJobs(
   report: (violation: Violation) => void,
 ): Promise<JobEvidence[]> {
   const reference = await startReferenceReplica()
-  const left = play.jobs.filter(({ isAccepted }) => isAccepted)
+  const left = play.jobs.filter(({ acceptedAt }) => acceptedAt !== undefined)
   const evidence: JobEvidence[] = []
 
   async function work(): Promise<void> {
@@ -30,6 +30,7 @@ export async function collectJobs(
         afterSeams: await Promise.all(seamsOf(events ?? []).map((seam) => reference.generate(job, seam))),
         maxAttempts: MAX_ATTEMPTS,
         noResume: play.options.noResume,
+        isStruck: isStruck(job, play.stage.redisStage.lost),
       })
     }
   }
@@ -40,6 +41,12 @@ export async function collectJobs(
     await reference.stop()
   }
   return evidence
+}
+
+/** Whether something its producer or a consumer was told of it was lost afterwards. */
+function isStruck(job: TrackedJob, lost: readonly Interval[]): boolean {
+  const told = [job.acceptedAt, job.cancel?.at, job.sealSeenAt, ...job.readings.map(({ overAt }) => overAt)]
+  return told.some((at) => at !== undefined && lost.some(({ from, to }) => at >= from && at <= to))
 }
 
 async function readStream(

@@ -88,6 +88,7 @@ async function readOnce(
       if (isSlow) await pause(ports, random.between(0, 30))
     }
     reading.over = true
+    reading.overAt = Date.now()
     ports.journal.write('read whole', { job: job.jobId, consumer: reading.consumer })
   } catch (error) {
     if (!leave.signal.aborted && !isAway(error)) reading.fault = String(error)

@@ -20,6 +20,8 @@ export interface Reading {
   restarts: number
   /** It was told that there is no more. */
   over: boolean
+  /** When that was (ms since 1970). */
+  overAt?: number | undefined
   /** What it was told instead. */
   fault?: string | undefined
 }
@@ -31,6 +33,8 @@ export interface CancelEvidence {
   readonly repeated: boolean
   /** How many entries the stream had when the call had returned; unknown when Redis was away then. */
   readonly entries: number | undefined
+  /** When it had returned (ms since 1970). */
+  readonly at: number
 }
 
 /** What a replica that nobody disturbs makes of the same prompt, seed and parameters. */
@@ -58,6 +62,8 @@ export interface JobEvidence {
   readonly maxAttempts: number
   /** Interrupted answers do not go on: every one of them ends in `WORKER_RESET`. */
   readonly noResume: boolean
+  /** Redis lost something that its producer or a consumer had been told: what they were told need not be so any more. */
+  readonly isStruck: boolean
 }
 
 /** A job that was not over though its deadline had passed. */

@@ -99,6 +99,7 @@ export function job(events: readonly JobEvent[], change: Partial<JobEvidence> = 
     sealSeenAt: DEADLINE_AT + 100,
     maxAttempts: 3,
     noResume: false,
+    isStruck: false,
     ...change,
   }
 }

@@ -17,6 +17,8 @@ export interface ChaosOptions {
   readonly onInterrupt: readonly OnInterrupt[]
   /** Answers that were interrupted do not go on; every one of them may end in `WORKER_RESET`. */
   readonly noResume: boolean
+  /** Redis now and then loses the last moments before it dies, as a replica does that takes over. */
+  readonly lossy: boolean
 }
 
 /** What the command takes. */
@@ -30,6 +32,7 @@ export const USAGE = `usage: npm run chaos -- [--minutes M] [--seed S] [--jobs N
   --locks short|real locks and leases of 1 s, or of 5 s through the real command [short below 2 minutes]
   --on-interrupt L   what jobs ask for, of ${ON_INTERRUPT.join(',')} [all of them]
   --no-resume        a worker that cannot go on with an interrupted answer: WORKER_RESET is no fault
+  --lossy            Redis now and then loses the last moments before it dies, though it had acknowledged them
 `
 
 const JOBS_PER_MINUTE = 240
@@ -48,6 +51,7 @@ export function parseOptions(args: string[]): ChaosOptions | 'help' {
       locks: { type: 'string' },
       'on-interrupt': { type: 'string', default: ON_INTERRUPT.join() },
       'no-resume': { type: 'boolean', default: false },
+      lossy: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -71,6 +75,7 @@ export function parseOptions(args: string[]): ChaosOptions | 'help' {
     shortLocks: locks === 'short',
     onInterrupt: wishes(values['on-interrupt']),
     noResume: values['no-resume'],
+    lossy: values.lossy,
   }
 }
 

@@ -70,6 +70,8 @@ function cause(victims: Victims, fault: ScheduledFault): false | Promise<void> {
       return redisStage.isUp && redisStage.freeze(fault.ms)
     case 'redis-kill':
       return redisStage.isUp && redisStage.kill(fault.ms)
+    case 'redis-lose':
+      return redisStage.isUp && redisStage.kill(fault.ms, fault.loseMs)
     case 'redis-refuse':
       return redisStage.isUp && redisStage.refuse(fault.refusal ?? 'OOM', fault.ms)
   }

@@ -81,7 +81,7 @@ async function playJob(play: Play, n: number): Promise<void> {
     jobId: `chaos-${options.seed}-${n}`,
     body,
     cancelAfterMs,
-    isAccepted: false,
+    acceptedAt: undefined,
     cancelAsked: false,
     cancel: undefined,
     readings: [],

@@ -31,7 +31,7 @@ export async function enqueueUntilAccepted(ports: ProducerPorts, job: TrackedJob
   for (let call = 1; ; call += 1) {
     try {
       await client.enqueue(job.body, { jobId: job.jobId, signal })
-      job.isAccepted = true
+      job.acceptedAt = Date.now()
       if (call > 1) journal.write('accepted', { job: job.jobId, calls: call })
       return
     } catch (error) {
@@ -49,8 +49,9 @@ export async function cancelUntilAnswered(ports: ProducerPorts, job: TrackedJob)
   for (let call = 1; ; call += 1) {
     try {
       const outcome = await client.cancel(job.jobId, { reason: 'chaos', signal })
+      const at = Date.now()
       const entries = await redis.xlen(keys.events(job.jobId)).catch(() => undefined)
-      job.cancel = { outcome, repeated: call > 1, entries }
+      job.cancel = { outcome, repeated: call > 1, entries, at }
       journal.write('cancelled', { job: job.jobId, outcome, entries })
       return
     } catch (error) {

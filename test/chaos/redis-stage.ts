@@ -1,7 +1,8 @@
 import { join } from 'node:path'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, truncate } from 'node:fs/promises'
 import { connectToServer } from '../../src/redis/connect.ts'
 import { startRedisServer } from '../../src/redis/server.ts'
+import { watchAppendFile } from './append-file.ts'
 import { pause } from './pause.ts'
 import type { Interval } from './evidence.ts'
 import type { OnProcess } from './journal.ts'
@@ -29,29 +30,36 @@ export interface RedisStage {
   readonly port: number
   /** The times in which it was away, or took no write. */
   readonly away: readonly Interval[]
+  /** Times of which it keeps nothing, though it had answered. */
+  readonly lost: readonly Interval[]
   readonly isUp: boolean
   /** Stops the process for a time. Resolves when it runs again. */
   freeze(ms: number): Promise<void>
   /** Has it refuse every write for a time, and answer every read. Resolves when it takes them again. */
   refuse(how: Refusal, ms: number): Promise<void>
-  /** Kills it, and starts it on its port with its data after a time. Resolves when it answers. */
-  kill(ms: number): Promise<void>
+  /**
+   * Kills it, and starts it on its port with its data after a time: all of it, or all but that of its last `loseMs`.
+   * Resolves when it answers.
+   */
+  kill(ms: number, loseMs?: number): Promise<void>
   stop(): Promise<void>
 }
 
 /**
  * Starts a Redis with an append-only file that is synced before every answer: whatever it has acknowledged is there when
- * it is started again, so that no check has to allow for what a server may lose.
+ * it is started again, unless it is told to lose it.
  */
 export async function startRedisStage(folder: string, onProcess: OnProcess): Promise<RedisStage> {
   const dir = join(folder, 'redis')
   await mkdir(dir)
-  const args = ['--appendfsync', 'always']
+  const args = ['--appendfsync', 'always', '--auto-aof-rewrite-percentage', '0']
   let starting = startRedisServer({ dir, args })
   let server = await starting
   onProcess('redis', server.pid)
   const { url, port } = server
   const away: Interval[] = []
+  const lost: Interval[] = []
+  const file = watchAppendFile(join(dir, 'appendonlydir'))
   let isUp = true
   let isStopped = false
 
@@ -76,6 +84,7 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
     url,
     port,
     away,
+    lost,
     get isUp() {
       return isUp
     },
@@ -91,10 +100,15 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
         await pause(ms)
         if (!isStopped) await tell(REFUSALS[how].end)
       }),
-    kill: (ms) =>
+    kill: (ms, loseMs) =>
       beAway(async () => {
         process.kill(server.pid, 'SIGKILL')
         await server.stop()
+        const before = loseMs === undefined ? undefined : file.at(Date.now() - loseMs)
+        if (before !== undefined) {
+          await truncate(before.path, before.bytes)
+          lost.push({ from: before.at, to: Date.now() })
+        }
         await pause(ms)
         if (isStopped) return
         starting = startRedisServer({ dir, port, args })
@@ -103,6 +117,7 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
       }),
     async stop() {
       isStopped = true
+      file.stop()
       await starting
       await server.stop()
     },

@@ -88,6 +88,7 @@ function scheduleOf({ options, stage }: Play, lastMs: number): ScheduledFault[] 
     workers: options.workers,
     simulators: replicasFor(options.workers),
     lockMs: stage.lockMs,
+    lossy: options.lossy,
   })
 }
 
@@ -107,10 +108,12 @@ function countOver(jobs: readonly TrackedJob[]): number {
 
 async function judge(run: Play, watch: DeadlineWatch, rest: Outcome['rest']): Promise<Outcome> {
   const { stage, options, journal } = run
-  const found: Violation[] = [...run.faults, ...stage.faults]
+  const found: Violation[] = [...stage.faults]
   const jobs = await collectJobs(run, (violation) => void found.push(violation))
-  for (const { jobId, isAccepted } of run.jobs) {
-    if (!isAccepted) found.push({ check: 'lost', jobId, message: 'was never accepted' })
+  const struck = new Set(jobs.filter(({ isStruck }) => isStruck).map(({ jobId }) => jobId))
+  found.push(...run.faults.filter(({ jobId = '' }) => !struck.has(jobId)))
+  for (const { jobId, acceptedAt } of run.jobs) {
+    if (acceptedAt === undefined) found.push({ check: 'lost', jobId, message: 'was never accepted' })
   }
   const violations = [
     ...found,

@@ -20,8 +20,11 @@ const WEIGHTS = {
   'redis-refuse': 4,
 } as const
 
+/** The same where Redis may also lose what it had acknowledged. */
+const LOSSY_WEIGHTS = { ...WEIGHTS, 'redis-lose': 4 } as const
+
 /** What goes wrong. */
-type FaultKind = keyof typeof WEIGHTS
+type FaultKind = keyof typeof LOSSY_WEIGHTS
 
 /** A fault to come. */
 export interface ScheduledFault {
@@ -36,6 +39,8 @@ export interface ScheduledFault {
   readonly body?: Readonly<Record<string, unknown>> | undefined
   /** How Redis refuses, for `redis-refuse`. */
   readonly refusal?: Refusal | undefined
+  /** How long before its end Redis loses everything, for `redis-lose`. */
+  readonly loseMs?: number | undefined
 }
 
 /** What is drawn for. */
@@ -47,6 +52,8 @@ export interface ScheduleOptions {
   readonly simulators: number
   /** A worker's lock: what is frozen is frozen for longer than that, mostly. */
   readonly lockMs: number
+  /** Whether Redis may lose what it had acknowledged. */
+  readonly lossy: boolean
 }
 
 /** Draws every fault of a run before it begins. */
@@ -62,11 +69,12 @@ export function drawSchedule(random: Random, options: ScheduleOptions): Schedule
 }
 
 function drawFault(random: Random, atMs: number, options: ScheduleOptions): ScheduledFault {
-  const kind = random.weighted(WEIGHTS)
+  const kind = random.weighted<FaultKind>(options.lossy ? LOSSY_WEIGHTS : { ...WEIGHTS, 'redis-lose': 0 })
   const ofWorkers = kind.startsWith('worker')
   const target = random.between(0, (ofWorkers ? options.workers : options.simulators) - 1)
   const fault = { atMs, kind, target, ms: drawMs(random, kind, options.lockMs) }
   if (kind === 'simulator-fault') return { ...fault, body: drawSimulatorFault(random) }
+  if (kind === 'redis-lose') return { ...fault, loseMs: random.between(20, 400) }
   return kind === 'redis-refuse' ? { ...fault, refusal: random.pick(REFUSAL_KINDS) } : fault
 }
 
@@ -84,6 +92,7 @@ function drawMs(random: Random, kind: FaultKind, lockMs: number): number {
     case 'worker-drain':
     case 'simulator-kill':
     case 'redis-kill':
+    case 'redis-lose':
       return random.between(100, 1500)
     case 'workers-roll':
     case 'worker-line-cut':

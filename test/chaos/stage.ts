@@ -32,6 +32,7 @@ const SLOTS = 6
 const TOKENS_PER_SECOND = 70
 const SHORT_TIMES = { lockMs: 1000, stalledIntervalMs: 300, leaseMs: 1000 }
 const REAL_LOCK_MS = 5000
+const LOSSY_DEADLINE_MS = 45_000
 /** What the simulator says it is; one that drifts takes no jobs then. */
 const PIN = { engine_version: '3.3.6-dev0+sim', model_id: 'simulated/tiny-llm' }
 
@@ -107,6 +108,8 @@ async function build(
     max_attempts: MAX_ATTEMPTS,
     first_token_timeout_ms: 4000,
     token_timeout_ms: 2500,
+    // A job of which Redis keeps the stream and has lost the place in the queue is over by its deadline.
+    ...(options.lossy ? { deadline_ms: LOSSY_DEADLINE_MS } : {}),
     retention_ms: Math.round(options.minutes * 60_000) + 3_600_000,
     pin: PIN,
   })

@@ -8,7 +8,8 @@ export interface TrackedJob {
   readonly body: JobInput
   /** It is cancelled so long after it was accepted (ms). */
   readonly cancelAfterMs: number | undefined
-  isAccepted: boolean
+  /** When its producer was told so (ms since 1970). */
+  acceptedAt: number | undefined
   cancelAsked: boolean
   cancel: CancelEvidence | undefined
   readonly readings: Reading[]
