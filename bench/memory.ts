@@ -6,8 +6,8 @@
  * baseline is the same process idle. To tell growth from warming up, the last fifth of the time at work is held
  * against the first (median each). Not counted are the first twelve seconds at work, in which every slot gets through its first
  * answer and V8's heap takes its shape. `held_heap` is what is left of the JavaScript heap after a collection, once
- * at the end of each time: V8 takes far more than it holds, and a leak would show there first. Node's flags are the image's:
- * the space for new objects is bounded, which else takes a hundred MiB more.
+ * at the end of each time: V8 takes far more than it holds, and a leak would show there first. Node's flags are the image's,
+ * which bound its garbage.
  *
  * `--seconds 300` asks what the design asks: minute 5 against minute 1.
  */

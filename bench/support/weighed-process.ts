@@ -48,7 +48,7 @@ export interface WeighedOptions {
 }
 
 /** How the image runs Node (ops/Dockerfile). */
-export const IMAGE_FLAGS = ['--max-semi-space-size=8']
+export const IMAGE_FLAGS = ['--max-semi-space-size=8', '--max-old-space-size=1024']
 
 /** Starts it, as the image would; resolves when it says that it is ready. */
 export async function startWeighedProcess(options: WeighedOptions): Promise<WeighedProcess> {

@@ -44,12 +44,12 @@ test('packages are those of the lock, without their scripts, and the image has o
 
 test('Node is run as the benches run it, and as the scripts of a checkout do', async () => {
   const flags = IMAGE_FLAGS.join(' ')
-  expect(named('ENV', 'final').join(' ')).toContain(`NODE_OPTIONS=${flags}`)
+  expect(named('ENV', 'final').join(' ')).toContain(`NODE_OPTIONS="${flags}"`)
   const { scripts } = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8')) as {
     readonly scripts: Readonly<Record<string, string>>
   }
   expect(scripts['tgi-pool']).toBe(`exec node ${flags} src/cli/main.ts`)
-  expect(await readFile(new URL('README.md', ROOT), 'utf8')).toContain(`NODE_OPTIONS=${flags}`)
+  expect(await readFile(new URL('README.md', ROOT), 'utf8')).toContain(`NODE_OPTIONS="${flags}"`)
 })
 
 test('manifests are copied before sources, and never the whole checkout', () => {
