@@ -241,6 +241,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     },
     abandon() {
       clearInterval(timer)
+      // Nobody will tell any more when a lock runs out, and whoever waits to end a job waits until then.
+      for (const job of held) job.lost.abort(new Error('the worker let go of the job'))
       worker.disconnect().catch(() => undefined)
     },
   }

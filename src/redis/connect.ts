@@ -167,12 +167,29 @@ function createRedis(options: ConnectOptions, retry: Retry, to: string | Options
     connectTimeout: options.connectTimeoutMs ?? 5000,
     retryStrategy: retry,
     sentinelRetryStrategy: retry,
-    // A server that was in charge until a moment ago: leave it, the address leads to the new one.
-    reconnectOnError: (error) => (/^(READONLY|MOVED|CLUSTERDOWN)\b/.test(error.message) ? 1 : false),
+    reconnectOnError: leaveReplaced(),
   }
   const redis = typeof to === 'string' ? new Redis(to, common) : new Redis({ ...to, ...common })
   redis.on('connect', () => cork(redis.stream))
   return redis
+}
+
+/** A server that is left because it is not in charge is left again after this time at the earliest (ms). */
+const LEAVE_AGAIN_MS = 500
+
+/**
+ * Leaves a server that was in charge until a moment ago: the address leads to the new one. Where it leads to the same one
+ * again, every command on it would be the reason for another connection.
+ */
+function leaveReplaced(): (error: Error) => 1 | false {
+  let leftAt = -Infinity
+  return ({ message }) => {
+    if (!/^(READONLY|MOVED|CLUSTERDOWN)\b/.test(message)) return false
+    const now = performance.now()
+    if (now - leftAt < LEAVE_AGAIN_MS) return false
+    leftAt = now
+    return 1
+  }
 }
 
 function createCluster(seen: SeenCluster, options: ConnectOptions, retry: Retry): Cluster {

@@ -42,14 +42,14 @@ export async function openConnections(
     const commands = await connectRedis(url, { role: 'commands' })
     open.push(commands)
     await checkServer(commands, url, logger)
-    tellOutages(commands, url, logger)
+    const hush = tellOutages(commands, url, logger)
     return {
       commands,
       writer: await connect('writer'),
       queue: await connect('queue'),
       subscriber: await connect('blocking'),
       close() {
-        commands.removeAllListeners('close')
+        hush()
         close()
       },
     }
@@ -59,21 +59,41 @@ export async function openConnections(
   }
 }
 
-/** Says when Redis goes and when it comes back, once each; one line tells for all, they go together. */
-function tellOutages(redis: RedisConnection, url: string, logger: Logger): void {
-  let awaySince: number | undefined
-  redis.on('close', () => {
-    if (awaySince === undefined) logger.warn({ redis: redactUrl(url) }, 'Redis is away')
-    awaySince ??= performance.now()
-  })
-  redis.on('ready', () => {
-    if (awaySince === undefined) return
-    logger.info(
-      { redis: redactUrl(url), away_ms: Math.round(performance.now() - awaySince) },
-      'Redis is back',
-    )
-    awaySince = undefined
-  })
+/** A line that is up again sooner is no outage (ms): one to a server that is no primary any more is left again and again. */
+const OUTAGE_MS = 250
+
+/**
+ * Says when Redis goes and when it comes back, once each; one line tells for all, they go together. The answer ends that.
+ */
+function tellOutages(redis: RedisConnection, url: string, logger: Logger): () => void {
+  let since = 0
+  let told = false
+  let soon: NodeJS.Timeout | undefined
+
+  function away(): void {
+    if (told || soon !== undefined) return
+    since = performance.now()
+    soon = setTimeout(() => {
+      soon = undefined
+      told = true
+      logger.warn({ redis: redactUrl(url) }, 'Redis is away')
+    }, OUTAGE_MS)
+  }
+
+  function back(): void {
+    clearTimeout(soon)
+    soon = undefined
+    if (!told) return
+    told = false
+    const awayMs = Math.round(performance.now() - since)
+    logger.info({ redis: redactUrl(url), away_ms: awayMs }, 'Redis is back')
+  }
+
+  redis.on('close', away).on('ready', back)
+  return () => {
+    clearTimeout(soon)
+    redis.off('close', away).off('ready', back)
+  }
 }
 
 /** Refuses what cannot work and warns of what will hurt later. */

@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { PoolWorker } from '../../src/worker/worker.ts'
+import { tokensIn } from '../support/job-log.ts'
+import { KEYS } from '../support/lab.ts'
 import { labOn, startOwnRedis } from '../support/own-redis.ts'
 import { freeze, killed } from '../support/signals.ts'
 
@@ -41,5 +44,24 @@ describe('a worker that is told to stop while Redis is away', () => {
     if (thaw === undefined) await again()
     else thaw()
     expect(stopped).toBe(true)
+  })
+
+  test('leaves no process behind that waits to end a job for ever, when Redis takes no write', async () => {
+    const { server } = await startOwnRedis()
+    const lab = await labOn(server.url)
+    const client = await lab.client()
+    const replica = await lab.replica({ tokensPerSecond: 50 })
+    // The lock does not run out before the worker has stopped.
+    const worker = await lab.process(replica, { lockMs: 60_000, graceMs: 0 })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Stuck', on_interrupt: 'fail' })
+    await tokensIn(lab.redis, KEYS, jobId, 3)
+    await lab.redis.config('SET', 'maxmemory', '1')
+    const since = performance.now()
+    worker.kill('SIGTERM')
+    const late = sleep(2 * STOP_MS, 'late', { ref: false })
+    const outcome = await Promise.race([worker.exited, late])
+    await lab.redis.config('SET', 'maxmemory', '0')
+    expect(outcome).toEqual({ code: 0, signal: null })
+    expect(performance.now() - since).toBeLessThan(STOP_MS)
   })
 })
