@@ -7,10 +7,13 @@ export const LONG = [
   'test/cluster/**/*.test.ts',
   'test/doctor/redis.test.ts',
   'test/failover/**/*.test.ts',
+  'test/metrics/verb.test.ts',
   'test/process/canaries*.test.ts',
   'test/process/rolling.test.ts',
+  'test/process/secrets.test.ts',
   'test/tls/**/*.test.ts',
   'test/worker/sick-replica.test.ts',
+  'test/worker/stop-without-redis.test.ts',
 ]
 
 export default defineConfig({
