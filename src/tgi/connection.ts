@@ -16,8 +16,10 @@ export interface ConnectionOptions {
 /** A connection that carries one exchange at a time; it is made when the first one is sent. */
 export interface HttpConnection {
   readonly client: Client
-  /** Begins an exchange; `onConnected` is told when there is a socket to send it on, at once when there is one. */
-  begin(onConnected: () => void): void
+  /** An exchange is about to be sent: a socket may be made for it. */
+  begin(): void
+  /** It is being sent: no other socket may be made for it. */
+  began(): void
   /** Told whenever its socket has ended: also by the other side, or when it was idle for too long. */
   onEnd(tell: () => void): void
   /** Closes the socket at once, whatever the state; resolves when it is gone. */
@@ -42,7 +44,6 @@ const CLOSED = new Error('closed')
 export function createConnection({ address, connector, maxBytes }: ConnectionOptions): HttpConnection {
   let socket: Socket | undefined
   let mayConnect = false
-  let connected: (() => void) | undefined
 
   const client = new Client(address.origin, {
     allowH2: false,
@@ -58,23 +59,20 @@ export function createConnection({ address, connector, maxBytes }: ConnectionOpt
         callback(new Error('the connection closed before the request was sent'), null)
         return
       }
-      mayConnect = false
       // The connector gives its socket back although its type does not say so: the only handle on a connection
       // that is still being made (undici 8.12, lib/core/connect.js).
-      const made: unknown = connector(options, (...args) => {
-        if (args[0] === null) connected?.()
-        callback(...args)
-      })
+      const made: unknown = connector(options, callback)
       if (made instanceof Socket) socket = made
     },
   })
 
   return {
     client,
-    begin(onConnected) {
+    begin() {
       mayConnect = true
-      connected = onConnected
-      if (socket !== undefined && !socket.destroyed) onConnected()
+    },
+    began() {
+      mayConnect = false
     },
     onEnd(tell) {
       client.on('disconnect', tell)

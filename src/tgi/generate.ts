@@ -52,7 +52,7 @@ const MAX_REFUSAL_BYTES = 4096
 
 /**
  * Sends one `POST /generate_stream` and tells its tokens. Long because every way out goes through `settle`, which
- * lets the first one win and leaves nothing behind: no socket, no timer, no listener.
+ * lets the first one win and leaves nothing behind: no timer, no listener, and no socket but one that waits for the next.
  */
 export function startGeneration(
   target: CallTarget,

@@ -52,15 +52,17 @@ export interface HttpPeer {
   close(): Promise<void>
 }
 
-/** How long an answer may take to end that was left (ms). */
-const LEAVE_MS = 250
+/** How long an answer may take to end that was left (ms): its job is over, and its request is to be soon. */
+const LEAVE_MS = 50
 
 /**
  * Opens the way to a server; no connection is made yet.
  *
  * No two requests share a connection at a time, so that no probe waits behind a stream, and each can be closed by
  * itself (connection.ts). One whose answer was left at its end carries the next request of its kind: making a
- * connection is a third of the time to a first token on loopback (bench/first-byte.ts), and more over a network.
+ * connection is a third of the time to a first token on loopback (bench/first-byte.ts), and more over a network. The other
+ * side may close it at that very moment; a request that dies so, before anything was answered, is sent once more on a
+ * connection of its own.
  */
 export function createPeer(address: TgiAddress, connectTimeoutMs: number): HttpPeer {
   const connector = buildConnector({ timeout: connectTimeoutMs, allowH2: false })
@@ -82,9 +84,7 @@ export function createPeer(address: TgiAddress, connectTimeoutMs: number): HttpP
     idle.push(connection)
   }
 
-  function take(): HttpConnection {
-    const kept = idle.pop()
-    if (kept !== undefined) return kept
+  function open(): HttpConnection {
     const connection = createConnection({ address, connector })
     connection.onEnd(() => {
       // Whoever has an exchange on it hears of it by that.
@@ -103,12 +103,21 @@ export function createPeer(address: TgiAddress, connectTimeoutMs: number): HttpP
         return { close() {}, leave() {}, pause() {}, resume() {} }
       }
       const { maxBytes } = request
-      const connection = maxBytes === undefined ? take() : createConnection({ address, connector, maxBytes })
-      const { exchange, fail, start } = createExchange(address, connection, request, handler, {
-        destroy: () => destroy(connection),
-        keep: () => keep(connection),
+      const kept = maxBytes === undefined ? idle.pop() : undefined
+      const first =
+        kept ?? (maxBytes === undefined ? open() : createConnection({ address, connector, maxBytes }))
+      const { exchange, fail, start } = createExchange(address, first, request, handler, {
+        isKept: kept !== undefined,
+        destroy,
+        keep,
+        replace(stale) {
+          destroy(stale)
+          const connection = open()
+          connections.set(connection, fail)
+          return connection
+        },
       })
-      connections.set(connection, fail)
+      connections.set(first, fail)
       // Later, so that nothing is told before the caller holds the exchange.
       queueMicrotask(start)
       return exchange
@@ -116,7 +125,9 @@ export function createPeer(address: TgiAddress, connectTimeoutMs: number): HttpP
     async close() {
       closed = true
       for (const fail of connections.values()) fail?.(closedByUs(address))
-      for (const connection of idle.splice(0)) destroy(connection)
+      idle.length = 0
+      // Also one whose answer has ended a moment ago and that is about to be kept.
+      for (const connection of connections.keys()) destroy(connection)
       await Promise.all(destroyed)
     },
   }
@@ -126,20 +137,26 @@ function closedByUs(address: TgiAddress): TgiError {
   return new TgiError('disconnected', `the client of ${address.label} was closed`)
 }
 
-/** What becomes of a connection when its exchange is over. */
-interface Afterwards {
-  readonly destroy: () => void
-  readonly keep: () => void
+/** Where an exchange's connection comes from, and what becomes of it when the exchange is over. */
+interface Keeping {
+  /** It has carried an exchange before. */
+  readonly isKept: boolean
+  readonly destroy: (connection: HttpConnection) => void
+  readonly keep: (connection: HttpConnection) => void
+  /** Destroys a connection and opens another one in its place. */
+  readonly replace: (stale: HttpConnection) => HttpConnection
 }
 
 /** One exchange as a machine: `stage` goes forward only, `over` is set once. Long because its parts share both. */
 function createExchange(
   address: TgiAddress,
-  connection: HttpConnection,
+  first: HttpConnection,
   request: HttpRequest,
   handler: HttpHandler,
-  afterwards: Afterwards,
+  keeping: Keeping,
 ) {
+  let connection = first
+  let { isKept } = keeping
   let stage: HttpStage = 'connecting'
   let over = false
   /** Set while an answer that was left may still end. */
@@ -151,7 +168,7 @@ function createExchange(
     if (over) return
     over = true
     clearTimeout(leaving)
-    afterwards.destroy()
+    keeping.destroy(connection)
   }
 
   function finish(tell: () => void): void {
@@ -165,14 +182,14 @@ function createExchange(
     over = true
     clearTimeout(leaving)
     // Later, because undici is still at work on this answer.
-    queueMicrotask(afterwards.keep)
+    queueMicrotask(() => keeping.keep(connection))
   }
 
   const fail = (fault: TgiError) => finish(() => handler.onFault(fault))
 
   function start(): void {
     if (over) return
-    connection.begin(() => (stage = 'waiting'))
+    connection.begin()
     connection.client.dispatch(
       {
         method: request.method,
@@ -184,6 +201,8 @@ function createExchange(
       },
       {
         onRequestStart(given) {
+          connection.began()
+          stage = 'waiting'
           controller = given
           if (paused) given.pause()
         },
@@ -204,9 +223,23 @@ function createExchange(
           if (!over && leaving === undefined) handler.onData(chunk)
         },
         onResponseEnd: ended,
-        onResponseError: (_controller, error) => fail(faultOf(error, stage, address.label)),
+        onResponseError(_controller, error) {
+          if (over) return
+          if (isKept && stage !== 'reading') sendAgain()
+          else fail(faultOf(error, stage, address.label))
+        },
       },
     )
+  }
+
+  /** The other side had closed the connection, or was about to, when the request was sent. */
+  function sendAgain(): void {
+    isKept = false
+    stage = 'connecting'
+    controller = undefined
+    connection = keeping.replace(connection)
+    // Later, because undici is still at work on what has failed.
+    queueMicrotask(start)
   }
 
   const exchange: HttpExchange = {
@@ -214,7 +247,7 @@ function createExchange(
     leave() {
       if (over || leaving !== undefined) return
       if (paused) return close()
-      leaving = setTimeout(close, LEAVE_MS)
+      leaving = setTimeout(close, LEAVE_MS).unref()
     },
     pause() {
       paused = true

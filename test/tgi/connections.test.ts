@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 
 import { answer, event, tokenFrame } from './frames.ts'
@@ -68,6 +70,54 @@ test('a connection that the server has closed is not used again', async () => {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   expect(server.accepted()).toBe(3)
+})
+
+/** A server that answers the requests of these numbers, from 0, and hangs up on the others. */
+function answering(...numbers: readonly number[]) {
+  let nth = 0
+  return serveHttp((response) => {
+    const answers = numbers.includes(nth)
+    nth += 1
+    if (answers) startStream(response).end(answer(['a']))
+    else response.socket?.destroy()
+  })
+}
+
+/** Until the connection of an answer that has just been read is kept. */
+const kept = () => new Promise((resolve) => setTimeout(resolve, 20))
+
+test('a request that meets a kept connection as it is closed is sent once more, on another', async () => {
+  const server = await answering(0, 2)
+  const client = clientOf(server.url)
+  await generate(client).done
+  await kept()
+  const heard = generate(client)
+  expect(await heard.done).toMatchObject({ text: 'a' })
+  expect(heard.tokens).toHaveLength(1)
+  expect([server.requests.length, server.accepted()]).toEqual([3, 2])
+})
+
+test('and not a third time, nor one that had a connection of its own', async () => {
+  const server = await answering(0)
+  const client = clientOf(server.url)
+  await generate(client).done
+  await kept()
+  expect(await generate(client).failure()).toMatchObject({ kind: 'disconnected' })
+  expect(server.requests).toHaveLength(3)
+  expect(await generate(client).failure()).toMatchObject({ kind: 'disconnected' })
+  expect(server.requests).toHaveLength(4)
+})
+
+test('a server that is gone since is one that cannot be connected to', async () => {
+  const server = createServer((_, response) => void startStream(response).end(answer(['a'])))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const client = clientOf(`http://127.0.0.1:${port}`)
+  await generate(client).done
+  await kept()
+  server.close()
+  server.closeAllConnections()
+  expect(await generate(client).failure()).toMatchObject({ kind: 'connect' })
 })
 
 test('a connection waits no longer than its server says', async () => {
