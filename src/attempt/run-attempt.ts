@@ -89,6 +89,8 @@ export async function runAttempt(
     const begun = await pickUp({ ...context, jobId: job.id, given, handBacks: job.handBacks, signal })
     if (begun.kind === 'over') return notBegun({ kind: 'over' }, 'over')
     if (begun.kind === 'elsewhere') return notBegun(ELSEWHERE, 'elsewhere')
+    // Another request is wanted: this one is closed before that one is opened.
+    if (begun.resumption !== undefined) early?.drop()
     return await new Attempt(job, begun, context, interrupt, early).run()
   } catch (error) {
     return giveBack(error, context)

@@ -163,7 +163,7 @@ async function bothOrNeither(
 ): Promise<void> {
   const [wrote, added] = await Promise.allSettled([writing, adding])
   if (wrote.status === 'rejected') {
-    if (added.status === 'fulfilled') await queue.removeWaiting(id).catch(() => undefined)
+    await queue.removeWaiting(id).catch(() => undefined)
     throw wrote.reason
   }
   if (added.status === 'rejected') throw added.reason

@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
-import { START } from '../../src/contract/stream-id.ts'
+import { START, entryId } from '../../src/contract/stream-id.ts'
+import { formatEntry } from '../../src/stream/entry.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
 import { errorSeal } from '../../src/stream/seal.ts'
 import { collect, endOf, errorOf, only, readLog } from '../support/job-log.ts'
@@ -23,6 +24,42 @@ describe('a request that goes out before its stream is read', () => {
     expect(replica.seen.requests.filter(({ outcome }) => outcome !== 'aborted')).toEqual([])
     expect(await readLog(lab.redis, KEYS, 'over')).toHaveLength(1)
     errorOf(await collect(client, 'over'))
+  })
+
+  test('is closed before another one is opened, where a part of the answer is there', async ({
+    lab,
+    queue,
+  }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ prefillMs: 200 })
+    await lab.worker(replica, { slots: 1 })
+    const epoch = Date.now() - 1000
+    const entries = [
+      formatEntry(entryId(epoch, 1), 'started', {
+        attempt: 1,
+        engine: 'tgi',
+        engine_version: '3.3.6-dev0+sim',
+        pool_id: POOL,
+        replica_id: 'gone',
+        model_id: 'simulated/tiny-llm',
+        seed: 1,
+        queue_time_ms: 1,
+        determinism: 'best_effort',
+        next_token: 0,
+      }),
+      formatEntry(entryId(epoch, 2), 'token', { t: 'x', i: 0, id: 1, logprob: null, first_token_ms: 1 }),
+    ]
+    const deadlineAt = Date.now() + 60_000
+    const log = createEventLog(lab.redis, KEYS)
+    await log.write({ jobId: 'part', expect: START, entries, deadlineAt, retentionMs: 60_000 })
+    // As after a Redis that lost what its queue knew: the job is new there.
+    await queue.add('generate', { ...BODY, on_interrupt: 'replay' }, { jobId: 'part' })
+    expect(errorOf(await collect(client, 'part'))).toMatchObject({ code: 'REPLAY_DIVERGED' })
+    // The token is none of the simulated model's: repeated, it diverges, and so it does alone.
+    const { requests } = replica.seen
+    expect(requests.length).toBeGreaterThanOrEqual(2)
+    for (const [nth, { closedAtMs = Infinity }] of requests.slice(0, -1).entries())
+      expect(closedAtMs).toBeLessThan((requests[nth + 1]?.receivedAtMs ?? 0) + 50)
   })
 
   test('is the only one of its job, and its tokens are all there', async ({ lab }) => {
