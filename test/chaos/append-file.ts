@@ -11,8 +11,10 @@ interface FileLength {
 
 /** Knows how long an append-only file was a moment ago. */
 export interface AppendFileWatch {
-  /** The last look at or before a moment; undefined when there was none. Whatever comes later is not in those bytes. */
+  /** The last look at or before a moment; undefined when there was none. Whatever was written before it is in those bytes. */
   at(moment: number): FileLength | undefined
+  /** The file was cut, or may have been: what was seen of it is of no use any more. */
+  forget(): void
   stop(): void
 }
 
@@ -34,6 +36,7 @@ export function watchAppendFile(folder: string): AppendFileWatch {
 
   const timer = setInterval(look, EVERY_MS)
   return {
+    forget: () => void lengths.splice(0),
     at: (moment) => lengths.findLast(({ at }) => at <= moment),
     stop: () => clearInterval(timer),
   }

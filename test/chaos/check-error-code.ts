@@ -18,6 +18,7 @@ export function checkErrorCode(job: JobEvidence, events: readonly JobEvent[], re
       return
     case 'DEADLINE_UNMET':
       checkDeadline(job, events, lost)
+      if (job.body.deadline_ms === undefined && !job.lost.acceptance) lost('it had all the time it needs')
       if (attempts > 0) report('answer', `never started, says the error; there are ${attempts} attempts`)
       return
     case 'DECODE_TIMEOUT':
@@ -47,7 +48,7 @@ export function checkErrorCode(job: JobEvidence, events: readonly JobEvent[], re
 /** A deadline may not strike before its time. */
 function checkDeadline(job: JobEvidence, events: readonly JobEvent[], lost: (why: string) => void): void {
   const queued = events.find((event) => event.event === 'queued')?.data
-  if (queued === undefined || job.sealSeenAt === undefined) return
+  if (queued === undefined || job.sealSeenAt === undefined || job.lost.seal) return
   const early = queued.deadline_at - job.sealSeenAt
   if (early > 0) lost(`that was seen ${early} ms before its deadline`)
 }

@@ -11,8 +11,8 @@ const SLICE_TOKENS = 1024
 
 /** Holds one job's stream, and what its producer and consumers saw, against all that must be true of it. */
 export function checkJob(job: JobEvidence): Violation[] {
-  const { jobId, events, isStruck } = job
-  if ((events === undefined || events.length === 0) && isStruck) return []
+  const { jobId, events, lost } = job
+  if ((events === undefined || events.length === 0) && lost.acceptance) return []
   if (events === undefined || events.length === 0)
     return [{ check: 'lost', jobId, message: 'was accepted and has no stream' }]
   const found: Violation[] = []
@@ -26,8 +26,7 @@ export function checkJob(job: JobEvidence): Violation[] {
   checkEnd(job, events, report)
   checkUndisturbed(job, events, report)
   checkAfterSeams(job, events, report)
-  if (isStruck) return found
-  checkCancel(job, events, report)
+  if (!lost.cancel) checkCancel(job, events, report)
   checkErrorCode(job, events, report)
   checkReadings(job, events, report)
   return found

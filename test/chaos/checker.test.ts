@@ -5,7 +5,18 @@ import { checkJob } from './check-job.ts'
 import { fingerprint } from './check-readings.ts'
 import { checkOverdue, checkOverloads, checkRest } from './check-rest.ts'
 import type { Check, JobEvidence, RestEvidence, Violation } from './evidence.ts'
-import { end, error, job, plainLog, queued, rest, resumedLog, started, tokens } from './fabricate.ts'
+import {
+  NOTHING_LOST,
+  end,
+  error,
+  job,
+  plainLog,
+  queued,
+  rest,
+  resumedLog,
+  started,
+  tokens,
+} from './fabricate.ts'
 import { formatVerdict } from './verdict.ts'
 
 /** The checks that found something. */
@@ -52,11 +63,17 @@ describe('the checker finds nothing wrong with', () => {
       'a job that was to fail',
       job([queued(), started(1), ...tokens(1, 0, 2), error('WORKER_RESET', { tokens_out: 2 })], failed),
     ],
-    ['a job that waited for too long', job([queued(), error('DEADLINE_UNMET')])],
-    ['a job that Redis lost after it had been accepted', { ...job([]), events: undefined, isStruck: true }],
+    [
+      'a job that waited for too long',
+      job([queued(), error('DEADLINE_UNMET')], { body: { inputs: 'p', deadline_ms: 60_000 } }),
+    ],
+    [
+      'a job that Redis lost after it had been accepted',
+      job([], { events: undefined, lost: { ...NOTHING_LOST, acceptance: true } }),
+    ],
     [
       'a cancel that Redis lost after it had returned',
-      job(plainLog(), { ...cancelled(stopped.length), isStruck: true }),
+      job(plainLog(), { ...cancelled(stopped.length), lost: { ...NOTHING_LOST, cancel: true } }),
     ],
     [
       'a consumer that began in the middle',
@@ -101,7 +118,17 @@ describe('the checker sees', () => {
       job(withEvent(4, { ...badToken({}), id: entryId(1_001_000, 9) })),
     ],
     ['a hole', 'hole', job(plainLog().toSpliced(4, 1))],
-    ['a hole where Redis lost something', 'hole', job(plainLog().toSpliced(4, 1), { isStruck: true })],
+    [
+      'a hole where Redis lost something',
+      'hole',
+      job(plainLog().toSpliced(4, 1), { lost: { ...NOTHING_LOST, acceptance: true, cancel: true } }),
+    ],
+    [
+      'a job without a stream of which Redis lost the cancel only',
+      'lost',
+      job([], { events: undefined, lost: { ...NOTHING_LOST, cancel: true } }),
+    ],
+    ['a job that waited for ever', 'lost', job([queued(), error('DEADLINE_UNMET')])],
     ['a repeat', 'repeat', job([...plainLog().slice(0, 4), ...tokens(1, 1, 2), ...plainLog().slice(5)])],
     [
       'an attempt that says another next token',

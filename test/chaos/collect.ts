@@ -2,7 +2,7 @@ import type { JobEvent } from '../../src/contract/event.ts'
 import { parseEntry, parseRawEntry } from '../../src/stream/entry.ts'
 import type { RawEntry } from '../../src/stream/entry.ts'
 import { seamsOf } from './check-resumes.ts'
-import type { Interval, JobEvidence, Violation } from './evidence.ts'
+import type { Interval, JobEvidence, LostEvidence, Violation } from './evidence.ts'
 import type { Play } from './play.ts'
 import { startReferenceReplica } from './reference.ts'
 import { KEYS, MAX_ATTEMPTS } from './stage.ts'
@@ -30,7 +30,7 @@ export async function collectJobs(
         afterSeams: await Promise.all(seamsOf(events ?? []).map((seam) => reference.generate(job, seam))),
         maxAttempts: MAX_ATTEMPTS,
         noResume: play.options.noResume,
-        isStruck: isStruck(job, play.stage.redisStage.lost),
+        lost: lostOf(job, play.stage.redisStage.lost),
       })
     }
   }
@@ -43,10 +43,18 @@ export async function collectJobs(
   return evidence
 }
 
-/** Whether something its producer or a consumer was told of it was lost afterwards. */
-function isStruck(job: TrackedJob, lost: readonly Interval[]): boolean {
-  const told = [job.acceptedAt, job.cancel?.at, job.sealSeenAt, ...job.readings.map(({ overAt }) => overAt)]
-  return told.some((at) => at !== undefined && lost.some(({ from, to }) => at >= from && at <= to))
+/** What stalls on its way to a consumer comes so much later than Redis has said it (ms). */
+const LATE_MS = 3500
+
+function lostOf(job: TrackedJob, lost: readonly Interval[]): LostEvidence {
+  const isLost = (at: number | undefined, lateMs = 0) =>
+    at !== undefined && lost.some(({ from, to }) => at >= from && at <= to + lateMs)
+  return {
+    acceptance: isLost(job.acceptedAt),
+    cancel: isLost(job.cancel?.at),
+    seal: isLost(job.sealSeenAt, LATE_MS),
+    readings: job.readings.filter(({ overAt }) => isLost(overAt, LATE_MS)).map(({ consumer }) => consumer),
+  }
 }
 
 async function readStream(

@@ -62,8 +62,18 @@ export interface JobEvidence {
   readonly maxAttempts: number
   /** Interrupted answers do not go on: every one of them ends in `WORKER_RESET`. */
   readonly noResume: boolean
-  /** Redis lost something that its producer or a consumer had been told: what they were told need not be so any more. */
-  readonly isStruck: boolean
+  /** What was told and lost by Redis afterwards: it need not be so any more. */
+  readonly lost: LostEvidence
+}
+
+/** Which of the things that a job's producer and consumers were told Redis has lost. */
+export interface LostEvidence {
+  readonly acceptance: boolean
+  readonly cancel: boolean
+  /** The terminal event, as the first consumer saw it. */
+  readonly seal: boolean
+  /** The names of consumers who were told that it is over. */
+  readonly readings: readonly string[]
 }
 
 /** A job that was not over though its deadline had passed. */

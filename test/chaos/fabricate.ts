@@ -4,6 +4,14 @@ import { QUEUED_ID, SEAL_ID, START, entryId } from '../../src/contract/stream-id
 import { fingerprint } from './check-readings.ts'
 import type { JobEvidence, RestEvidence } from './evidence.ts'
 
+/** Redis has kept everything. */
+export const NOTHING_LOST: JobEvidence['lost'] = {
+  acceptance: false,
+  cancel: false,
+  seal: false,
+  readings: [],
+}
+
 const ACCEPTED_AT = 1_000_000
 const DEADLINE_AT = ACCEPTED_AT + 60_000
 const WORDS = [' The', ' river', ' keeps', ' the', ' moon', '.']
@@ -99,7 +107,7 @@ export function job(events: readonly JobEvent[], change: Partial<JobEvidence> = 
     sealSeenAt: DEADLINE_AT + 100,
     maxAttempts: 3,
     noResume: false,
-    isStruck: false,
+    lost: NOTHING_LOST,
     ...change,
   }
 }

@@ -28,6 +28,8 @@ export interface Play {
 const LONG_FROM_MINUTES = 2
 /** Most jobs have one consumer, some have two. */
 const SECOND_CONSUMER = 0.15
+/** Jobs whose id is made for them. */
+const NAMELESS = 0.3
 
 /** Causes the faults of a schedule at their moments; resolves when the last one is over. */
 export async function playFaults(play: Play, schedule: readonly ScheduledFault[]): Promise<void> {
@@ -79,6 +81,7 @@ async function playJob(play: Play, n: number): Promise<void> {
   const job: TrackedJob = {
     n,
     jobId: `chaos-${options.seed}-${n}`,
+    isNameless: createRandom(options.seed, 'nameless', n).chance(NAMELESS),
     body,
     cancelAfterMs,
     acceptedAt: undefined,

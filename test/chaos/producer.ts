@@ -21,7 +21,7 @@ export interface ProducerPorts {
 const AGAIN_MS = 200
 
 /**
- * Enqueues a job, under its own id until it is accepted, as a producer does that gets no answer.
+ * Enqueues a job until it is accepted, as a producer does that gets no answer: under its own id, or without one.
  *
  * @throws what no fault of Redis explains.
  */
@@ -30,7 +30,10 @@ export async function enqueueUntilAccepted(ports: ProducerPorts, job: TrackedJob
   journal.write('enqueue', { job: job.jobId, body: job.body })
   for (let call = 1; ; call += 1) {
     try {
-      await client.enqueue(job.body, { jobId: job.jobId, signal })
+      const options = job.isNameless ? { signal } : { jobId: job.jobId, signal }
+      const { job_id: jobId } = await client.enqueue(job.body, options)
+      if (job.isNameless) journal.write('named', { job: job.jobId, as: jobId })
+      job.jobId = jobId
       job.acceptedAt = Date.now()
       if (call > 1) journal.write('accepted', { job: job.jobId, calls: call })
       return

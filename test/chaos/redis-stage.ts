@@ -68,16 +68,22 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
     isUp = false
     const interval: Interval = { from: Date.now(), to: Infinity }
     away.push(interval)
-    await work()
-    interval.to = Date.now()
-    isUp = true
+    try {
+      await work()
+    } finally {
+      interval.to = Date.now()
+      isUp = true
+    }
   }
 
   /** Tells it something over a line that nothing else breaks. */
   async function tell([command, ...words]: readonly [string, ...string[]]): Promise<void> {
     const redis = await connectToServer(url, { role: 'commands' })
-    await redis.call(command, ...words)
-    redis.disconnect()
+    try {
+      await redis.call(command, ...words)
+    } finally {
+      redis.disconnect()
+    }
   }
 
   return {
@@ -109,10 +115,13 @@ export async function startRedisStage(folder: string, onProcess: OnProcess): Pro
           await truncate(before.path, before.bytes)
           lost.push({ from: before.at, to: Date.now() })
         }
+        file.forget()
         await pause(ms)
         if (isStopped) return
         starting = startRedisServer({ dir, port, args })
         server = await starting
+        // It may have cut a torn end off.
+        file.forget()
         onProcess('redis', server.pid)
       }),
     async stop() {

@@ -110,8 +110,8 @@ async function judge(run: Play, watch: DeadlineWatch, rest: Outcome['rest']): Pr
   const { stage, options, journal } = run
   const found: Violation[] = [...stage.faults]
   const jobs = await collectJobs(run, (violation) => void found.push(violation))
-  const struck = new Set(jobs.filter(({ isStruck }) => isStruck).map(({ jobId }) => jobId))
-  found.push(...run.faults.filter(({ jobId = '' }) => !struck.has(jobId)))
+  const gone = new Set(jobs.filter(({ lost }) => lost.acceptance).map(({ jobId }) => jobId))
+  found.push(...run.faults.filter(({ jobId = '' }) => !gone.has(jobId)))
   for (const { jobId, acceptedAt } of run.jobs) {
     if (acceptedAt === undefined) found.push({ check: 'lost', jobId, message: 'was never accepted' })
   }

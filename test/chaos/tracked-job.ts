@@ -4,7 +4,10 @@ import type { CancelEvidence, Reading } from './evidence.ts'
 /** A job of this run: what its producer and consumers write down. */
 export interface TrackedJob {
   readonly n: number
-  readonly jobId: string
+  /** Its own, or the one that it was given when it was accepted. */
+  jobId: string
+  /** It is enqueued without an id: whoever gets no answer puts in another job. */
+  readonly isNameless: boolean
   readonly body: JobInput
   /** It is cancelled so long after it was accepted (ms). */
   readonly cancelAfterMs: number | undefined
