@@ -4,7 +4,7 @@
  */
 import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
-import { startWeighedProcess } from '../support/weighed-process.ts'
+import { IMAGE_FLAGS, startWeighedProcess } from '../support/weighed-process.ts'
 import type { OnToken, Reading, Rival, RivalSettings } from './rival.ts'
 
 /** A job, as its producer puts it in the queue. */
@@ -29,6 +29,7 @@ export async function startBullmqXadd(settings: RivalSettings): Promise<Rival> {
   const server = await startWeighedProcess({
     script: new URL('bullmq-xadd-child.ts', import.meta.url),
     settings,
+    nodeFlags: IMAGE_FLAGS,
   })
   const connection = new Redis(settings.redisUrl, { maxRetriesPerRequest: null })
   const queue = new Queue<AfternoonJob>('generate', { connection })

@@ -5,7 +5,7 @@
  */
 import { createParser } from 'eventsource-parser'
 import { Agent, request } from 'undici'
-import { startWeighedProcess } from '../support/weighed-process.ts'
+import { IMAGE_FLAGS, startWeighedProcess } from '../support/weighed-process.ts'
 import type { OnToken, Reading, Rival, RivalSettings } from './rival.ts'
 import { parseFrame } from './tgi-answers.ts'
 
@@ -33,8 +33,8 @@ interface Door {
 export async function startResumableStream(settings: RivalSettings): Promise<Rival> {
   const script = new URL('resumable-stream-child.ts', import.meta.url)
   const [server, other] = await Promise.all([
-    startWeighedProcess({ script, settings }),
-    startWeighedProcess({ script, settings }),
+    startWeighedProcess({ script, settings, nodeFlags: IMAGE_FLAGS }),
+    startWeighedProcess({ script, settings, nodeFlags: IMAGE_FLAGS }),
   ])
   const door: Door = { otherUrl: other.url, agent: new Agent() }
   return {

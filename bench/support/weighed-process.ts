@@ -47,10 +47,10 @@ export interface WeighedOptions {
   readonly nodeFlags?: readonly string[] | undefined
 }
 
-/** How the image runs Node (ops/Dockerfile). */
+/** How the image runs Node (ops/Dockerfile): for the processes of ours, and of others that are held against them. */
 export const IMAGE_FLAGS = ['--max-semi-space-size=8', '--max-old-space-size=1024']
 
-/** Starts it, as the image would; resolves when it says that it is ready. */
+/** Starts it; resolves when it says that it is ready. */
 export async function startWeighedProcess(options: WeighedOptions): Promise<WeighedProcess> {
   const ready = Promise.withResolvers<string>()
   let weighing: PromiseWithResolvers<Weight> | undefined
@@ -58,7 +58,7 @@ export async function startWeighedProcess(options: WeighedOptions): Promise<Weig
   const child = startChild({
     script: options.script,
     argument: JSON.stringify(options.settings),
-    nodeFlags: ['--expose-gc', ...IMAGE_FLAGS, ...(options.nodeFlags ?? [])],
+    nodeFlags: ['--expose-gc', ...(options.nodeFlags ?? [])],
     onMessage(value) {
       // From our own child, whose type is the message's.
       const message = value as WeighedMessage

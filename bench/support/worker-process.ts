@@ -1,5 +1,5 @@
 import type { WorkerOptions } from '../../src/worker/worker-options.ts'
-import { startWeighedProcess } from './weighed-process.ts'
+import { IMAGE_FLAGS, startWeighedProcess } from './weighed-process.ts'
 import type { WeighedProcess } from './weighed-process.ts'
 
 /** Whom the worker serves. */
@@ -13,5 +13,6 @@ export type WorkerSettings = Pick<
 
 /** Starts a worker in a process of its own; resolves when it takes jobs. */
 export async function startWorkerProcess(settings: WorkerSettings): Promise<WeighedProcess> {
-  return startWeighedProcess({ script: new URL('worker-child.ts', import.meta.url), settings })
+  const script = new URL('worker-child.ts', import.meta.url)
+  return startWeighedProcess({ script, settings, nodeFlags: IMAGE_FLAGS })
 }
