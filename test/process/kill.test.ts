@@ -141,7 +141,8 @@ describe('a worker process that stands still for longer than its lock', () => {
       })
       await expect.poll(() => slow.seen.open).toBe(1)
       zombie.kill(stop)
-      await lab.process(good, times)
+      // In this process: it serves at once, also where starting another one takes as long as the zombie stands still.
+      await lab.worker(good, times)
       await tokensIn(lab.redis, KEYS, jobId, 3)
       expect(slow.seen.open).toBe(1)
       await expect.poll(() => slow.state().requests[0]?.tokens).toBeGreaterThan(10)
