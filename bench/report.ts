@@ -1,8 +1,8 @@
 /**
- * `npm run bench:report -- [--from FILE] [--into DIR] [--quick]`
+ * `npm run bench:report -- [--only NAMES | --from FILE] [--into DIR] [--quick]`
  *
  * Runs all benches and writes what they found: `results.json`, the page `README.md` and its `plots/`. With `--from`, nothing
- * is run and the page is made again from those results. Exit 0 whether or not the bars are met, 1 on a fault, 2 on bad
+ * is run and the page is made again from those results; with `--only`, some are run again and the others stay. Exit 0 whether or not the bars are met, 1 on a fault, 2 on bad
  * usage, 130 when interrupted.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
@@ -14,10 +14,11 @@ import { renderPage } from './report/page.ts'
 import type { Section } from './report/page.ts'
 import { plotOf } from './report/plots.ts'
 import { describeMachine } from './support/machine.ts'
-import type { BenchDocument } from './support/report.ts'
+import type { Bench, BenchDocument, BenchReport } from './support/report.ts'
 import { exitStatusOf, runBenches, showProgress } from './support/run-benches.ts'
 
-const USAGE = `usage: npm run bench:report -- [--from FILE] [--into DIR] [--quick]
+const USAGE = `usage: npm run bench:report -- [--only NAMES | --from FILE] [--into DIR] [--quick]
+  --only NAMES run these again, of ${BENCHES.map(({ name }) => name).join(',')}; the others keep their results
   --from FILE  make the page from these results; nothing is run
   --into DIR   where to write [bench]
   --quick      as little as shows that everything works; the figures mean nothing; with --into only
@@ -28,6 +29,8 @@ const MEMORY_SECONDS = 30
 
 interface Wishes {
   readonly from: string | undefined
+  /** Undefined: all of them. */
+  readonly only: readonly string[] | undefined
   readonly into: string
   readonly quick: boolean
 }
@@ -37,6 +40,7 @@ function parseWishes(args: string[]): Wishes | 'help' {
     args,
     options: {
       from: { type: 'string' },
+      only: { type: 'string' },
       into: { type: 'string' },
       quick: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -45,23 +49,49 @@ function parseWishes(args: string[]): Wishes | 'help' {
   if (values.help) return 'help'
   const { from, into, quick } = values
   if (quick && into === undefined) throw new Error('--quick: its figures mean nothing, so say --into')
-  return { from, into: into ?? import.meta.dirname, quick }
+  const only = values.only?.split(',')
+  const unknown = only?.find((name) => BENCHES.every((bench) => bench.name !== name))
+  if (unknown !== undefined) throw new Error(`--only: there is no bench ${JSON.stringify(unknown)}`)
+  if (only !== undefined && from !== undefined) throw new Error('--only and --from: expected one of the two')
+  return { from, only, into: into ?? import.meta.dirname, quick }
 }
 
-async function runAll(quick: boolean): Promise<BenchDocument> {
-  const machine = describeMachine()
-  const benches = await runBenches(BENCHES, {
+function run(benches: readonly Bench[], quick: boolean): Promise<BenchReport[]> {
+  return runBenches(benches, {
     quick,
     seconds: quick ? undefined : MEMORY_SECONDS,
     progress: showProgress,
   })
-  return { machine, benches }
 }
 
-async function write({ from, into, quick }: Wishes): Promise<void> {
-  // From our own file, whose type is the document's.
-  const document =
-    from === undefined ? await runAll(quick) : (JSON.parse(await readFile(from, 'utf8')) as BenchDocument)
+async function runAll(quick: boolean): Promise<BenchDocument> {
+  const machine = describeMachine()
+  return { machine, benches: await run(BENCHES, quick) }
+}
+
+/** Results with some of them measured again. */
+async function runSome({ only, into, quick }: Wishes): Promise<BenchDocument> {
+  const before = await readDocument(join(into, 'results.json'))
+  const date = new Date().toISOString()
+  const again = new Map<string, BenchReport>()
+  const chosen = BENCHES.filter(({ name }) => only?.includes(name))
+  for (const report of await run(chosen, quick)) again.set(report.name, { ...report, again_on: date })
+  return { ...before, benches: before.benches.map((report) => again.get(report.name) ?? report) }
+}
+
+/** From our own file, whose type is the document's. */
+async function readDocument(path: string): Promise<BenchDocument> {
+  return JSON.parse(await readFile(path, 'utf8')) as BenchDocument
+}
+
+async function documentOf(wishes: Wishes): Promise<BenchDocument> {
+  if (wishes.from !== undefined) return readDocument(wishes.from)
+  return wishes.only === undefined ? runAll(wishes.quick) : runSome(wishes)
+}
+
+async function write(wishes: Wishes): Promise<void> {
+  const { from, into } = wishes
+  const document = await documentOf(wishes)
   await mkdir(join(into, 'plots'), { recursive: true })
   if (from === undefined) {
     await writeFile(join(into, 'results.json'), `${JSON.stringify(document, undefined, 2)}\n`)

@@ -18,7 +18,8 @@ export function renderPage({ machine }: BenchDocument, sections: readonly Sectio
     '# Benches',
     '',
     'Made by `npm run bench:report` from [`results.json`](results.json); do not edit. Figures of two machines do not compare:',
-    'what counts is each row against its neighbours, which were measured in the same run.',
+    'what counts is each row against its neighbours, which were measured in the same run. A bench that was run again since, by',
+    'itself, says when.',
     '',
     table(
       ['machine', ''],
@@ -78,6 +79,7 @@ function renderSection({ report, subjects, method, plot }: Section): string[] {
     `## ${report.name}`,
     '',
     `**${report.question}**`,
+    ...(report.again_on === undefined ? [] : ['', `Run again on ${report.again_on}.`]),
     '',
     ...(rows.length > 0 ? [table(['', ...columns.map(headingOf)], rows), ''] : []),
     ...(plot === undefined ? [] : [`![${plot.title}](plots/${plot.file})`, '']),

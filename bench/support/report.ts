@@ -51,6 +51,8 @@ export interface BenchReport {
     readonly got: number
     readonly met: boolean
   }[]
+  /** When it was run by itself, after the others of its document. */
+  readonly again_on?: string | undefined
 }
 
 /** The document that `--json` prints. */

@@ -36,6 +36,7 @@ export const documentSchema = z.strictObject({
           met: z.boolean(),
         }),
       ),
+      again_on: z.iso.datetime().optional(),
     }),
   ),
 })

@@ -36,11 +36,23 @@ test('the report answers every question on one page, which can be made again fro
     const { benches } = documentSchema.parse(JSON.parse(await readFile(results, 'utf8')))
     expect(benches.map(({ name }) => name)).toEqual(NAMES)
 
-    const page = await readFile(join(first ?? '', 'README.md'), 'utf8')
+    let page = await readFile(join(first ?? '', 'README.md'), 'utf8')
     for (const { name, question } of benches) expect(page).toContain(`## ${name}\n\n**${question}**`)
     const plots = await readdir(join(first ?? '', 'plots'))
     for (const [, plot] of page.matchAll(/\(plots\/(\S+)\)/g)) expect(plots).toContain(plot)
     expect(page).not.toMatch(/NaN|undefined|Infinity/)
+
+    // Some of it again leaves the others as they are.
+    await run(process.execPath, [REPORT, '--quick', '--only', 'pick-up', '--into', first ?? ''])
+    const later = documentSchema.parse(JSON.parse(await readFile(results, 'utf8')))
+    expect(later.benches.map(({ name }) => name)).toEqual(NAMES)
+    expect(later.benches.flatMap((bench) => (bench.again_on === undefined ? [] : bench.name))).toEqual([
+      'pick-up',
+    ])
+    expect(later.benches.filter(({ name }) => name !== 'pick-up')).toEqual(
+      benches.filter(({ name }) => name !== 'pick-up'),
+    )
+    page = await readFile(join(first ?? '', 'README.md'), 'utf8')
 
     await run(process.execPath, [REPORT, '--from', results, '--into', again ?? ''])
     expect(await readFile(join(again ?? '', 'README.md'), 'utf8')).toBe(page)
