@@ -44,8 +44,8 @@ const DEAD_MS = 10_000
 const READ_COUNT = 128
 /** A reader that hears nothing for this long looks itself whether its stream is there still. */
 const SILENCE_MS = 5000
-/** Streams for each ms of pause after a read: 1,000 live streams cost 100 reads a second at most, 10 need no pause. */
-const STREAMS_PER_PAUSE_MS = 100
+/** Streams for each ms of pause after a read: 1,000 live streams cost 200 reads a second at most; fewer than 200 need no pause. */
+const STREAMS_PER_PAUSE_MS = 200
 
 /** Until all that waits in this turn of the event loop is done: what readers send on goes out before the next read. */
 async function turn(): Promise<void> {
