@@ -16,10 +16,10 @@ export interface ConnectionOptions {
 /** A connection that carries one exchange at a time; it is made when the first one is sent. */
 export interface HttpConnection {
   readonly client: Client
-  /** An exchange is about to be sent: a socket may be made for it. */
-  begin(): void
-  /** It is being sent: no other socket may be made for it. */
-  began(): void
+  /** A socket may be made, for an exchange that is about to be sent. */
+  allowSocket(): void
+  /** None may be made any more: the exchange is being sent. */
+  refuseSockets(): void
   /** Told whenever its socket has ended: also by the other side, or when it was idle for too long. */
   onEnd(tell: () => void): void
   /** Closes the socket at once, whatever the state; resolves when it is gone. */
@@ -55,7 +55,7 @@ export function createConnection({ address, connector, maxBytes }: ConnectionOpt
     maxResponseSize: maxBytes ?? -1,
     connect(options, callback) {
       if (!mayConnect) {
-        // undici reconnects when a socket dies before its request is written; nothing here is ever sent twice.
+        // undici would connect anew for what it has not written whole; what is sent twice is not for it to decide.
         callback(new Error('the connection closed before the request was sent'), null)
         return
       }
@@ -68,10 +68,10 @@ export function createConnection({ address, connector, maxBytes }: ConnectionOpt
 
   return {
     client,
-    begin() {
+    allowSocket() {
       mayConnect = true
     },
-    began() {
+    refuseSockets() {
       mayConnect = false
     },
     onEnd(tell) {

@@ -189,7 +189,7 @@ function createExchange(
 
   function start(): void {
     if (over) return
-    connection.begin()
+    connection.allowSocket()
     connection.client.dispatch(
       {
         method: request.method,
@@ -201,7 +201,7 @@ function createExchange(
       },
       {
         onRequestStart(given) {
-          connection.began()
+          connection.refuseSockets()
           stage = 'waiting'
           controller = given
           if (paused) given.pause()
