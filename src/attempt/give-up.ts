@@ -2,6 +2,7 @@ import { lastId } from '../stream/event-log.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorSeal } from '../stream/seal.ts'
 import { viewLog } from './log-view.ts'
+import { decideGivenUp } from './policy.ts'
 
 /** A job that BullMQ gave up. */
 export interface GiveUpRequest {
@@ -11,15 +12,16 @@ export interface GiveUpRequest {
   readonly retentionMs: number
 }
 
-/** Ends a job whose workers died so often that BullMQ gives it to nobody any more: no processor ever sees it again. */
+/** Ends a job whose workers died so often that BullMQ gives it to nobody any more, so that no attempt will end it. */
 export async function sealGivenUp(request: GiveUpRequest): Promise<void> {
   const { log, jobId, pool, retentionMs } = request
   for (;;) {
     const { entries, nowMs } = await log.read(jobId)
     const view = viewLog(entries)
     if (view.sealed) return
-    const seal = errorSeal(view.tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED', {
-      message: 'its workers died too often',
+    const { code, message } = decideGivenUp(view.tokens)
+    const seal = errorSeal(code, {
+      message,
       pool_id: pool,
       tokens_out: view.tokens,
     })

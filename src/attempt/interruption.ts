@@ -1,17 +1,19 @@
 /**
- * Why an attempt stops before its answer is whole:
+ * Why an attempt stops before its answer is whole, or does not begin. What follows from each is decided in policy.ts.
  *
- * | kind | when | then |
- * |---|---|---|
- * | `sealed` | the job is over: cancelled, or its deadline passed | nothing |
- * | `deadline` | its deadline passes here | seal |
- * | `lock_lost` | BullMQ's lock may be another's | write nothing more, give the job back |
- * | `fenced` | a newer attempt has begun | write nothing more, give the job back |
- * | `overtaken` | somebody wrote before this attempt's first entry | give the job back, to look again |
- * | `lease_lost` | the replica may be another worker's | close the socket, give the job back |
- * | `drain` | the worker stops | give the job back |
- *
- * What is given back after its first token goes on there, unless the job says `fail`: then it is sealed.
+ * | kind | when |
+ * |---|---|
+ * | `sealed` | the job is over: cancelled, or its deadline passed |
+ * | `deadline` | its deadline passes here |
+ * | `lock_lost` | BullMQ's lock on the job may belong to another worker |
+ * | `fenced` | a newer attempt has begun |
+ * | `overtaken` | another writer came before this attempt's first entry |
+ * | `lease_lost` | the lease on the replica may belong to another worker |
+ * | `drain` | the worker stops, or its replica is drained |
+ * | `elsewhere` | only another build can go on with the answer |
+ * | `left_to_others` | it failed here, and a replica that has tried it less often is ready |
+ * | `apart` | it failed together with a job that runs here now |
+ * | `redis` | Redis failed before the attempt began |
  */
 export type InterruptionKind =
   | 'sealed'
@@ -21,6 +23,10 @@ export type InterruptionKind =
   | 'overtaken'
   | 'lease_lost'
   | 'drain'
+  | 'elsewhere'
+  | 'left_to_others'
+  | 'apart'
+  | 'redis'
 
 const MESSAGES: Record<InterruptionKind, string> = {
   sealed: 'the job is over',
@@ -29,16 +35,20 @@ const MESSAGES: Record<InterruptionKind, string> = {
   fenced: 'a newer attempt has begun',
   overtaken: 'the stream moved on before the attempt began',
   lease_lost: 'the lease on the replica was lost',
-  drain: 'the worker was stopped',
+  drain: 'the worker was stopped or its replica drained',
+  elsewhere: 'only a replica of another build can go on with the answer',
+  left_to_others: 'the job failed here and is left to another replica',
+  apart: 'the job failed together with one that is running here',
+  redis: 'Redis failed before the attempt began',
 }
 
 /** A replay did not give the tokens that are published. */
 export class Divergence extends Error {
   override readonly name = 'Divergence'
 
-  /** @param index of the first token that came otherwise, or did not come. */
+  /** @param index of the first token that differed, or did not come. */
   constructor(index: number) {
-    super(`token ${index} came otherwise when the answer was repeated`)
+    super(`token ${index} differed when the answer was repeated`)
   }
 }
 

@@ -16,6 +16,8 @@ export interface LogView {
   readonly firstStartedAt: number | undefined
   /** The epoch of the last attempt; 0 without one. */
   readonly lastEpoch: number
+  /** The replica of the last attempt. */
+  readonly lastReplica: string | undefined
 }
 
 /** Reads a whole stream. */
@@ -34,7 +36,23 @@ export function viewLog(entries: readonly LogEntry[]): LogView {
     tokens: telling === undefined ? 0 : tokensAfter(telling),
     firstStartedAt: first === undefined ? undefined : idParts(first.id).epoch,
     lastEpoch: latest === undefined ? 0 : idParts(latest.id).epoch,
+    lastReplica: latest && replicaOf(latest),
   }
+}
+
+/** How often each replica has begun the job. */
+export function countAttempts(entries: readonly LogEntry[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const entry of entries) {
+    const replica = entry.event === 'started' ? replicaOf(entry) : undefined
+    if (replica !== undefined) counts.set(replica, (counts.get(replica) ?? 0) + 1)
+  }
+  return counts
+}
+
+function replicaOf(started: LogEntry): string | undefined {
+  const event = parseEntry(started)
+  return event.event === 'started' ? event.data.replica_id : undefined
 }
 
 /** The part of an answer that is published. */

@@ -1,6 +1,7 @@
 import type { EventData } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
+import type { ErrorCode } from '../contract/codes.ts'
 import type { Versions } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
 import { deadlineSeal } from '../stream/deadline-sweep.ts'
@@ -17,7 +18,7 @@ import { readPublished, textOfTokens, viewLog } from './log-view.ts'
 import type { LogView, Published } from './log-view.ts'
 import { planResume } from './resume.ts'
 import type { Resumption, ResumePlan, ResumeRequest } from './resume.ts'
-import { isFinal } from './verdict.ts'
+import { decideBuildGone, decidePickUp, isFinal } from './policy.ts'
 
 /** What picking up a job takes. */
 export interface PickUpRequest {
@@ -31,7 +32,7 @@ export interface PickUpRequest {
   readonly config: PoolConfig
   readonly client: Pick<TgiClient, 'tokenize'>
   readonly chat: ChatRenderer
-  /** Whether some replica of the pool, whatever its state, runs a build. */
+  /** Whether some replica of the pool runs a build, or did until a moment ago. */
   readonly hasBuild: (build: Published['by']) => Promise<boolean>
   readonly signal: AbortSignal
 }
@@ -61,12 +62,15 @@ export interface PickedUp {
   readonly resumption: Resumption | undefined
 }
 
-/** `over`: nothing is left to do. `elsewhere`: another replica has to do it. */
-export type PickUp = PickedUp | { readonly kind: 'over' } | { readonly kind: 'elsewhere' }
+/** `over`: nothing is left to do, with the seal when this pick-up wrote it. `elsewhere`: another replica has to do it. */
+export type PickUp =
+  | PickedUp
+  | { readonly kind: 'over'; readonly seal?: LogEntry }
+  | { readonly kind: 'elsewhere' }
 
 /**
- * Reads a job's stream and decides what is left to do; ends the job where that is all. Another writer in between (a
- * cancel, a sweep) makes it look again.
+ * Reads a job's stream and decides what is left to do; ends the job where that is all. When another writer comes first
+ * (a cancel, a sweep), it reads again.
  *
  * @throws `TgiError` where the replica is asked how to go on and does not answer; the signal's reason.
  */
@@ -85,7 +89,7 @@ export async function pickUp(request: PickUpRequest): Promise<PickUp> {
       deadlineAt: nowMs,
       retentionMs: request.config.retention_ms,
     })
-    if (written) return { kind: 'over' }
+    if (written) return { kind: 'over', seal: decision.entry }
   }
 }
 
@@ -100,6 +104,12 @@ interface Seen {
 interface Facts extends Seen, Omit<GivenJob, 'kind'> {
   readonly acceptedAt: number
   readonly deadlineAt: number
+}
+
+/** How a job ends that cannot go on. */
+interface Ending {
+  readonly code: ErrorCode
+  readonly message: string
 }
 
 type Decision =
@@ -119,17 +129,16 @@ async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
   const deadlineAt = view.queued?.deadline_at ?? acceptedAt + budget.deadlineMs
   const last = seen.entries.at(-1)
   if (last !== undefined && nowMs >= deadlineAt) return seal(deadlineSeal(last, pool))
-  const interrupted = { ...details, attempt: view.attempts }
-  if (view.tokens > 0 && job.on_interrupt === 'fail') {
-    const message = 'the attempt that wrote these tokens was interrupted'
-    return seal(errorSeal('WORKER_RESET', { ...interrupted, message }))
-  }
-  if (view.attempts - request.handBacks >= config.max_attempts) {
-    const when = view.tokens > 0 ? 'before the answer was whole' : 'before their first token'
-    const message = `${config.max_attempts} attempts were interrupted ${when}`
-    return seal(
-      errorSeal(view.tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED', { ...interrupted, message }),
-    )
+  const ended = decidePickUp({
+    tokens: view.tokens,
+    spent: view.attempts - request.handBacks,
+    maxAttempts: config.max_attempts,
+    onInterrupt: job.on_interrupt,
+    lastReplica: view.lastReplica,
+  })
+  if (ended !== undefined) {
+    const { code, message } = ended
+    return seal(errorSeal(code, { ...details, attempt: view.attempts, message }))
   }
   const facts = { ...seen, job, budget, seed, acceptedAt, deadlineAt }
   return view.tokens === 0 ? begin(request, facts) : resume(request, facts)
@@ -150,28 +159,26 @@ async function resume(request: PickUpRequest, facts: Facts): Promise<Decision> {
     signal: request.signal,
   })
   if (plan.kind === 'request') return begin(request, facts, plan, published)
-  if (plan.kind === 'refused') return seal(wontGoOn(request, view, plan.message))
+  if (plan.kind === 'refused') return seal(wontGoOn(request, view, plan))
   if (plan.kind === 'complete') return seal(completeEnd(facts, published, plan.finishReason))
   if (await request.hasBuild(plan.build)) return { kind: 'elsewhere' }
-  const { engine_version: version, model_id: model } = plan.build
-  const message = `the answer can only be repeated by ${model} on ${version}, which no replica of the pool runs any more`
-  return seal(wontGoOn(request, view, message))
+  return seal(wontGoOn(request, view, decideBuildGone(plan.build)))
 }
 
-/** How to go on, or why the replica does not take the prompt any more, which another has taken. */
+/** How to go on, or why this replica refuses a prompt that another one accepted. */
 async function planOrRefusal(
   request: ResumeRequest,
-): Promise<ResumePlan | { readonly kind: 'refused'; readonly message: string }> {
+): Promise<ResumePlan | ({ readonly kind: 'refused' } & Ending)> {
   try {
     return await planResume(request)
   } catch (error) {
     if (!(error instanceof TgiError) || !isFinal(error.kind)) throw error
-    return { kind: 'refused', message: error.message }
+    return { kind: 'refused', code: 'WORKER_RESET', message: error.message }
   }
 }
 
-function wontGoOn(request: PickUpRequest, view: LogView, message: string): LogEntry {
-  return errorSeal('WORKER_RESET', {
+function wontGoOn(request: PickUpRequest, view: LogView, { code, message }: Ending): LogEntry {
+  return errorSeal(code, {
     pool_id: request.pool,
     replica_id: request.replicaId,
     tokens_out: view.tokens,

@@ -5,13 +5,16 @@
  *
  * Past 250 lines: the steps share one clock, one count of tokens and one writer, and are read as one story.
  */
+import type { ErrorCode } from '../contract/codes.ts'
 import type { EventData } from '../contract/event.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { Versions } from '../contract/replica-entry.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { within } from '../runtime/within.ts'
 import { createAttemptWriter } from '../stream/attempt-writer.ts'
-import type { AttemptWriter } from '../stream/attempt-writer.ts'
+import type { AttemptWriter, WriterOutcome } from '../stream/attempt-writer.ts'
+import { parseEntry } from '../stream/entry.ts'
+import type { LogEntry } from '../stream/entry.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorData } from '../stream/seal.ts'
 import type { TgiClient } from '../tgi/client.ts'
@@ -26,8 +29,8 @@ import type { HeadStart } from './head-start.ts'
 import { Divergence, Interruption } from './interruption.ts'
 import { pickUp } from './pick-up.ts'
 import type { PickUpRequest, PickedUp } from './pick-up.ts'
-import { verdictOn } from './verdict.ts'
-import type { Verdict } from './verdict.ts'
+import { decide } from './policy.ts'
+import type { Decision, ReplicaVerdict } from './policy.ts'
 
 /** What attempts on one replica share. */
 export interface AttemptContext {
@@ -38,7 +41,7 @@ export interface AttemptContext {
   readonly config: PoolConfig
   readonly client: TgiClient
   readonly chat: ChatRenderer
-  /** Whether some replica of the pool, whatever its state, runs a build. */
+  /** Whether some replica of the pool runs a build, or did until a moment ago. */
   readonly hasBuild: PickUpRequest['hasBuild']
   /** Resolves when no other request of this worker is open, nor will be until this attempt is over. */
   readonly alone: (signal: AbortSignal) => Promise<void>
@@ -48,8 +51,13 @@ export interface AttemptContext {
   readonly lockMs: number
   /** A token came (performance.now()). */
   readonly onToken: (at: number) => void
-  /** What the attempt says of the replica. */
-  readonly onReplica: (result: 'ok' | 'fault' | 'overloaded') => void
+  /**
+   * What the attempt says of the replica.
+   *
+   * @param answered whether its request has had a token.
+   * @returns the mark of jobs that failed together with this one (`TakenJob.failedWith`), where that is possible.
+   */
+  readonly onReplica: (verdict: ReplicaVerdict, answered: boolean) => string | undefined
   /** A fault of Redis that is being waited out. */
   readonly onRetry: (error: unknown) => void
 }
@@ -57,8 +65,14 @@ export interface AttemptContext {
 /** What became of an attempt, for the log. */
 export interface AttemptReport {
   readonly disposition: Disposition
-  /** `over` before it began, `end`, an error code, `sealed` by somebody else, or `back`. */
+  /** `end`, an error code, or what the attempt met: the kind of a fault or of an interruption. */
   readonly outcome: string
+  /** This attempt, or its pick-up, wrote the terminal event. */
+  readonly sealed: boolean
+  /** The code of the `error` that it wrote. */
+  readonly code?: ErrorCode | undefined
+  /** What the replica did wrong. */
+  readonly fault?: string | undefined
   readonly attempt: number | undefined
   readonly tokensOut: number
   readonly queueTimeMs: number | undefined
@@ -87,52 +101,60 @@ export async function runAttempt(
   const early = job.isNew && given.kind === 'job' ? startEarly(given, context, signal) : undefined
   try {
     const begun = await pickUp({ ...context, jobId: job.id, given, handBacks: job.handBacks, signal })
-    if (begun.kind === 'over') return notBegun({ kind: 'over' }, 'over')
-    if (begun.kind === 'elsewhere') return notBegun(ELSEWHERE, 'elsewhere')
+    if (begun.kind === 'over') return endedAtPickUp(begun.seal)
+    if (begun.kind === 'elsewhere') return notBegun(new Interruption('elsewhere'), context)
     // Another request is wanted: this one is closed before that one is opened.
     if (begun.resumption !== undefined) early?.drop()
     return await new Attempt(job, begun, context, interrupt, early).run()
   } catch (error) {
-    return giveBack(error, context)
+    return notBegun(error, context)
   } finally {
     early?.drop()
     job.lockLost.removeEventListener('abort', lost)
   }
 }
 
-/** Another replica has to go on: it may be busy with something else for a while. */
-const ELSEWHERE = { kind: 'back', delayMs: 250, counts: false } as const
-
-/** How long a job waits whose replica did not say how to go on (ms). */
-const NOT_BEGUN_MS = 500
-
-/** What stopped the job from being picked up: an interruption, or a replica that did not say how to go on. */
-function giveBack(error: unknown, context: AttemptContext): AttemptReport {
-  if (!(error instanceof Interruption || error instanceof TgiError)) throw error
-  const verdict = verdictOn(error, { mayNotGoOn: false, lockMs: context.lockMs, attempt: 1 })
-  if (verdict.replica !== undefined) context.onReplica(verdict.replica)
-  if (verdict.kind === 'over') return notBegun({ kind: 'over' }, verdict.outcome, verdict.message)
-  // Nothing was begun that would count, and so end it: it is not to come again at once.
-  const delayMs = error instanceof Interruption && verdict.kind === 'back' ? verdict.delayMs : NOT_BEGUN_MS
-  return notBegun(
-    { kind: 'back', delayMs, counts: verdict.kind === 'back' && verdict.counts },
-    'back',
-    verdict.message,
-  )
+/** An attempt that wrote no `started`: it was interrupted, its replica did not say how to go on, or Redis failed. */
+export function notBegun(
+  cause: unknown,
+  context: Pick<AttemptContext, 'lockMs' | 'config' | 'onReplica'>,
+): AttemptReport {
+  const known = cause instanceof Interruption || cause instanceof TgiError
+  const decision = decide(known ? cause : new Interruption('redis'), {
+    begun: false,
+    tokens: 0,
+    spent: 0,
+    maxAttempts: context.config.max_attempts,
+    onInterrupt: undefined,
+    lockMs: context.lockMs,
+  })
+  if (decision.replica !== undefined) context.onReplica(decision.replica, false)
+  if (decision.kind === 'seal')
+    throw new Error(`a job was sealed ${decision.code} before it began`, { cause })
+  const disposition: Disposition =
+    decision.kind === 'over'
+      ? { kind: 'over' }
+      : { kind: 'back', delayMs: decision.delayMs, attempt: decision.attempt }
+  return { ...NOTHING_DONE, disposition, outcome: decision.outcome, message: decision.message }
 }
 
-function notBegun(disposition: Disposition, outcome: string, message?: string): AttemptReport {
-  return {
-    disposition,
-    outcome,
-    message,
-    attempt: undefined,
-    tokensOut: 0,
-    queueTimeMs: undefined,
-    firstTokenMs: undefined,
-    decodeTimeMs: undefined,
-  }
+function endedAtPickUp(seal: LogEntry | undefined): AttemptReport {
+  const report = { ...NOTHING_DONE, disposition: { kind: 'over' } } as const
+  if (seal === undefined) return { ...report, outcome: 'sealed' }
+  const event = parseEntry(seal)
+  if (event.event !== 'error') return { ...report, outcome: event.event, sealed: true }
+  const { code, message, tokens_out: tokensOut = 0, attempt } = event.data
+  return { ...report, outcome: code, sealed: true, code, message, tokensOut, attempt }
 }
+
+const NOTHING_DONE = {
+  sealed: false,
+  attempt: undefined,
+  tokensOut: 0,
+  queueTimeMs: undefined,
+  firstTokenMs: undefined,
+  decodeTimeMs: undefined,
+} as const
 
 /** How long an attempt that is given back waits for its last write (ms). */
 const FLUSH_MS = 500
@@ -159,8 +181,11 @@ class Attempt {
   private firstTokenAt: number | undefined
   private lastTokenAt: number | undefined
   private metricsAt: number
-  /** The stream is over; what the writer says is no interruption any more. */
+  /** This attempt's own request has had a token, published or repeated. */
+  private answered = false
+  /** The attempt is over; what the writer finds out is no interruption any more. */
   private settled = false
+  private outcome: WriterOutcome | undefined
 
   constructor(
     job: TakenJob,
@@ -205,6 +230,7 @@ class Attempt {
     )
     // The writer learns first when the job is over or another attempt has begun.
     void writer.outcome.then((outcome) => {
+      this.outcome = outcome
       if (this.settled) return
       if (outcome === 'sealed') interrupt.abort(new Interruption('sealed'))
       if (outcome === 'fenced') interrupt.abort(new Interruption(writer.begun ? 'fenced' : 'overtaken'))
@@ -271,6 +297,7 @@ class Attempt {
   private publish(token: TgiToken): void {
     const localAt = performance.now()
     this.context.onToken(localAt)
+    this.answered = true
     if (this.repeats(token)) return
     const at = this.clockBase + localAt
     this.firstTokenAt ??= at
@@ -313,7 +340,8 @@ class Attempt {
   }
 
   private async finish(end: GenerationEnd): Promise<AttemptReport> {
-    this.context.onReplica('ok')
+    this.settled = true
+    this.context.onReplica({ kind: 'ok' }, true)
     const { begun } = this
     const { seam, kept } = begun.resumption ?? WHOLE
     const at = this.now()
@@ -330,58 +358,66 @@ class Attempt {
     const decodeMs = this.decodeMs()
     if (decodeMs !== undefined) data.decode_time_ms = decodeMs
     if (end.tokensIn !== undefined) data.tokens_in = end.tokensIn
-    return this.settle({ kind: 'seal', event: 'end', data: JSON.stringify(data) }, 'end')
+    this.writer.seal('end', JSON.stringify(data))
+    return this.report(await this.sealed(), { outcome: 'end' })
   }
 
-  private async fail(error: unknown): Promise<AttemptReport> {
-    const verdict = verdictOn(error, {
-      mayNotGoOn: this.tokens > 0 && this.begun.job.on_interrupt === 'fail',
-      lockMs: this.context.lockMs,
-      attempt: this.begun.attempt,
+  private async fail(cause: unknown): Promise<AttemptReport> {
+    this.settled = true
+    const first = this.decide(cause)
+    const { replica } = first
+    const failedWith = replica && this.context.onReplica(replica, this.answered)
+    if (await this.isOver(first)) return this.report({ kind: 'over' }, { outcome: 'sealed' })
+    // Again, since more of the attempt may have landed.
+    const decision = this.decide(cause)
+    const { message } = decision
+    const fault = replica?.kind === 'fault' ? replica.message : undefined
+    if (decision.kind === 'seal') return this.sealError(decision.code, message, fault)
+    this.writer.abort()
+    const { outcome } = decision
+    if (decision.kind === 'over') return this.report({ kind: 'over' }, { outcome, message })
+    const { delayMs, attempt } = decision
+    return this.report({ kind: 'back', delayMs, attempt, failedWith }, { outcome, message, fault })
+  }
+
+  private decide(cause: unknown): Decision {
+    const { job, begun, context } = this
+    return decide(cause, {
+      begun: this.writer.begun,
+      tokens: this.tokens,
+      spent: begun.attempt - job.handBacks,
+      maxAttempts: context.config.max_attempts,
+      onInterrupt: begun.job.on_interrupt,
+      lockMs: context.lockMs,
     })
-    if (verdict.replica !== undefined) this.context.onReplica(verdict.replica)
-    if (verdict.kind !== 'seal') return this.settle(verdict, verdict.outcome, verdict.message)
-    const data = errorData(verdict.code, {
-      message: verdict.message,
+  }
+
+  private async sealError(code: ErrorCode, message: string, fault?: string): Promise<AttemptReport> {
+    const data = errorData(code, {
+      message,
       pool_id: this.context.pool,
       replica_id: this.context.replicaId,
       tokens_out: this.tokens,
       attempt: this.begun.attempt,
     })
-    return this.settle(
-      { kind: 'seal', event: 'error', data: JSON.stringify(data) },
-      verdict.code,
-      verdict.message,
-    )
+    this.writer.seal('error', JSON.stringify(data))
+    return this.report(await this.sealed(), { outcome: code, code, message, fault })
   }
 
-  /** Writes the terminal event, if there is one to write, and says what becomes of the job. */
-  private async settle(
-    step: { kind: 'seal'; event: 'end' | 'error'; data: string } | Exclude<Verdict, { kind: 'seal' }>,
-    outcome: string,
-    message?: string,
-  ): Promise<AttemptReport> {
-    this.settled = true
-    let disposition: Disposition
-    if (step.kind === 'seal') {
-      this.writer.seal(step.event, step.data)
-      disposition = await this.sealed()
-    } else {
-      disposition =
-        step.kind === 'over' || (step.fenced !== true && (await this.flushed()) === 'sealed')
-          ? { kind: 'over' }
-          : { kind: 'back', delayMs: step.delayMs, counts: step.counts }
-      this.writer.abort()
-    }
+  private report(
+    disposition: Disposition,
+    what: Pick<AttemptReport, 'outcome' | 'code' | 'message' | 'fault'>,
+  ): AttemptReport {
+    const sealed = disposition.kind === 'over' && (what.code !== undefined || what.outcome === 'end')
     return {
+      ...what,
       disposition,
-      outcome: disposition.kind === 'back' && step.kind === 'seal' ? 'back' : outcome,
+      sealed,
       attempt: this.begun.attempt,
       tokensOut: this.tokens,
       queueTimeMs: Math.max(0, this.begun.startedAt - this.begun.acceptedAt),
       firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenMs(this.firstTokenAt),
       decodeTimeMs: this.decodeMs(),
-      message,
       correlationId: this.begun.job.correlation_id,
     }
   }
@@ -393,15 +429,14 @@ class Attempt {
     return Math.max(0, Math.round(lastTokenAt - firstTokenAt))
   }
 
-  /** Waits a moment for what has come already: whoever goes on begins there. Tells when the job turns out to be over. */
-  private async flushed(): Promise<'sealed' | undefined> {
-    const { writer } = this
-    await within(writer.flushed(), FLUSH_MS)
-    writer.abort()
-    return (await writer.outcome) === 'sealed' ? 'sealed' : undefined
+  /** Gives what has come already a moment to be written: the next attempt goes on after it. True when the job is over. */
+  private async isOver(decision: Decision): Promise<boolean> {
+    if (decision.kind === 'over' || (decision.kind === 'back' && decision.fenced === true)) return false
+    await within(this.writer.flushed(), FLUSH_MS)
+    return this.outcome === 'sealed'
   }
 
-  /** Waits for the seal; gives up only with the lock, since without Redis there is nobody to tell. */
+  /** Waits until the seal is written; gives up only with the lock. */
   private async sealed(): Promise<Disposition> {
     const { lockLost } = this.job
     const abort = () => this.writer.abort()
@@ -409,8 +444,7 @@ class Attempt {
     if (lockLost.aborted) abort()
     const result = await this.writer.outcome
     lockLost.removeEventListener('abort', abort)
-    return result === 'sealed'
-      ? { kind: 'over' }
-      : { kind: 'back', delayMs: this.context.lockMs, counts: true }
+    if (result === 'sealed') return { kind: 'over' }
+    return { kind: 'back', delayMs: this.context.lockMs, attempt: this.writer.begun ? 'spent' : 'not_begun' }
   }
 }

@@ -23,6 +23,8 @@ export interface TakenJob {
   readonly body: unknown
   /** How often the job was handed back unharmed. */
   readonly handBacks: number
+  /** Marks that it shares with jobs that failed together with it. */
+  readonly failedWith: readonly string[]
   /** It was put in the queue a moment ago and nobody has taken it before, as far as the queue knows. */
   readonly isNew: boolean
   /** Aborted when the lock can no longer be trusted. */
@@ -32,12 +34,25 @@ export interface TakenJob {
 }
 
 /**
- * What became of a taken job. `over`: leave the queue. `back`: it waits again, after a delay; `counts` says
- * whether that was an interruption. `refused`: no slot was open, back to the head of the queue.
+ * What an attempt cost its job. `not_begun`: nothing, it wrote no `started`. `unharmed`: nothing, though it wrote one.
+ * `spent`: one of the attempts that the job may make.
+ */
+export type AttemptCost = 'not_begun' | 'unharmed' | 'spent'
+
+/**
+ * What became of a taken job. `over`: leave the queue. `back`: it waits again, after a delay; one that is `unharmed` goes
+ * ahead of the waiting jobs of its priority, one whose attempt is `spent` behind them. `refused`: no slot was open, back to
+ * the head of the queue.
  */
 export type Disposition =
   | { readonly kind: 'over' }
-  | { readonly kind: 'back'; readonly delayMs: number; readonly counts: boolean }
+  | {
+      readonly kind: 'back'
+      readonly delayMs: number
+      readonly attempt: AttemptCost
+      /** What {@link TakenJob.failedWith} gets beside what it has. */
+      readonly failedWith?: string | undefined
+    }
   | { readonly kind: 'refused' }
 
 /** How to consume. */
@@ -50,7 +65,7 @@ export interface ConsumerOptions {
   readonly lockMs: number
   /** How often jobs of dead workers are looked for (ms). */
   readonly stalledIntervalMs: number
-  /** Runs one job to its disposition. Throws only for faults of our own: the job is then given back. */
+  /** Runs one job to its disposition. Never rejects. */
   readonly run: (job: TakenJob) => Promise<Disposition>
   /** BullMQ gave a job up because its workers died too often; it never reaches `run` again. */
   readonly onGivenUp: (jobId: string) => void
@@ -75,8 +90,8 @@ export interface Consumer {
 const MAX_STALLED = 10
 /** How long a job is new (ms), by its producer's clock: long enough for a queue where nothing waits. */
 const NEW_MS = 1000
-/** After a fault of our own. */
-const FAULT_DELAY_MS = 1000
+/** The most marks that a job keeps; the oldest go first. */
+const MAX_MARKS = 8
 
 interface Held {
   readonly id: string
@@ -173,29 +188,23 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       until: performance.now() - age + trustMs,
     }
     held.add(mine)
-    const handBacks = handBacksOf(job)
+    const memory = memoryOf(job)
     try {
-      const disposition = await options
-        .run({
-          id,
-          body: job.data,
-          handBacks,
-          isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
-          lockLost: mine.lost.signal,
-          confirmLock: async () => (await renew([mine])).length === 0,
-        })
-        .catch((error: unknown): Disposition => {
-          options.onError(error)
-          return { kind: 'back', delayMs: FAULT_DELAY_MS, counts: true }
-        })
+      const disposition = await options.run({
+        id,
+        body: job.data,
+        ...memory,
+        isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
+        lockLost: mine.lost.signal,
+        confirmLock: async () => (await renew([mine])).length === 0,
+      })
       if (disposition.kind === 'refused') {
         await putBack(job, lockToken)
         throw new WaitingError()
       }
       if (disposition.kind === 'back') {
-        if (!disposition.counts)
-          await job.updateProgress({ hand_backs: handBacks + 1 }).catch(options.onError)
-        await putAhead(job).catch(options.onError)
+        await remember(job, memory, disposition).catch(options.onError)
+        await setPlace(job, disposition.attempt).catch(options.onError)
         if (disposition.delayMs === 0) {
           await putBack(job, lockToken)
           throw new WaitingError()
@@ -248,14 +257,40 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   }
 }
 
-/** A job that comes back has waited its time, and somebody may be reading its answer: it goes before those of its kind. */
-async function putAhead(job: Job): Promise<void> {
-  const known: readonly number[] = Object.values(PRIORITIES)
-  if (known.includes(job.priority)) await job.changePriority({ priority: job.priority - 1 })
+/**
+ * A job that comes back unharmed has waited its time, and its answer may be read already: it goes ahead of the jobs of its
+ * priority. One whose attempt was spent may be what broke it: it goes behind them.
+ */
+async function setPlace(job: Job, attempt: AttemptCost): Promise<void> {
+  const own: readonly number[] = Object.values(PRIORITIES)
+  if (attempt === 'unharmed' && own.includes(job.priority))
+    await job.changePriority({ priority: job.priority - 1 })
+  if (attempt === 'spent' && own.includes(job.priority + 1))
+    await job.changePriority({ priority: job.priority + 1 })
 }
 
-function handBacksOf(job: Job): number {
+/** What the queue remembers of a job between its attempts, in BullMQ's `progress`. */
+type Memory = Pick<TakenJob, 'handBacks' | 'failedWith'>
+
+function memoryOf(job: Job): Memory {
   const progress: unknown = job.progress
-  if (typeof progress !== 'object' || progress === null || !('hand_backs' in progress)) return 0
-  return typeof progress.hand_backs === 'number' ? progress.hand_backs : 0
+  if (typeof progress !== 'object' || progress === null) return { handBacks: 0, failedWith: [] }
+  const { hand_backs: handBacks, failed_with: failedWith } = progress as Record<string, unknown>
+  return {
+    handBacks: typeof handBacks === 'number' ? handBacks : 0,
+    failedWith: Array.isArray(failedWith) ? failedWith.filter((mark) => typeof mark === 'string') : [],
+  }
+}
+
+async function remember(
+  job: Job,
+  memory: Memory,
+  { attempt, failedWith }: Extract<Disposition, { kind: 'back' }>,
+): Promise<void> {
+  if (attempt !== 'unharmed' && failedWith === undefined) return
+  const marks = failedWith === undefined ? memory.failedWith : [...memory.failedWith, failedWith]
+  await job.updateProgress({
+    hand_backs: memory.handBacks + Number(attempt === 'unharmed'),
+    failed_with: marks.slice(-MAX_MARKS),
+  })
 }

@@ -1,32 +1,49 @@
 /**
  * Stands in front of a replica that fails. Pure: time comes in.
  *
- * | state | attempts admitted | leaves it |
+ * | state | a job may begin | leaves it |
  * |---|---|---|
- * | `closed` | all | {@link FAULTS} faults in a row, or one `overloaded` → `open` |
- * | `open` | none | its time is up → `half_open` |
- * | `half_open` | one | that one's answer: `ok` → `closed`, else → `open`, twice as long |
+ * | `closed` | yes | faults of {@link FAULTS} jobs in a row → `trial`; one `overloaded` → `open` |
+ * | `trial` | no | the worker's own tiny generation: it fails → `open`; it is answered → `closed`, or `half_open` when the replica is still suspect |
+ * | `open` | no | its time is up → `trial` after faults, `half_open` after `overloaded` |
+ * | `half_open` | one at a time | its answer: `ok` → `closed`, else → `open`, twice as long |
+ *
+ * Faults may be the prompts' doing, so jobs are not what a failing replica is tried with: a fault counts once for each job,
+ * and once for all jobs that failed together.
  */
 export interface Breaker {
+  readonly state: 'closed' | 'trial' | 'open' | 'half_open'
   /** Whether an attempt may begin now; in `half_open` the first to ask is the probe. */
   admit(nowMs: number): boolean
-  /** What an admitted attempt met. `overloaded`: the replica had no room; no fault of its own. */
-  record(result: 'ok' | 'fault' | 'overloaded', nowMs: number): void
-  /** An admitted attempt ended without telling anything of the replica, e.g. it was cancelled. */
+  /** What an admitted attempt met. */
+  record(met: AttemptResult, nowMs: number): void
+  /** An admitted attempt ended and says nothing of the replica, e.g. it was cancelled. */
   forget(): void
+  /**
+   * How the trial ended.
+   *
+   * @param result `suspect`: it was answered, and yet jobs that failed here have ended well elsewhere.
+   */
+  endTrial(result: 'passed' | 'suspect' | 'failed', nowMs: number): void
   /** Lets `open` end when its time is up. */
   expire(nowMs: number): void
   /** When `open` ends; undefined in every other state. */
   readonly openUntil: number | undefined
-  /** Why it is not closed; undefined when it is. */
+  /** What is wrong with the replica; undefined when nothing is, as far as is known. */
   readonly cause: 'faults' | 'overloaded' | undefined
   /** Closes it: the replica is another one now. */
   reset(): void
-  /** In `half_open`: one attempt at a time. */
-  readonly probing: boolean
-  /** That one is under way. */
+  /** The probe of `half_open` is under way. */
   readonly isProbed: boolean
 }
+
+/** What an attempt met on its replica. */
+export type AttemptResult =
+  | { readonly kind: 'ok' }
+  /** `keys`: the job, and the event when other jobs failed together with it. */
+  | { readonly kind: 'fault'; readonly keys: readonly string[] }
+  /** The replica had no room; no fault of its own. `retryAfterMs`: how long it asked to be left alone. */
+  | { readonly kind: 'overloaded'; readonly retryAfterMs: number | undefined }
 
 const FAULTS = 3
 const FAULT_MIN_MS = 500
@@ -36,35 +53,66 @@ const OVERLOADED_MAX_MS = 2_000
 
 /** A breaker, closed. `random` spreads workers that met the same trouble at the same time. */
 export function createBreaker(random: () => number = Math.random): Breaker {
-  let state: 'closed' | 'open' | 'half_open' = 'closed'
+  let state: Breaker['state'] = 'closed'
   let openUntil = 0
+  let cause: 'faults' | 'overloaded' = 'faults'
+  /** Keys of the faults since the last good answer, and how many of them were new. */
+  const keys = new Set<string>()
   let faults = 0
+  /** How often it opened for either cause since the last good answer. */
+  let openings = 0
   let overloads = 0
   /** The one attempt of `half_open` is under way. */
   let probe = false
 
-  /** How often it opened for faults since the last good answer. */
-  let openings = 0
-  let cause: 'faults' | 'overloaded' = 'faults'
-
   function reset(): void {
     state = 'closed'
+    keys.clear()
     faults = 0
-    overloads = 0
     openings = 0
+    overloads = 0
     probe = false
   }
 
-  function open(why: typeof cause, nowMs: number, minMs: number, maxMs: number, count: number): void {
+  /** Twice as long each time, spread over the second half; never shorter than what the replica asked for. */
+  function open(nowMs: number, minMs: number, maxMs: number, count: number, atLeastMs = 0): void {
     const ms = Math.min(minMs * 2 ** Math.min(count, 20), maxMs)
-    openUntil = nowMs + ms / 2 + (random() * ms) / 2
+    openUntil = nowMs + Math.max(ms / 2 + (random() * ms) / 2, atLeastMs)
     state = 'open'
-    cause = why
     probe = false
+  }
+
+  function openForFaults(nowMs: number): void {
+    cause = 'faults'
+    open(nowMs, FAULT_MIN_MS, FAULT_MAX_MS, openings)
+    openings += 1
+  }
+
+  function recordFault(seen: readonly string[], nowMs: number): void {
+    const isNew = !seen.some((key) => keys.has(key))
+    for (const key of seen) keys.add(key)
+    if (state === 'half_open') return openForFaults(nowMs)
+    // Attempts that ran beside the ones that led here meet the same trouble.
+    if (state !== 'closed' || !isNew) return
+    faults += 1
+    if (faults < FAULTS) return
+    cause = 'faults'
+    state = 'trial'
+  }
+
+  function recordOverloaded(retryAfterMs: number | undefined, nowMs: number): void {
+    if (state === 'open') {
+      openUntil = Math.max(openUntil, nowMs + (retryAfterMs ?? 0))
+      return
+    }
+    if (state === 'trial') return
+    cause = 'overloaded'
+    open(nowMs, OVERLOADED_MIN_MS, OVERLOADED_MAX_MS, overloads, retryAfterMs)
+    overloads += 1
   }
 
   function expire(nowMs: number): void {
-    if (state === 'open' && nowMs >= openUntil) state = 'half_open'
+    if (state === 'open' && nowMs >= openUntil) state = cause === 'faults' ? 'trial' : 'half_open'
   }
 
   return {
@@ -72,39 +120,35 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     admit(nowMs) {
       expire(nowMs)
       if (state === 'closed') return true
-      if (state === 'open' || probe) return false
+      if (state !== 'half_open' || probe) return false
       probe = true
       return true
     },
-    record(result, nowMs) {
-      if (result === 'ok') {
-        reset()
-        return
-      }
-      // The attempts that ran beside the one that opened it meet the same trouble: that is no more of it.
-      if (state === 'open') return
-      if (result === 'overloaded') {
-        open('overloaded', nowMs, OVERLOADED_MIN_MS, OVERLOADED_MAX_MS, overloads)
-        overloads += 1
-        return
-      }
-      faults += 1
-      if (faults < FAULTS && state !== 'half_open') return
-      open('faults', nowMs, FAULT_MIN_MS, FAULT_MAX_MS, openings)
-      openings += 1
+    record(met, nowMs) {
+      if (met.kind === 'ok') reset()
+      else if (met.kind === 'fault') recordFault(met.keys, nowMs)
+      else recordOverloaded(met.retryAfterMs, nowMs)
+    },
+    endTrial(result, nowMs) {
+      if (state !== 'trial') return
+      if (result === 'failed') openForFaults(nowMs)
+      else if (result === 'passed' && openings === 0) reset()
+      else state = 'half_open'
     },
     reset,
     forget() {
       probe = false
     },
+    get state() {
+      return state
+    },
     get openUntil() {
       return state === 'open' ? openUntil : undefined
     },
     get cause() {
-      return state === 'closed' ? undefined : cause
-    },
-    get probing() {
-      return state === 'half_open'
+      // Until the trial has failed, it may be the prompts.
+      if (state === 'closed' || (state === 'trial' && openings === 0)) return undefined
+      return cause
     },
     get isProbed() {
       return probe

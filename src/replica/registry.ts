@@ -2,7 +2,7 @@ import { formatIssues } from '../contract/format-issues.ts'
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'
-import type { ReplicaEntry } from '../contract/replica-entry.ts'
+import type { ReplicaEntry, Versions } from '../contract/replica-entry.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
@@ -64,6 +64,24 @@ export async function listReplicas(redis: RedisConnection, keys: PoolKeys): Prom
     }),
   )
   return seen.filter((entry) => entry !== undefined).toSorted((a, b) => compare(fieldOf(a), fieldOf(b)))
+}
+
+/** For this long a worker that died counts as one that comes back (ms). */
+const RETURNS_MS = 30_000
+
+/** Whether some replica of the pool runs a build, or did until half a minute ago. */
+export async function hasBuild(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  build: Pick<Versions, 'engine_version' | 'model_id'>,
+): Promise<boolean> {
+  const [replicas, now] = await Promise.all([listReplicas(redis, keys), redisTimeMs(redis, keys.config)])
+  return replicas.some(
+    ({ versions, state, updated_at: updatedAt }) =>
+      versions?.engine_version === build.engine_version &&
+      versions.model_id === build.model_id &&
+      (state !== 'lost' || now - updatedAt < RETURNS_MS),
+  )
 }
 
 function compare(a: string, b: string): number {

@@ -21,7 +21,7 @@ import type { LogEntry } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 
 /** Why a writer has nothing left to do. `aborted` is the caller's own doing. */
-type WriterOutcome = 'sealed' | 'fenced' | 'lost' | 'aborted'
+export type WriterOutcome = 'sealed' | 'fenced' | 'lost' | 'aborted'
 
 /** What a writer needs to know. */
 export interface AttemptWriterOptions {

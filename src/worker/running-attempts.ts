@@ -12,6 +12,8 @@ export interface RunningAttempts {
    * is waited for first: two attempts of one job never run beside each other here.
    */
   run<T>(jobId: string, attempt: (interrupt: AbortController) => Promise<T>): Promise<T>
+  /** Runs a request of the worker's own, in a slot as an attempt does. */
+  runOwn<T>(work: (interrupt: AbortController) => Promise<T>): Promise<T>
   interrupt(jobId: string, kind: InterruptionKind): void
   interruptAll(kind: InterruptionKind): void
   /** Resolves when those that run now are over. */
@@ -19,7 +21,8 @@ export interface RunningAttempts {
 }
 
 interface Running {
-  readonly jobId: string
+  /** Undefined for a request of the worker's own. */
+  readonly jobId: string | undefined
   readonly interrupt: AbortController
   done: Promise<unknown>
 }
@@ -28,23 +31,34 @@ interface Running {
 export function createRunningAttempts(): RunningAttempts {
   const running = new Set<Running>()
 
+  async function track<T>(
+    jobId: string | undefined,
+    begin: (interrupt: AbortController) => Promise<T>,
+  ): Promise<T> {
+    const mine: Running = { jobId, interrupt: new AbortController(), done: Promise.resolve() }
+    running.add(mine)
+    const work = begin(mine.interrupt)
+    mine.done = work.catch(() => undefined)
+    try {
+      return await work
+    } finally {
+      running.delete(mine)
+    }
+  }
+
   return {
     get busy() {
       return running.size
     },
-    ids: () => [...new Set([...running].map(({ jobId }) => jobId))],
-    async run(jobId, attempt) {
+    ids: () => [...new Set([...running].flatMap(({ jobId }) => jobId ?? []))],
+    run(jobId, attempt) {
       const earlier = [...running].filter((other) => other.jobId === jobId)
-      const mine: Running = { jobId, interrupt: new AbortController(), done: Promise.resolve() }
-      running.add(mine)
-      const work = Promise.all(earlier.map(({ done }) => done)).then(() => attempt(mine.interrupt))
-      mine.done = work.catch(() => undefined)
-      try {
-        return await work
-      } finally {
-        running.delete(mine)
-      }
+      return track(jobId, async (interrupt) => {
+        await Promise.all(earlier.map(({ done }) => done))
+        return attempt(interrupt)
+      })
     },
+    runOwn: (work) => track(undefined, work),
     interrupt(jobId, kind) {
       for (const attempt of running)
         if (attempt.jobId === jobId) attempt.interrupt.abort(new Interruption(kind))

@@ -30,7 +30,7 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
   let reopen: NodeJS.Timeout | undefined
 
   function isOpen(): boolean {
-    return options.ready() && breaker.openUntil === undefined
+    return options.ready() && breaker.state !== 'open' && breaker.state !== 'trial'
   }
 
   /** One more than run now, or none: what runs on a replica that failed others may run for long, and proves nothing. */
@@ -42,7 +42,7 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
   function update(): void {
     clearTimeout(reopen)
     if (isOpen()) {
-      consumer.resize(breaker.probing ? besideProbe() : options.slots())
+      consumer.resize(breaker.state === 'half_open' ? besideProbe() : options.slots())
       consumer.open()
     } else {
       consumer.shut()

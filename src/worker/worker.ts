@@ -16,13 +16,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createChatRenderer } from '../attempt/chat.ts'
 import type { ChatRenderer } from '../attempt/chat.ts'
 import { sealGivenUp } from '../attempt/give-up.ts'
-import { runAttempt } from '../attempt/run-attempt.ts'
+import { Interruption } from '../attempt/interruption.ts'
+import type { ReplicaVerdict } from '../attempt/policy.ts'
+import { notBegun, runAttempt } from '../attempt/run-attempt.ts'
 import { startSweeper } from '../attempt/sweeper.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema, replicaIdSchema } from '../contract/ids.ts'
 import { poolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
-import type { ReplicaEntry, ReplicaState, Versions } from '../contract/replica-entry.ts'
+import type { ReplicaEntry, ReplicaState } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
 import { ensurePool } from '../pool/config-store.ts'
 import { startConsumer } from '../queue/consumer.ts'
@@ -32,7 +34,7 @@ import { createBreaker } from '../replica/breaker.ts'
 import { listenForWishes, readDrain } from '../replica/drain.ts'
 import type { DrainWish } from '../replica/drain.ts'
 import { startLease } from '../replica/lease.ts'
-import { listReplicas } from '../replica/registry.ts'
+import { hasBuild } from '../replica/registry.ts'
 import { startSession } from '../replica/session.ts'
 import type { SessionState } from '../replica/session.ts'
 import { within } from '../runtime/within.ts'
@@ -40,6 +42,8 @@ import { createEventLog } from '../stream/event-log.ts'
 import { listenForSeals } from '../stream/wake-ups.ts'
 import { createTgiClient } from '../tgi/client.ts'
 import type { TgiClient } from '../tgi/client.ts'
+import { createApart } from './apart.ts'
+import type { FailureMark } from './apart.ts'
 import { logAttempt } from './attempt-log.ts'
 import { openConnections } from './connections.ts'
 import type { WorkerConnections } from './connections.ts'
@@ -52,6 +56,7 @@ import { startRegistration } from './registration.ts'
 import { createRunningAttempts } from './running-attempts.ts'
 import { createSlotGate } from './slot-gate.ts'
 import { createSolo } from './solo.ts'
+import { createTrial } from './trial.ts'
 import { replicaIdOf, settingsOf } from './worker-options.ts'
 import type { WorkerOptions, WorkerSettings } from './worker-options.ts'
 
@@ -73,8 +78,8 @@ export interface PoolWorker {
 const RESYNC_MS = 1000
 /** How often the pool's config is read again (ms). */
 const CONFIG_BEAT_MS = 5000
-/** How long a job that failed here waits for another replica to take it before it is looked at again (ms). */
-const FOR_OTHERS_MS = 500
+/** What a replica that has failed jobs is asked for. */
+const TRIAL = { inputs: 'Hello', parameters: {}, seed: 0, maxNewTokens: 4 }
 /** The bound of each step of a stop (ms). */
 const STOP_STEP_MS = 2000
 
@@ -144,6 +149,7 @@ async function assemble({
     replicaId,
     versions: () => session.current.versions,
   })
+  const apart = createApart()
   const pace = createPace()
   const solo = createSolo({ busy: () => attempts.busy, onChange: () => gate.update() })
   let { config } = parts
@@ -192,15 +198,30 @@ async function assemble({
   const gate = createSlotGate({
     consumer,
     breaker,
-    ready: () =>
-      !stopping &&
-      drain.wish === undefined &&
-      lease.held &&
-      session.current.state === 'ready' &&
-      !solo.wanted,
+    ready: () => isServing() && !solo.wanted,
     slots,
     busy: () => attempts.busy,
-    onChange: () => void registration.publish(),
+    onChange: () => {
+      trial.update()
+      void registration.publish()
+    },
+  })
+
+  const trial = createTrial({
+    breaker,
+    mayBegin: () => isServing() && !solo.wanted && attempts.busy < slots(),
+    generate: () =>
+      attempts.runOwn(
+        ({ signal }) =>
+          client.generate(TRIAL, {
+            signal,
+            onToken: () => undefined,
+            firstTokenTimeoutMs: config.first_token_timeout_ms,
+            tokenTimeoutMs: config.token_timeout_ms,
+          }).done,
+      ),
+    hasEndedElsewhere: () => failedHere.hasEndedElsewhere(),
+    onChange: () => gate.update(),
   })
 
   const session = startSession({
@@ -234,6 +255,10 @@ async function assemble({
     prefix: settings.prefix,
     onError: (error) => faultLog('deadline sweep', error),
   })
+
+  function isServing(): boolean {
+    return !stopping && drain.wish === undefined && lease.held && session.current.state === 'ready'
+  }
 
   function slots(): number {
     const most = session.current.versions?.max_concurrent_requests ?? settings.slots
@@ -276,7 +301,7 @@ async function assemble({
   function pauseReason(): string | undefined {
     if (breaker.cause === undefined) return undefined
     const what = breaker.cause === 'faults' ? 'attempts on it failed in a row' : 'it is overloaded'
-    return `${what}; ${breaker.probing ? 'one is trying again' : 'paused for a moment'}`
+    return `${what}; ${breaker.state === 'open' ? 'paused for a moment' : 'trying one request'}`
   }
 
   function sessionChanged(current: SessionState): void {
@@ -295,28 +320,38 @@ async function assemble({
     gate.update()
   }
 
-  function replicaAnswered(result: 'ok' | 'fault' | 'overloaded'): void {
-    const before = breaker.openUntil !== undefined || breaker.probing
-    breaker.record(result, performance.now())
-    if (result === 'fault') session.nudge()
-    if (before || breaker.openUntil !== undefined) gate.update()
-  }
-
-  async function hasBuild(build: Pick<Versions, 'engine_version' | 'model_id'>): Promise<boolean> {
-    const replicas = await listReplicas(connections.commands, keys)
-    return replicas.some(
-      ({ versions }) =>
-        versions?.engine_version === build.engine_version && versions.model_id === build.model_id,
-    )
+  /** @returns the mark of a job that may have failed together with others. */
+  function recordVerdict(
+    jobId: string,
+    verdict: ReplicaVerdict,
+    failEngine: (nowMs: number) => FailureMark,
+  ): string | undefined {
+    const now = performance.now()
+    const before = breaker.state
+    let mark: string | undefined
+    if (verdict.kind === 'fault') {
+      const failure = verdict.engine ? failEngine(now) : undefined
+      mark = failure?.mark
+      failedHere.add(jobId)
+      breaker.record({ kind: 'fault', keys: [jobId, ...(failure === undefined ? [] : [failure.event])] }, now)
+      session.nudge()
+    } else {
+      failedHere.forget(jobId)
+      breaker.record(verdict, now)
+    }
+    if (breaker.state !== before || breaker.state === 'open') gate.update()
+    return mark
   }
 
   async function run(job: TakenJob): Promise<Disposition> {
     const { versions } = session.current
     const free = gate.isOpen && attempts.busy < slots()
     if (!free || versions === undefined || !breaker.admit(performance.now())) return { kind: 'refused' }
-    const isProbe = breaker.probing
+    const isProbe = breaker.state === 'half_open'
     const takenAt = performance.now()
     const pass = solo.pass()
+    const mustWait = apart.mustWait(job.failedWith)
+    const neighbour = apart.enter(mustWait ? [] : job.failedWith, takenAt)
     const context = {
       log,
       pool,
@@ -326,31 +361,30 @@ async function assemble({
       client,
       chat,
       lockMs,
-      hasBuild,
+      hasBuild: (build: Parameters<typeof hasBuild>[2]) => hasBuild(connections.commands, keys, build),
       alone: (signal: AbortSignal) => pass.enter(signal),
       queueDepth: () => queueDepth,
       onToken: (at: number) => {
         lastTokenAt = at
       },
-      onReplica: (result: 'ok' | 'fault' | 'overloaded') => {
-        if (result === 'fault') failedHere.add(job.id)
-        replicaAnswered(result)
-      },
+      onReplica: (verdict: ReplicaVerdict, answered: boolean) =>
+        recordVerdict(job.id, verdict, (nowMs) => neighbour.fail(answered, nowMs)),
       onRetry: (error: unknown) => faultLog('events wait for Redis', error),
     }
     try {
-      const report = await attempts.run(job.id, async (interrupt) =>
-        (await failedHere.isForOthers(job.id)) ? undefined : runAttempt(job, context, interrupt),
-      )
-      // No attempt was begun, so none counts.
-      if (report === undefined) return { kind: 'back', delayMs: FOR_OTHERS_MS, counts: true }
+      const report = await attempts.run(job.id, async (interrupt) => {
+        if (mustWait) return notBegun(new Interruption('apart'), context)
+        if (await failedHere.isForOthers(job.id)) return notBegun(new Interruption('left_to_others'), context)
+        return runAttempt(job, context, interrupt)
+      })
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
       if (report.disposition.kind === 'over') pace.record(performance.now() - takenAt)
       return report.disposition
     } finally {
+      neighbour.leave()
       pass.leave()
       if (isProbe) breaker.forget()
-      if (breaker.probing) gate.update()
+      if (breaker.state !== 'closed') gate.update()
     }
   }
 

@@ -51,7 +51,7 @@ describe('a consumer', () => {
     await expect.poll(() => order).toEqual(['a', 'a', 'b', 'c'])
   })
 
-  test.for([{ kind: 'refused' }, { kind: 'back', delayMs: 0, counts: false }] as const)(
+  test.for([{ kind: 'refused' }, { kind: 'back', delayMs: 0, attempt: 'unharmed' }] as const)(
     'wakes whoever waits for a job when it puts one back: %j',
     async (disposition, { stage, redis }) => {
       // With its one slot in use it waits for nothing itself.
@@ -69,18 +69,64 @@ describe('a consumer', () => {
     },
   )
 
-  test('counts hand-backs and no interruptions', async ({ stage }) => {
+  test('counts attempts that were begun and did no harm, and no others', async ({ stage }) => {
     const { runs } = await stage.work()
     await stage.queue.add('a', BODY, 'interactive')
     const counted: (number | undefined)[] = []
-    for (const [index, counts] of [false, true, false, false].entries()) {
+    const costs = ['unharmed', 'spent', 'unharmed', 'not_begun', 'unharmed'] as const
+    for (const [index, attempt] of costs.entries()) {
       await expect.poll(() => runs.length).toBe(index + 1)
       counted.push(runs[index]?.job.handBacks)
-      runs[index]?.end({ kind: 'back', delayMs: 0, counts })
+      runs[index]?.end({ kind: 'back', delayMs: 0, attempt })
     }
-    await expect.poll(() => runs.length).toBe(5)
-    expect([...counted, runs[4]?.job.handBacks]).toEqual([0, 1, 1, 2, 3])
+    await expect.poll(() => runs.length).toBe(6)
+    expect([...counted, runs[5]?.job.handBacks]).toEqual([0, 1, 1, 2, 2, 3])
   })
+
+  test('remembers what a job failed together with', async ({ stage }) => {
+    const { runs } = await stage.work()
+    await stage.queue.add('a', BODY, 'interactive')
+    const backs = [
+      { attempt: 'spent', failedWith: 'x' },
+      { attempt: 'unharmed' },
+      { attempt: 'spent', failedWith: 'y' },
+    ] as const
+    for (const [index, back] of backs.entries()) {
+      await expect.poll(() => runs.length).toBe(index + 1)
+      runs[index]?.end({ kind: 'back', delayMs: 0, ...back })
+    }
+    await expect.poll(() => runs.length).toBe(4)
+    expect(runs.map(({ job }) => job.failedWith)).toEqual([[], ['x'], ['x'], ['x', 'y']])
+    expect(runs[3]?.job.handBacks).toBe(1)
+  })
+
+  test.for([
+    { attempt: 'unharmed', order: ['first', 'first', 'second', 'third'] },
+    { attempt: 'spent', order: ['first', 'second', 'third', 'first'] },
+    { attempt: 'not_begun', order: ['first', 'second', 'third', 'first'] },
+  ] as const)(
+    'puts a job that comes back later and is $attempt in its place',
+    async ({ attempt, order }, { stage }) => {
+      // One slot, and a second job that holds it until the first one is due again.
+      const { runs } = await stage.work({ slots: 1 })
+      for (const id of ['first', 'holder', 'second', 'third']) await stage.queue.add(id, BODY, 'interactive')
+      await expect.poll(() => runs.length).toBe(1)
+      const due = Date.now() + 1000
+      runs[0]?.end({ kind: 'back', delayMs: 1000, attempt })
+      await expect.poll(() => stage.queue.waiting()).toMatchObject({ delayed: 1 })
+      await expect.poll(() => runs.length).toBe(2)
+      const holder = runs[1]
+      // Due, and looked at when the slot is free.
+      await expect.poll(() => Date.now()).toBeGreaterThan(due + 100)
+      holder?.end(OVER)
+      for (let taken = 2; taken < 5; taken += 1) {
+        await expect.poll(() => runs.length).toBe(taken + 1)
+        runs[taken]?.end(OVER)
+      }
+      const ids = runs.map(({ job }) => job.id).filter((id) => id !== holder?.job.id)
+      expect(ids).toEqual(order)
+    },
+  )
 
   test('does not count refusals', async ({ stage }) => {
     const { runs } = await stage.work()
@@ -96,25 +142,10 @@ describe('a consumer', () => {
     await stage.queue.add('a', BODY, 'interactive')
     await expect.poll(() => runs.length).toBe(1)
     const from = performance.now()
-    runs[0]?.end({ kind: 'back', delayMs: 300, counts: true })
+    runs[0]?.end({ kind: 'back', delayMs: 300, attempt: 'spent' })
     await expect.poll(() => stage.queue.waiting()).toMatchObject({ delayed: 1 })
     await expect.poll(() => runs.length, { timeout: 3000 }).toBe(2)
     expect((runs[1]?.at ?? 0) - from).toBeGreaterThan(250)
-  })
-
-  test('gives a job back after a fault of its own, and tells it', async ({ stage }) => {
-    let times = 0
-    const { errors } = await stage.work({
-      async run() {
-        times += 1
-        if (times === 1) throw new Error('our fault')
-        return OVER
-      },
-    })
-    await stage.queue.add('a', BODY, 'interactive')
-    await expect.poll(() => stage.queue.holds('a'), { timeout: 5000 }).toBe(false)
-    expect(times).toBe(2)
-    expect(errors.map(String)).toEqual(['Error: our fault'])
   })
 
   test('that is shut takes nothing more, and goes on when it is open', async ({ stage }) => {
@@ -230,7 +261,7 @@ describe('the lock on a job', () => {
     proxy.pass()
     expect(await first.runs[0]?.job.confirmLock()).toBe(false)
     expect(await second.runs[0]?.job.confirmLock()).toBe(true)
-    first.runs[0]?.end({ kind: 'back', delayMs: 0, counts: true })
+    first.runs[0]?.end({ kind: 'back', delayMs: 0, attempt: 'spent' })
     await first.consumer.close()
     expect(await second.runs[0]?.job.confirmLock()).toBe(true)
     second.runs[0]?.end(OVER)

@@ -25,7 +25,7 @@ describe('a queue', () => {
     const { runs } = await stage.work()
     await expect.poll(() => runs.length).toBe(1)
     expect(await stage.queue.holds('a')).toBe(true)
-    runs[0]?.end({ kind: 'back', delayMs: 60_000, counts: true })
+    runs[0]?.end({ kind: 'back', delayMs: 60_000, attempt: 'spent' })
     await expect.poll(async () => (await stage.queue.waiting()).delayed).toBe(1)
     expect(await stage.queue.holds('a')).toBe(true)
     await stage.queue.removeWaiting('a')
