@@ -21,7 +21,8 @@ import { Divergence, Interruption } from './interruption.ts'
  * | `lease_lost` | back, after its backoff | spent | |
  * | `drain` | back at once | unharmed | |
  * | `overtaken` | back at once, to read the stream again | not begun | |
- * | `elsewhere`, `left_to_others`, `apart` | back, after a moment | not begun | |
+ * | `elsewhere` | back, after a moment | not begun | |
+ * | `left_to_others`, `apart` | back at once, for the next idle worker; after a moment when it comes back | not begun | |
  * | `redis` | back, after a second | not begun | |
  *
  * Three rules stand above the table:
@@ -72,13 +73,15 @@ export interface AttemptFacts {
   /** What the job says about an answer that is interrupted after its first token. */
   readonly onInterrupt: 'continue' | 'replay' | 'fail' | undefined
   readonly lockMs: number
+  /** This worker has sent the job away a moment ago. @defaultValue false */
+  readonly sentAwayAgain?: boolean | undefined
 }
 
 const BACKOFF_MIN_MS = 100
 const BACKOFF_MAX_MS = 5000
 /** Another replica has to take the job and may need a moment (ms). */
 const ELSEWHERE_MS = 250
-const LEFT_TO_OTHERS_MS = 500
+const SENT_AWAY_MS = 500
 /** A replica that could not say how to go on with an answer, or a Redis that failed, gets time to recover (ms). */
 const NOT_BEGUN_MS = 500
 const REDIS_MS = 1000
@@ -215,7 +218,7 @@ function afterInterruption(cause: Interruption, facts: AttemptFacts, random: () 
       return { ...back, delayMs: ELSEWHERE_MS, attempt: 'not_begun' }
     case 'left_to_others':
     case 'apart':
-      return { ...back, delayMs: LEFT_TO_OTHERS_MS, attempt: 'not_begun' }
+      return { ...back, delayMs: facts.sentAwayAgain === true ? SENT_AWAY_MS : 0, attempt: 'not_begun' }
     case 'redis':
       return { ...back, delayMs: REDIS_MS, attempt: 'not_begun' }
   }

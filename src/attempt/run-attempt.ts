@@ -118,6 +118,7 @@ export async function runAttempt(
 export function notBegun(
   cause: unknown,
   context: Pick<AttemptContext, 'lockMs' | 'config' | 'onReplica'>,
+  sentAwayAgain = false,
 ): AttemptReport {
   const known = cause instanceof Interruption || cause instanceof TgiError
   const decision = decide(known ? cause : new Interruption('redis'), {
@@ -127,6 +128,7 @@ export function notBegun(
     maxAttempts: context.config.max_attempts,
     onInterrupt: undefined,
     lockMs: context.lockMs,
+    sentAwayAgain,
   })
   if (decision.replica !== undefined) context.onReplica(decision.replica, false)
   if (decision.kind === 'seal')

@@ -38,7 +38,7 @@ export interface Breaker {
 }
 
 /** What an attempt met on its replica. */
-export type AttemptResult =
+type AttemptResult =
   | { readonly kind: 'ok' }
   /** `keys`: the job, and the event when other jobs failed together with it. */
   | { readonly kind: 'fault'; readonly keys: readonly string[] }

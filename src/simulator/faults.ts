@@ -8,7 +8,8 @@ import { PoolError } from '../contract/error.ts'
  * |---|---|
  * | `refuse` | the connection is reset as soon as it stands, whatever it wanted |
  * | `hang-headers` | the request is taken and never answered |
- * | `http-401`, `http-500` | that status instead of an answer |
+ * | `http-401`, `http-500` | that status instead of an answer, as TGI sends it |
+ * | `http-429`, `http-502`, `http-503` | that status instead of an answer, as a proxy in front sends it, with `Retry-After: <retry_after>` (s) where given |
  * | `overloaded` | as if no permit were free |
  * | `keep-alives` | `count` comments (3) before the first token |
  * | `slow-prefill` | prefill takes `ms` (3000) |
@@ -32,6 +33,9 @@ export const FAULT_KINDS = [
   'hang-headers',
   'http-401',
   'http-500',
+  'http-429',
+  'http-502',
+  'http-503',
   'overloaded',
   'keep-alives',
   'slow-prefill',
@@ -70,6 +74,8 @@ export interface Fault {
   readonly midFrame?: boolean | undefined
   /** `generation-error` for the whole running batch. */
   readonly batch?: boolean | undefined
+  /** What `http-429`, `http-502` and `http-503` say in `Retry-After` (s). */
+  readonly retryAfter?: number | undefined
   /** How long `slow-prefill` takes. @defaultValue 3000 */
   readonly ms?: number | undefined
   /** How many comments `keep-alives` sends. @defaultValue 3 */
@@ -88,13 +94,18 @@ export const faultSchema = z
     path: z.string().startsWith('/').optional(),
     mid_frame: z.boolean().optional(),
     batch: z.boolean().optional(),
+    retry_after: z.number().int().min(0).optional(),
     ms: z.number().min(0).optional(),
     count: z.number().int().min(1).optional(),
     version: z.string().min(1).optional(),
   })
-  .transform(({ mid_frame: midFrame, ...rest }): Fault => ({ ...rest, midFrame }))
+  .transform(({ mid_frame: midFrame, retry_after: retryAfter, ...rest }): Fault => ({
+    ...rest,
+    midFrame,
+    retryAfter,
+  }))
 
-const NUMBERS: readonly string[] = ['after', 'times', 'ms', 'count']
+const NUMBERS: readonly string[] = ['after', 'times', 'ms', 'count', 'retry_after']
 const FLAGS: readonly string[] = ['mid_frame', 'batch']
 
 /**
@@ -112,7 +123,7 @@ export function parseFault(text: string): Fault {
   if (parsed.success) return parsed.data
   const known = (FAULT_KINDS as readonly string[]).includes(kind)
   const expected = known
-    ? 'after=N, times=N, match=TEXT, path=/PATH, mid-frame, batch, ms=N, count=N or version=TEXT'
+    ? 'after=N, times=N, match=TEXT, path=/PATH, mid-frame, batch, retry-after=N, ms=N, count=N or version=TEXT'
     : FAULT_KINDS.join(', ')
   throw new PoolError('CONFIG', `unknown fault ${JSON.stringify(text)}; expected ${expected}`)
 }

@@ -9,7 +9,14 @@ import { validate } from './validate.ts'
 export type Hits = ReadonlyMap<FaultKind, Fault>
 
 /** Faults that strike a request before anything else about it is looked at. */
-export const DOOR_FAULTS = ['hang-headers', 'http-401', 'http-500'] as const satisfies readonly FaultKind[]
+export const DOOR_FAULTS = [
+  'hang-headers',
+  'http-401',
+  'http-500',
+  'http-429',
+  'http-502',
+  'http-503',
+] as const satisfies readonly FaultKind[]
 
 /** Faults that strike while it is answered. */
 export const ANSWER_FAULTS = [

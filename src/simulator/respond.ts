@@ -42,8 +42,13 @@ export function sendEmpty(exchange: Exchange, status: number, headers?: Outgoing
 }
 
 /** Answers with plain text. */
-export function sendText(exchange: Exchange, status: number, text: string): void {
-  send(exchange, status, 'text/plain; charset=utf-8', text)
+export function sendText(
+  exchange: Exchange,
+  status: number,
+  text: string,
+  headers?: OutgoingHttpHeaders,
+): void {
+  send(exchange, status, 'text/plain; charset=utf-8', text, headers)
 }
 
 /** Answers with JSON that is already text. */

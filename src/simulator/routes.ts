@@ -5,6 +5,7 @@ import { obey } from './control.ts'
 import { generate } from './generate.ts'
 import { generateStream } from './generate-stream.ts'
 import { ANSWER_FAULTS, countFailure, DOOR_FAULTS } from './generation.ts'
+import type { FaultKind } from './faults.ts'
 import type { Replica } from './replica.ts'
 import type { GenerateRequest, JsonBody, Refusal } from './request.ts'
 import { isRefusal, parseGenerateRequest } from './request.ts'
@@ -72,8 +73,21 @@ function isStruckAtTheDoor({ faults }: Replica, exchange: Exchange, prompt?: str
   if (hits.has('hang-headers')) return true
   if (hits.has('http-401')) sendEmpty(exchange, 401)
   else if (hits.has('http-500')) sendError(exchange, 'incomplete_generation', 'Incomplete generation')
+  for (const [kind, [status, text]] of Object.entries(PROXY_ANSWERS)) {
+    const hit = hits.get(kind as FaultKind)
+    if (hit === undefined) continue
+    const { retryAfter } = hit
+    sendText(exchange, status, text, retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) })
+  }
   return hits.size > 0
 }
+
+/** What a proxy in front of a replica says, as nginx words it. */
+const PROXY_ANSWERS = {
+  'http-429': [429, 'Too Many Requests'],
+  'http-502': [502, 'Bad Gateway'],
+  'http-503': [503, 'Service Temporarily Unavailable'],
+} as const satisfies Partial<Record<FaultKind, readonly [number, string]>>
 
 /** Reads and parses a body, or refuses it; `undefined` when there is nothing left to do. */
 async function receive<T extends object>(

@@ -17,7 +17,7 @@ export interface Apart {
 }
 
 /** A job that runs here. */
-export interface Neighbour {
+interface Neighbour {
   /**
    * Its engine failed.
    *

@@ -56,6 +56,7 @@ import { startRegistration } from './registration.ts'
 import { createRunningAttempts } from './running-attempts.ts'
 import { createSlotGate } from './slot-gate.ts'
 import { createSolo } from './solo.ts'
+import { createSentAway } from './sent-away.ts'
 import { createTrial } from './trial.ts'
 import { replicaIdOf, settingsOf } from './worker-options.ts'
 import type { WorkerOptions, WorkerSettings } from './worker-options.ts'
@@ -150,6 +151,7 @@ async function assemble({
     versions: () => session.current.versions,
   })
   const apart = createApart()
+  const sentAway = createSentAway()
   const pace = createPace()
   const solo = createSolo({ busy: () => attempts.busy, onChange: () => gate.update() })
   let { config } = parts
@@ -373,8 +375,10 @@ async function assemble({
     }
     try {
       const report = await attempts.run(job.id, async (interrupt) => {
-        if (mustWait) return notBegun(new Interruption('apart'), context)
-        if (await failedHere.isForOthers(job.id)) return notBegun(new Interruption('left_to_others'), context)
+        const sendAway = (why: 'apart' | 'left_to_others') =>
+          notBegun(new Interruption(why), context, sentAway.add(job.id, performance.now()))
+        if (mustWait) return sendAway('apart')
+        if (await failedHere.isForOthers(job.id)) return sendAway('left_to_others')
         return runAttempt(job, context, interrupt)
       })
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)

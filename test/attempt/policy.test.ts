@@ -93,8 +93,8 @@ const INTERRUPTIONS: Record<InterruptionKind, Row> = {
     notBegun: 'back not_begun 0',
   },
   elsewhere: always('back not_begun 250'),
-  left_to_others: always('back not_begun 500'),
-  apart: always('back not_begun 500'),
+  left_to_others: always('back not_begun 0'),
+  apart: always('back not_begun 0'),
   redis: always('back not_begun 1000'),
 }
 
@@ -127,6 +127,14 @@ describe('the policy', () => {
     expect(waits).toEqual(['back spent 100', 'back spent 200', 'back spent 400', 'back spent 5000'])
     expect(decide(error, FACTS, () => 0)).toMatchObject({ delayMs: 50 })
   })
+
+  test.each(['left_to_others', 'apart'] as const)(
+    'lets a job that is %s wait when no other worker took it',
+    (kind) => {
+      const facts = { ...FACTS, begun: false, sentAwayAgain: true }
+      expect(summary(decide(new Interruption(kind), facts))).toBe('back not_begun 500')
+    },
+  )
 
   test('gives the last cause to a job whose attempts are used up', () => {
     const error = new TgiError('http', 'http://gpu-1:8080 answered HTTP 502')
