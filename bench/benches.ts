@@ -5,6 +5,7 @@ import { handover } from './handover.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { pickUp } from './pick-up.ts'
+import { poison } from './poison.ts'
 import { rivalsDeath } from './rivals-death.ts'
 import { rivalsLatency } from './rivals-latency.ts'
 import { rivalsMemory } from './rivals-memory.ts'
@@ -23,6 +24,7 @@ export const BENCHES: readonly Bench[] = [
   handover,
   memory,
   depth,
+  poison,
   rivalsThroughput,
   rivalsLatency,
   rivalsReconnect,

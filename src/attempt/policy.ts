@@ -12,6 +12,7 @@ import { Divergence, Interruption } from './interruption.ts'
  * | `validation`, `refused`, `too_large` | seal `INVALID_PARAMS` | | ok |
  * | `overloaded` | back, after its backoff | unharmed | paused, at least for `Retry-After` |
  * | `connect`, `unauthorized`, `unhealthy` | back, after its backoff | unharmed | fault |
+ * | `generation`, `incomplete`, `disconnected` after its first token, while another request failed before its own | back, after its backoff | unharmed | fault |
  * | any other fault of the replica | back, after its backoff | spent | fault |
  * | a replay that diverges | seal `REPLAY_DIVERGED` | | |
  * | a fault of our own | seal `INTERNAL` | | |
@@ -73,6 +74,8 @@ export interface AttemptFacts {
   /** What the job says about an answer that is interrupted after its first token. */
   readonly onInterrupt: 'continue' | 'replay' | 'fail' | undefined
   readonly lockMs: number
+  /** Its engine failed, and another request that failed with it is the suspect. @defaultValue false */
+  readonly isVictim?: boolean | undefined
   /** This worker has sent the job away a moment ago. @defaultValue false */
   readonly sentAwayAgain?: boolean | undefined
 }
@@ -178,7 +181,7 @@ function afterFault(error: TgiError, facts: AttemptFacts, random: () => number):
   return {
     kind: 'back',
     delayMs: facts.begun ? backoffMs(facts, random) : NOT_BEGUN_MS,
-    attempt: UNHARMED.has(kind) ? 'unharmed' : 'spent',
+    attempt: UNHARMED.has(kind) || (facts.isVictim === true && ENGINE.has(kind)) ? 'unharmed' : 'spent',
     outcome: kind,
     message,
     replica,

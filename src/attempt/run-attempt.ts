@@ -5,6 +5,7 @@
  *
  * Past 250 lines: the steps share one clock, one count of tokens and one writer, and are read as one story.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ErrorCode } from '../contract/codes.ts'
 import type { EventData } from '../contract/event.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
@@ -32,6 +33,14 @@ import type { PickUpRequest, PickedUp } from './pick-up.ts'
 import { decide } from './policy.ts'
 import type { Decision, ReplicaVerdict } from './policy.ts'
 
+/** A fault of an engine, which fails every request that it has. */
+export interface SharedFailure {
+  /** What the job carries from now on, in `TakenJob.failedWith`. */
+  readonly mark: string
+  /** Another job is the suspect, as far as is known by now. */
+  readonly isVictim: boolean
+}
+
 /** What attempts on one replica share. */
 export interface AttemptContext {
   readonly log: EventLog
@@ -55,9 +64,9 @@ export interface AttemptContext {
    * What the attempt says of the replica.
    *
    * @param answered whether its request has had a token.
-   * @returns the mark of jobs that failed together with this one (`TakenJob.failedWith`), where that is possible.
+   * @returns what is known of others that failed together with it, where its engine failed.
    */
-  readonly onReplica: (verdict: ReplicaVerdict, answered: boolean) => string | undefined
+  readonly onReplica: (verdict: ReplicaVerdict, answered: boolean) => SharedFailure | undefined
   /** A fault of Redis that is being waited out. */
   readonly onRetry: (error: unknown) => void
 }
@@ -160,6 +169,9 @@ const NOTHING_DONE = {
 
 /** How long an attempt that is given back waits for its last write (ms). */
 const FLUSH_MS = 500
+
+/** How long an attempt waits for the faults of those that failed together with it (ms). */
+const SHARED_MS = 50
 
 /** An answer that nobody interrupted. */
 const WHOLE = { seam: 0, repeat: [], kept: '' }
@@ -368,10 +380,11 @@ class Attempt {
     this.settled = true
     const first = this.decide(cause)
     const { replica } = first
-    const failedWith = replica && this.context.onReplica(replica, this.answered)
+    const shared = replica && this.context.onReplica(replica, this.answered)
+    if (shared !== undefined && this.answered) await sleep(SHARED_MS)
     if (await this.isOver(first)) return this.report({ kind: 'over' }, { outcome: 'sealed' })
-    // Again, since more of the attempt may have landed.
-    const decision = this.decide(cause)
+    // Again, since more of the attempt may have landed, and others may have failed with it.
+    const decision = this.decide(cause, shared?.isVictim)
     const { message } = decision
     const fault = replica?.kind === 'fault' ? replica.message : undefined
     if (decision.kind === 'seal') return this.sealError(decision.code, message, fault)
@@ -379,10 +392,13 @@ class Attempt {
     const { outcome } = decision
     if (decision.kind === 'over') return this.report({ kind: 'over' }, { outcome, message })
     const { delayMs, attempt } = decision
-    return this.report({ kind: 'back', delayMs, attempt, failedWith }, { outcome, message, fault })
+    return this.report(
+      { kind: 'back', delayMs, attempt, failedWith: shared?.mark },
+      { outcome, message, fault },
+    )
   }
 
-  private decide(cause: unknown): Decision {
+  private decide(cause: unknown, isVictim = false): Decision {
     const { job, begun, context } = this
     return decide(cause, {
       begun: this.writer.begun,
@@ -391,6 +407,7 @@ class Attempt {
       maxAttempts: context.config.max_attempts,
       onInterrupt: begun.job.on_interrupt,
       lockMs: context.lockMs,
+      isVictim,
     })
   }
 

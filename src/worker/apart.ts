@@ -7,7 +7,8 @@ import { randomBytes } from 'node:crypto'
  *
  * Jobs that ran beside each other and failed within a second share an event. A job that had no token then is a suspect;
  * one that had is a victim, since it ran well before. A suspect runs beside no other job of its event, on any replica;
- * victims run beside each other. So one bad job costs each of the others one attempt at most.
+ * victims run beside each other. So one bad job interrupts each of the others once at most, and a victim of a suspect
+ * pays no attempt for it.
  */
 export interface Apart {
   /** Whether a job with these marks (`TakenJob.failedWith`) has to wait for one that runs here. */
@@ -23,16 +24,18 @@ interface Neighbour {
    *
    * @param answered whether it has had a token.
    */
-  fail(answered: boolean, nowMs: number): FailureMark
+  fail(answered: boolean, nowMs: number): EngineFailure
   leave(): void
 }
 
-/** What a job keeps of a fault that may have hit others. */
-export interface FailureMark {
+/** A fault that may have hit other jobs as well. */
+export interface EngineFailure {
   /** Names the event to those that count faults. */
   readonly event: string
   /** What the job carries from now on, in `TakenJob.failedWith`. */
   readonly mark: string
+  /** Whether another job is the suspect, as far as is known by now: the others' faults arrive within milliseconds. */
+  readonly isVictim: boolean
 }
 
 /** A batch fails within milliseconds; a busy machine may hear of it later (ms). */
@@ -43,8 +46,7 @@ const SUSPECT = '!'
 /** Nothing has failed yet. */
 export function createApart(): Apart {
   const running = new Set<readonly string[]>()
-  let event = ''
-  let eventAt = -Infinity
+  let event = { id: '', atMs: -Infinity, suspects: 0 }
 
   return {
     mustWait: (marks) => marks.length > 0 && [...running].some((others) => clash(marks, others)),
@@ -53,11 +55,17 @@ export function createApart(): Apart {
       running.add(own)
       return {
         fail(answered, nowMs) {
-          if (enteredAt > eventAt || nowMs - eventAt > EVENT_MS) {
-            event = randomBytes(6).toString('base64url')
-            eventAt = nowMs
+          if (enteredAt > event.atMs || nowMs - event.atMs > EVENT_MS)
+            event = { id: randomBytes(6).toString('base64url'), atMs: nowMs, suspects: 0 }
+          const mine = event
+          if (!answered) mine.suspects += 1
+          return {
+            event: mine.id,
+            mark: answered ? mine.id : mine.id + SUSPECT,
+            get isVictim() {
+              return answered && mine.suspects > 0
+            },
           }
-          return { event, mark: answered ? event : event + SUSPECT }
         },
         leave: () => void running.delete(own),
       }

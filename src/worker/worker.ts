@@ -43,7 +43,7 @@ import { listenForSeals } from '../stream/wake-ups.ts'
 import { createTgiClient } from '../tgi/client.ts'
 import type { TgiClient } from '../tgi/client.ts'
 import { createApart } from './apart.ts'
-import type { FailureMark } from './apart.ts'
+import type { EngineFailure } from './apart.ts'
 import { logAttempt } from './attempt-log.ts'
 import { openConnections } from './connections.ts'
 import type { WorkerConnections } from './connections.ts'
@@ -322,18 +322,16 @@ async function assemble({
     gate.update()
   }
 
-  /** @returns the mark of a job that may have failed together with others. */
   function recordVerdict(
     jobId: string,
     verdict: ReplicaVerdict,
-    failEngine: (nowMs: number) => FailureMark,
-  ): string | undefined {
+    failEngine: (nowMs: number) => EngineFailure,
+  ): EngineFailure | undefined {
     const now = performance.now()
     const before = breaker.state
-    let mark: string | undefined
+    let failure: EngineFailure | undefined
     if (verdict.kind === 'fault') {
-      const failure = verdict.engine ? failEngine(now) : undefined
-      mark = failure?.mark
+      failure = verdict.engine ? failEngine(now) : undefined
       failedHere.add(jobId)
       breaker.record({ kind: 'fault', keys: [jobId, ...(failure === undefined ? [] : [failure.event])] }, now)
       session.nudge()
@@ -342,7 +340,7 @@ async function assemble({
       breaker.record(verdict, now)
     }
     if (breaker.state !== before || breaker.state === 'open') gate.update()
-    return mark
+    return failure
   }
 
   async function run(job: TakenJob): Promise<Disposition> {

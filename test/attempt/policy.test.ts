@@ -136,6 +136,17 @@ describe('the policy', () => {
     },
   )
 
+  test.each(['generation', 'incomplete', 'disconnected', 'http', 'malformed'] as const)(
+    'charges no attempt for the fault %s where another job is the suspect, if it is the engine that failed',
+    (kind) => {
+      const facts = { ...FACTS, tokens: 3, spent: 5, isVictim: true }
+      const isEngine = kind !== 'http' && kind !== 'malformed'
+      expect(summary(decide(new TgiError(kind, 'x'), facts, most))).toBe(
+        isEngine ? 'back unharmed 1600' : 'WORKER_RESET',
+      )
+    },
+  )
+
   test('gives the last cause to a job whose attempts are used up', () => {
     const error = new TgiError('http', 'http://gpu-1:8080 answered HTTP 502')
     expect(decide(error, { ...FACTS, spent: 5 }).message).toBe(

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { listReplicas, publishReplica, withdrawReplica } from '../../src/replica/registry.ts'
+import { hasBuild, listReplicas, publishReplica, withdrawReplica } from '../../src/replica/registry.ts'
 import type { ReplicaState } from '../../src/contract/replica-entry.ts'
 import { test } from '../support/redis.ts'
 
@@ -62,4 +62,26 @@ test('a worker that leaves takes nothing of the one that took over', async ({ re
 test('an entry that is not of the contract is told by its name', async ({ redis: { redis, keys } }) => {
   await redis.hset(keys.replicas, 'x', '{"state":"fine"}')
   await expect(listReplicas(redis, keys)).rejects.toThrow(/registry entry x: .*state/)
+})
+
+test('a build is there while a replica runs it, and for half a minute after its worker died', async ({
+  redis: { redis, keys },
+}) => {
+  const build = { engine_version: '3.3.7+sha-abc', model_id: 'm' }
+  const versions = { engine: 'tgi', ...build, model_sha: null, max_total_tokens: 100 } as const
+  await publishReplica(redis, keys, { ...entry('a', 'ready'), versions })
+  // Nobody holds the lease: its worker is lost.
+  expect(await listReplicas(redis, keys)).toMatchObject([{ state: 'lost' }])
+  expect(await hasBuild(redis, keys, build)).toBe(true)
+  expect(await hasBuild(redis, keys, { ...build, model_id: 'other' })).toBe(false)
+
+  const age = async (ms: number) => {
+    const [field, text] = Object.entries(await redis.hgetall(keys.replicas))[0] ?? []
+    const old = JSON.parse(text ?? '') as { updated_at: number }
+    await redis.hset(keys.replicas, field ?? '', JSON.stringify({ ...old, updated_at: old.updated_at - ms }))
+  }
+  await age(31_000)
+  expect(await hasBuild(redis, keys, build)).toBe(false)
+  await redis.set(keys.lease('r'), 'a')
+  expect(await hasBuild(redis, keys, build)).toBe(true)
 })

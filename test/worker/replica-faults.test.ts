@@ -56,6 +56,19 @@ describe('a fault before the first token', () => {
     await expect.poll(() => client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
   })
 
+  test('of the last attempt ends the job at once, though its replica takes no more jobs', async ({ lab }) => {
+    const client = await lab.client({ max_attempts: 1, deadline_ms: 120_000 })
+    const replica = await lab.replica()
+    const worker = await lab.worker(replica)
+    await expect.poll(() => worker.state).toBe('ready')
+    replica.addFault({ kind: 'unhealthy' })
+    replica.addFault({ kind: 'http-502' })
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Last' })
+    const { code, message } = errorOf(await collect(client, jobId))
+    expect(code).toBe('REPLICA_EXHAUSTED')
+    expect(message).toMatch(/^1 attempt failed before the first token; last: .*127\.0\.0\.1:\d+.* HTTP 502/)
+  })
+
   test('on one replica is mended by another', async ({ lab }) => {
     const client = await lab.client({ max_attempts: 20 })
     const bad = await lab.replica({ faults: [{ kind: 'crash' }] })
