@@ -1,5 +1,5 @@
 import type { EventData } from '../contract/event.ts'
-import { SEAL_ID, idParts } from '../contract/stream-id.ts'
+import { SEAL_ID, epochMs, idParts } from '../contract/stream-id.ts'
 import { tokensAfter } from '../stream/deadline-sweep.ts'
 import { parseEntry } from '../stream/entry.ts'
 import type { LogEntry } from '../stream/entry.ts'
@@ -34,7 +34,7 @@ export function viewLog(entries: readonly LogEntry[]): LogView {
     queued: opening?.event === 'queued' ? opening.data : undefined,
     attempts: started.length,
     tokens: telling === undefined ? 0 : tokensAfter(telling),
-    firstStartedAt: first === undefined ? undefined : idParts(first.id).epoch,
+    firstStartedAt: first === undefined ? undefined : epochMs(idParts(first.id).epoch),
     lastEpoch: latest === undefined ? 0 : idParts(latest.id).epoch,
     lastReplica: latest && replicaOf(latest),
   }

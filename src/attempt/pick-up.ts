@@ -3,7 +3,7 @@ import type { Job } from '../contract/job.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { ErrorCode } from '../contract/codes.ts'
 import type { Versions } from '../contract/replica-entry.ts'
-import { SEAL_ID } from '../contract/stream-id.ts'
+import { SEAL_ID, nextEpoch } from '../contract/stream-id.ts'
 import { deadlineSeal } from '../stream/deadline-sweep.ts'
 import { formatEntry } from '../stream/entry.ts'
 import type { LogEntry } from '../stream/entry.ts'
@@ -77,10 +77,10 @@ export type PickUp =
 export async function pickUp(request: PickUpRequest): Promise<PickUp> {
   const { log, jobId } = request
   for (;;) {
-    const { entries, nowMs } = await log.read(jobId)
+    const { entries, nowMs, nowUs } = await log.read(jobId)
     const view = viewLog(entries)
     if (view.sealed) return { kind: 'over' }
-    const decision = await decide(request, { entries, view, nowMs })
+    const decision = await decide(request, { entries, view, nowMs, nowUs })
     if (decision.kind !== 'seal') return decision
     const { written } = await log.write({
       jobId,
@@ -98,6 +98,7 @@ interface Seen {
   readonly entries: readonly LogEntry[]
   readonly view: LogView
   readonly nowMs: number
+  readonly nowUs: number
 }
 
 /** All that is known of a job that may go on. */
@@ -213,8 +214,7 @@ function begin(
 ): PickedUp {
   const { versions } = request
   const { job, budget, seed, entries, view, nowMs, acceptedAt, deadlineAt } = facts
-  // Redis's clock and not a counter: it never comes again, whatever queue, failover or re-added id is behind it.
-  const epoch = Math.max(nowMs, view.lastEpoch + 1)
+  const epoch = nextEpoch(view.lastEpoch, facts.nowUs)
   const attempt = view.attempts + 1
   const started: EventData['started'] = {
     attempt,

@@ -253,6 +253,6 @@ function cursorOf(text: string | undefined): Cursor {
   if (cursor !== undefined) return cursor
   throw new PoolError(
     'INVALID_PARAMS',
-    `cursor: expected an event's id such as 1763812345678-2, got ${JSON.stringify(text?.slice(0, 64))}`,
+    `cursor: expected an event's id such as 1763812345678901-2, got ${JSON.stringify(text?.slice(0, 64))}`,
   )
 }

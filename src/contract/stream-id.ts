@@ -24,7 +24,7 @@ export const SEAL_ID = '9007199254740991-1' as Cursor
 
 /** The two numbers of an id. */
 export interface IdParts {
-  /** 0 for `queued`, the seal's number for the terminal event, else Redis's clock (ms) at pick-up. */
+  /** 0 for `queued`, the seal's number for the terminal event, else what {@link nextEpoch} chose at pick-up. */
   readonly epoch: number
   readonly n: number
 }
@@ -41,6 +41,33 @@ export function parseCursor(text: string): Cursor | undefined {
 /** The id of entry `n` of an epoch. */
 export function entryId(epoch: number, n: number): Cursor {
   return `${epoch}-${n}` as Cursor
+}
+
+/** How far an epoch that cannot be the clock may lie beyond the last one: about a second. */
+const EPOCH_SPREAD = 2 ** 20
+
+/**
+ * The epoch of an attempt: Redis's clock in µs at pick-up, or a number above the last epoch if that is higher.
+ *
+ * No two attempts may have one epoch, not even one whose entries a failover has lost: their ids would name two pasts. The
+ * clock repeats no microsecond, but after a failover it may be behind, and then attempts that a second failover parts
+ * would all count on from the same last epoch. So the step above it is drawn from 1 to 2^20.
+ *
+ * A job's first attempt has no epoch before it, so its epoch is always the clock: {@link epochMs} tells when it began.
+ *
+ * @param lastEpoch 0 without an attempt.
+ * @param random in [0, 1).
+ */
+export function nextEpoch(lastEpoch: number, nowUs: number, random: () => number = Math.random): number {
+  return nowUs > lastEpoch ? nowUs : lastEpoch + 1 + Math.floor(random() * EPOCH_SPREAD)
+}
+
+/** Below it an epoch counts ms, as in streams of earlier versions: as µs it would be in 1973. */
+const FIRST_EPOCH_IN_US = 1e14
+
+/** When the attempt with an epoch was picked up (ms since 1970, Redis's clock); exact for a job's first attempt. */
+export function epochMs(epoch: number): number {
+  return epoch < FIRST_EPOCH_IN_US ? epoch : Math.floor(epoch / 1000)
 }
 
 /** Splits an id that {@link parseCursor} or {@link entryId} made. */

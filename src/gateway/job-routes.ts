@@ -123,7 +123,7 @@ function cursorOf(context: Context<HttpEnv>): Cursor {
   if (cursor !== undefined) return cursor
   throw new PoolError(
     'INVALID_PARAMS',
-    "Last-Event-ID or after: expected an event's id such as 1763812345678-2, got another text",
+    "Last-Event-ID or after: expected an event's id such as 1763812345678901-2, got another text",
   )
 }
 

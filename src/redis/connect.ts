@@ -302,12 +302,13 @@ export function disconnectRedis(redis: RedisConnection): void {
  * says by whose, the primary that has that key.
  */
 export async function redisTimeMs(redis: RedisConnection, key?: string): Promise<number> {
-  const node = redis instanceof Cluster && key !== undefined ? primaryOf(redis, key) : undefined
-  return timeReplyToMs(await (node ?? redis).time())
+  return Math.floor((await redisTimeUs(redis, key)) / 1000)
 }
 
-/** Reads the answer of TIME (seconds, microseconds). */
-function timeReplyToMs(reply: unknown): number {
-  const [seconds, micros] = reply as [number | string, number | string]
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+/** The same in microseconds. */
+export async function redisTimeUs(redis: RedisConnection, key?: string): Promise<number> {
+  const node = redis instanceof Cluster && key !== undefined ? primaryOf(redis, key) : undefined
+  // ioredis types the answer as numbers and gives strings.
+  const [seconds, micros] = (await (node ?? redis).time()) as [number | string, number | string]
+  return Number(seconds) * 1_000_000 + Number(micros)
 }

@@ -1,18 +1,36 @@
 /**
- * Publishes what one attempt has to say, and finds out when it has nothing left to say.
+ * Publishes the events of one attempt, and finds out when nothing more may be published.
  *
  * One write is in flight at any time; what arrives meanwhile goes into the next one. That needs no timer and
  * carries four to five times the tokens of awaiting each XADD (bench/throughput.ts). Every write expects the last
- * id that was acknowledged. Refused, or its answer lost, the stream's last id tells what happened:
+ * id that was acknowledged. When a write is refused, the stream's last id says what happened:
  *
  * | the last id is | then |
  * |---|---|
  * | the seal | the job is over, whoever ended it → `sealed` |
- * | one of ours at or above the acknowledged one | the write has landed, its answer was lost |
+ * | one of ours above the acknowledged one, while an outcome is unknown | that write has landed, if what is there is ours (below) |
+ * | the same, while none is | an attempt with our epoch was faster → `fenced` |
  * | an older one that we know, or none | Redis lost a tail (failover): with BullMQ's lock still ours, write all above it again under the same ids; without it → `lost` |
  * | any other | a newer attempt has begun → `fenced` |
+ * | the expected one | the script cannot say so: an error |
  *
- * An error (OOM, READONLY, LOADING, a broken line) wrote nothing or something: the same write again tells.
+ * An outcome is unknown from an error (a lost answer, a timeout, OOM, READONLY) until a write is acknowledged. After an
+ * error the writer pauses and sends the same entries again.
+ *
+ * **Two attempts with one epoch** write under the same ids. Epochs are made to differ (`nextEpoch`), but nothing enforces
+ * it, so ids alone never prove that an entry is ours. The argument why at most one of the two goes on:
+ *
+ * 1. Both begin by writing `started` behind the same entry. The script lets one in; the other is refused by an id of
+ *    its own epoch. Its outcome is known, so it is fenced, and has not begun.
+ * 2. If the answer was lost, the refused one cannot know which of the two landed. It reads the stream back and goes on only
+ *    if every entry is, byte for byte, what it has written or read itself. `started` names the replica, and no replica
+ *    is shared by two workers, so the other's differs. Where even that is equal, so is all that readers have seen; both go
+ *    on, until the first of them appends, and 1. fences the other. So a stream never holds an entry of one behind
+ *    an entry of the other that differs from its own.
+ * 3. A lost tail is compared in the same way before anything is written again.
+ *
+ * Left over: two attempts that read the same microsecond, with a failover between their first writes that loses the
+ * first one's and nothing else of its past.
  */
 import type { EventName } from '../contract/event.ts'
 import { SEAL_ID, START, entryId, idParts } from '../contract/stream-id.ts'
@@ -25,7 +43,7 @@ export type WriterOutcome = 'sealed' | 'fenced' | 'lost' | 'aborted'
 
 /** What a writer needs to know. */
 export interface AttemptWriterOptions {
-  readonly log: Pick<EventLog, 'write'>
+  readonly log: Pick<EventLog, 'write' | 'read'>
   readonly jobId: string
   readonly epoch: number
   /** Every entry of the stream as it was read. */
@@ -77,6 +95,8 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
   let acked = entries.length
   const before = idParts(entries.at(-1)?.id ?? START)
   let n = before.epoch === epoch ? before.n : 0
+  /** A write of ours may be in Redis without our knowing. */
+  let unsure = false
   let sealing = false
   let writing: Promise<void> | undefined
   let full = false
@@ -132,16 +152,25 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
 
   async function writeOnce(): Promise<void> {
     const upTo = entries.length
-    const { written, last } = await log.write({
+    const expect = entries[acked - 1]?.id ?? START
+    const request = {
       jobId,
-      expect: entries[acked - 1]?.id ?? START,
+      expect,
       entries: entries.slice(acked),
       deadlineAt: options.deadlineAt,
       retentionMs: options.retentionMs,
+    }
+    const { written, last } = await log.write(request).catch((error: unknown) => {
+      unsure = true
+      throw error
     })
     if (end.stopped) return
-    if (written) acked = upTo
-    else await refused(last)
+    if (written) {
+      acked = upTo
+      unsure = false
+    } else if (last === expect) {
+      throw new Error(`job ${jobId}: a write that expects ${expect} was refused although that is the last id`)
+    } else await refused(last)
     setPressure()
   }
 
@@ -149,8 +178,21 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
     if (last === SEAL_ID) return finish('sealed')
     const known = last === START ? 0 : entries.findLastIndex((entry) => entry.id === last) + 1
     if (known === 0 && last !== START) return finish('fenced')
-    if (known < acked && !(await options.confirmLock())) return finish('lost')
-    acked = known
+    if (known > acked && !unsure) return finish('fenced')
+    return readBack()
+  }
+
+  /** Goes on behind what is in the stream, if all of it is ours or was there before us. */
+  async function readBack(): Promise<void> {
+    const { entries: there } = await log.read(jobId)
+    if (there.at(-1)?.id === SEAL_ID) return finish('sealed')
+    if (!there.every((entry, index) => isSame(entry, entries[index]))) return finish('fenced')
+    if (there.length < acked) {
+      if (!(await options.confirmLock())) return finish('lost')
+      // A write from before may still be under way to the Redis that has lost it.
+      unsure = true
+    }
+    acked = there.length
   }
 
   return {
@@ -174,4 +216,8 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
       return entries.length - acked
     },
   }
+}
+
+function isSame(entry: LogEntry, other: LogEntry | undefined): boolean {
+  return entry.id === other?.id && entry.event === other.event && entry.data === other.data
 }

@@ -3,7 +3,7 @@ import type { Result } from 'ioredis'
 import type { PoolKeys } from '../contract/keys.ts'
 import { SEAL_ID, START, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
-import { redisTimeMs } from '../redis/connect.ts'
+import { redisTimeUs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { parseRawEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
@@ -51,6 +51,8 @@ interface StreamSnapshot {
   readonly entries: readonly LogEntry[]
   /** Redis's clock when it was read (ms since 1970). */
   readonly nowMs: number
+  /** The same in µs: what epochs are made of. */
+  readonly nowUs: number
 }
 
 /** The event streams of one pool, over one connection. Each method is one round trip; errors of Redis pass through. */
@@ -82,8 +84,8 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
     // Not pipeline(): ioredis 6 copies some five hundred methods into each. Sent in one turn, it is one round trip too.
     async read(jobId) {
       const stream = keys.events(jobId)
-      const [nowMs, entries] = await Promise.all([redisTimeMs(redis, stream), redis.xrange(stream, '-', '+')])
-      return { entries: entries.map(parseRawEntry), nowMs }
+      const [nowUs, entries] = await Promise.all([redisTimeUs(redis, stream), redis.xrange(stream, '-', '+')])
+      return { entries: entries.map(parseRawEntry), nowMs: Math.floor(nowUs / 1000), nowUs }
     },
     async lastEntries(jobIds) {
       const tops = await Promise.all(

@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest'
 import {
   compareIds,
   entryId,
+  epochMs,
   idParts,
+  nextEpoch,
   parseCursor,
   QUEUED_ID,
   SEAL_ID,
@@ -64,5 +66,33 @@ describe('an id', () => {
     const now = entryId(Date.now(), 1)
     const ids = [SEAL_ID, now, QUEUED_ID, START]
     expect(ids.toSorted(compareIds)).toEqual([START, QUEUED_ID, now, SEAL_ID])
+  })
+})
+
+describe('an epoch', () => {
+  const NOW_US = 1_763_812_345_678_901
+
+  test('is the clock in microseconds, and tells when the attempt was picked up', () => {
+    expect(nextEpoch(0, NOW_US)).toBe(NOW_US)
+    expect(nextEpoch(NOW_US - 1, NOW_US)).toBe(NOW_US)
+    expect(epochMs(NOW_US)).toBe(1_763_812_345_678)
+  })
+
+  test('follows the last one when the clock does not, by a step that is drawn', () => {
+    expect(nextEpoch(NOW_US, NOW_US, () => 0)).toBe(NOW_US + 1)
+    expect(nextEpoch(NOW_US + 9_000_000, NOW_US, () => 0.999_999_999)).toBe(NOW_US + 9_000_000 + 2 ** 20)
+    const drawn = new Set(Array.from({ length: 10 }, () => nextEpoch(NOW_US, NOW_US)))
+    // That ten draws of a million are all one happens once in 10^54 runs.
+    expect(drawn.size).toBeGreaterThan(1)
+  })
+
+  test('of a stream of an earlier version counts milliseconds', () => {
+    expect(epochMs(1_763_812_345_678)).toBe(1_763_812_345_678)
+    expect(nextEpoch(1_763_812_345_678, NOW_US)).toBe(NOW_US)
+  })
+
+  test('stays below the seal for two centuries', () => {
+    const year = 365.25 * 24 * 3600 * 1e6
+    expect(NOW_US + 200 * year).toBeLessThan(idParts(SEAL_ID).epoch)
   })
 })

@@ -81,7 +81,7 @@ describe('GET /v1/jobs/:id/events', () => {
     const { url } = await gateway()
     expectError(await call(`${url}/v1/jobs/nobody/events`), 404, 'UNKNOWN_JOB')
     expectError(await call(`${url}/v1/jobs/nobody/events?pool=${POOL}`), 404, 'UNKNOWN_JOB')
-    for (const cursor of ['1763812345678-2', SEAL_ID]) {
+    for (const cursor of ['1763812345678901-2', SEAL_ID]) {
       expectError(await call(`${url}/v1/jobs/nobody/events?pool=${POOL}&after=${cursor}`), 410, 'GONE')
     }
     const { job_id: id } = await client.enqueue({ inputs: 'x' })
@@ -98,7 +98,7 @@ describe('GET /v1/jobs/:id/events', () => {
     const { url } = await gateway()
     const { job_id: id } = await client.enqueue({ inputs: 'x' })
     await client.cancel(id)
-    const events = await readAll(`${url}/v1/jobs/${id}/events?after=1763812345678-9`)
+    const events = await readAll(`${url}/v1/jobs/${id}/events?after=1763812345678901-9`)
     expect(events.map((event) => [event.id, event.event])).toEqual([
       ['0-0', 'restart'],
       ['0-1', 'queued'],
@@ -258,7 +258,7 @@ test('gateways start and stop in any order, as often as one likes', async ({ lab
 
 /** A log of 30 MB: more than the buffers of two sockets on loopback may grow to (tcp_rmem, tcp_wmem: 6 and 4 MB). */
 async function writeMuch(redis: RedisConnection, jobId: string): Promise<void> {
-  const epoch = 1_763_812_345_678
+  const epoch = 1_763_812_345_678_901
   const add = (id: string, event: string, data: object) =>
     redis.xadd(KEYS.events(jobId), id, 'event', event, 'data', JSON.stringify(data))
   await add(`${epoch}-1`, 'started', {

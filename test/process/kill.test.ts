@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import { idParts } from '../../src/contract/stream-id.ts'
+import { epochMs, idParts } from '../../src/contract/stream-id.ts'
 import { BLOCK_MS } from '../support/children.ts'
 import { collect, endOf, errorOf, only, textOf, tokensIn } from '../support/job-log.ts'
 import { KEYS, test } from '../support/lab.ts'
@@ -23,7 +23,7 @@ describe('a worker process that is killed', () => {
     const [first, second] = only(events, 'started')
     expect(second?.data.replica_id).not.toBe(first?.data.replica_id)
     if (second === undefined) throw new Error('expected a second attempt')
-    expect(idParts(second.id).epoch - killedAt).toBeLessThan(RESTART_MS)
+    expect(epochMs(idParts(second.id).epoch) - killedAt).toBeLessThan(RESTART_MS)
     await expect.poll(() => slow.seen.open).toBe(0)
     expect((await doomed.exited).signal).toBe('SIGKILL')
   })

@@ -1,5 +1,7 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { entryId, QUEUED_ID, SEAL_ID, START } from '../../src/contract/stream-id.ts'
+import type { Cursor } from '../../src/contract/stream-id.ts'
 import { createAttemptWriter } from '../../src/stream/attempt-writer.ts'
 import type { AttemptWriter, AttemptWriterOptions } from '../../src/stream/attempt-writer.ts'
 import type { LogEntry } from '../../src/stream/entry.ts'
@@ -22,8 +24,10 @@ interface Stage {
   entries(): Promise<readonly LogEntry[]>
   /** Every write of the writer, in order; aborted after the test. */
   readonly writes: WriteRequest[]
-  start(options?: Partial<AttemptWriterOptions>): AttemptWriter
+  start(options?: Partial<Omit<AttemptWriterOptions, 'log'>> & { readonly log?: Writing }): AttemptWriter
 }
+
+type Writing = Pick<EventLog, 'write'>
 
 const test = base.extend('stage', async ({ redis }, { onCleanup }): Promise<Stage> => {
   const log = createEventLog(redis.redis, redis.keys)
@@ -57,6 +61,7 @@ const test = base.extend('stage', async ({ redis }, { onCleanup }): Promise<Stag
         confirmLock: () => Promise.reject(new Error('nobody should ask')),
         ...options,
         log: {
+          read: log.read,
           write(written) {
             writes.push(written)
             return inner.write(written)
@@ -281,7 +286,116 @@ describe('an attempt writer that is refused', () => {
   })
 })
 
+/** The first entry of an attempt at the test's job, as the replica `replica` writes it. */
+function startedBy(replica: string): string {
+  const { data } = started()
+  return JSON.stringify({ ...(JSON.parse(data) as object), replica_id: replica })
+}
+
+/** Writes, and loses the answers of the writes that `loses` names. */
+function losing(log: EventLog, loses: (request: WriteRequest) => boolean): Writing {
+  let lost = 0
+  return {
+    async write(request) {
+      const result = await log.write(request)
+      if (lost > 0 || !loses(request)) return result
+      lost += 1
+      throw new Error('Command aborted due to connection close')
+    },
+  }
+}
+
+describe('two attempts with one epoch', () => {
+  const begin = { history: [QUEUED] }
+
+  test.for<[name: string, replicas: [string, string]]>([
+    ['', ['a', 'b']],
+    [', though they begin with the same words', ['a', 'a']],
+  ])('are one: the second is fenced before it has begun%s', async ([, [a, b]], { stage }) => {
+    await stage.goBackTo(QUEUED)
+    const [first, second] = [stage.start(begin), stage.start(begin)]
+    first.append('started', startedBy(a))
+    await first.flushed()
+    second.append('started', startedBy(b))
+    expect(await second.outcome).toBe('fenced')
+    expect(second.begun).toBe(false)
+    append(first, 0, 2)
+    sealEnd(first, 2)
+    expect(await first.outcome).toBe('sealed')
+    expect((await stage.entries()).map(({ data }) => data)).toEqual([
+      QUEUED.data,
+      startedBy(a),
+      ...tokens(2).map(({ data }) => data),
+      end(2).data,
+    ])
+  })
+
+  test('are one when the first has gone on', async ({ stage }) => {
+    await stage.goBackTo(QUEUED)
+    const [first, second] = [stage.start(begin), stage.start(begin)]
+    first.append('started', startedBy('a'))
+    append(first, 0, 2)
+    await first.flushed()
+    second.append('started', startedBy('b'))
+    append(second, 0, 3)
+    expect(await second.outcome).toBe('fenced')
+    expect(second.begun).toBe(false)
+  })
+
+  test('are told apart when the answer to the first write of both is lost', async ({ stage }) => {
+    await stage.goBackTo(QUEUED)
+    const loses = () => true
+    const first = stage.start({ ...begin, log: losing(stage.log, loses) })
+    const second = stage.start({ ...begin, log: losing(stage.log, loses) })
+    first.append('started', startedBy('a'))
+    second.append('started', startedBy('b'))
+    append(first, 0)
+    append(second, 0)
+    sealEnd(first, 1)
+    sealEnd(second, 1)
+    // The second is fenced, or later than the seal.
+    expect(await first.outcome).toBe('sealed')
+    await second.outcome
+    expect(second.begun).toBe(false)
+    expect((await stage.entries())[1]?.data).toBe(startedBy('a'))
+  })
+
+  test('are told apart after a lost tail, too', async ({ stage }) => {
+    await stage.goBackTo(QUEUED)
+    const first = stage.start({ ...begin, confirmLock: async () => true })
+    first.append('started', startedBy('a'))
+    append(first, 0, 2)
+    await first.flushed()
+    await stage.goBackTo(QUEUED, { ...started(), data: startedBy('b') })
+    append(first, 2)
+    expect(await first.outcome).toBe('fenced')
+    expect((await stage.entries()).map(({ data }) => data)).toEqual([QUEUED.data, startedBy('b')])
+  })
+})
+
 describe('an attempt writer whose Redis fails', () => {
+  test('waits longer each time when the id it expects is the one that refuses it', async ({ stage }) => {
+    const at: number[] = []
+    const errors: unknown[] = []
+    const writer = stage.start({
+      onRetry: (error) => errors.push(error),
+      log: {
+        async write({ expect: expected }) {
+          at.push(performance.now())
+          await turn()
+          return { written: false, last: expected as Cursor }
+        },
+      },
+    })
+    append(writer, 0)
+    await expect.poll(() => at.length).toBeGreaterThan(3)
+    writer.abort()
+    const [first = 0, second = 0, third = 0, fourth = 0] = at
+    // Timers fire late, never early; 40, 80 and 160 ms are the writer's pauses.
+    expect([second - first > 39, third - second > 79, fourth - third > 159]).toEqual([true, true, true])
+    expect(String(errors[0])).toMatch(/^Error: job j: .* expects 1000-1 was refused/)
+  })
+
   test('waits out a full memory and then writes everything once', async ({ stage, redis }) => {
     const errors: string[] = []
     const writer = stage.start({ onRetry: (error) => errors.push(String(error)) })

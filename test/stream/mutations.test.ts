@@ -17,9 +17,14 @@ const MUTATIONS: Record<string, Mutation> = {
     becomes: ``,
   },
   'epochs that count instead of following the clock': {
-    file: 'attempt/pick-up.ts',
-    text: 'Math.max(nowMs, view.lastEpoch + 1)',
-    becomes: 'view.lastEpoch + 1',
+    file: 'contract/stream-id.ts',
+    text: 'return nowUs > lastEpoch ? nowUs :',
+    becomes: 'return lastEpoch + 1 > 0 ? lastEpoch + 1 :',
+  },
+  'epochs that count on from the last one while the clock is behind': {
+    file: 'contract/stream-id.ts',
+    text: 'lastEpoch + 1 + Math.floor(random() * EPOCH_SPREAD)',
+    becomes: 'lastEpoch + 1',
   },
   'a pick-up that writes over whatever is there': {
     file: 'attempt/pick-up.ts',
@@ -38,13 +43,23 @@ const MUTATIONS: Record<string, Mutation> = {
   },
   'a writer that never asks for its lock': {
     file: 'stream/attempt-writer.ts',
-    text: 'known < acked && !(await options.confirmLock())',
-    becomes: 'known < acked && false',
+    text: 'if (!(await options.confirmLock()))',
+    becomes: 'if (false)',
   },
   'a writer that takes its own landed write for a newer attempt': {
     file: 'stream/attempt-writer.ts',
-    text: 'if (known === 0 && last !== START)',
-    becomes: 'if (known > acked || (known === 0 && last !== START))',
+    text: 'if (known > acked && !unsure)',
+    becomes: 'if (known > acked)',
+  },
+  'a writer that takes every id of its epoch for its own': {
+    file: 'stream/attempt-writer.ts',
+    text: `if (known > acked && !unsure) return finish('fenced')`,
+    becomes: 'if (known > acked) return void (acked = known)',
+  },
+  'a writer that does not compare what it reads back': {
+    file: 'stream/attempt-writer.ts',
+    text: 'if (!there.every((entry, index) => isSame(entry, entries[index])))',
+    becomes: 'if (false)',
   },
   'a sweep that does not expect what it has read': {
     file: 'stream/deadline-sweep.ts',

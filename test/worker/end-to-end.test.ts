@@ -1,6 +1,6 @@
 import { describe, expect } from 'vitest'
 import { seedOf } from '../../src/contract/ids.ts'
-import { QUEUED_ID, SEAL_ID } from '../../src/contract/stream-id.ts'
+import { QUEUED_ID, SEAL_ID, epochMs } from '../../src/contract/stream-id.ts'
 import { createTgiClient } from '../../src/tgi/client.ts'
 import { collect, endOf, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
 import { KEYS, POOL, test } from '../support/lab.ts'
@@ -25,7 +25,9 @@ describe('one job', () => {
     })
     expect(only(events, 'queued')[0]?.data.accepted_at).toBeGreaterThan(before - 2)
     const epoch = started?.id.split('-')[0]
-    expect(Number(epoch)).toBeGreaterThan(before - 2)
+    expect(epochMs(Number(epoch))).toBeGreaterThan(before - 2)
+    // Microseconds: unique an attempt.
+    expect(epoch).toHaveLength(16)
     expect(started).toEqual({
       id: `${epoch}-1`,
       event: 'started',

@@ -33,7 +33,7 @@ describe('a request that goes out before its stream is read', () => {
     const client = await lab.client()
     const replica = await lab.replica({ prefillMs: 200 })
     await lab.worker(replica, { slots: 1 })
-    const epoch = Date.now() - 1000
+    const epoch = (Date.now() - 1000) * 1000
     const entries = [
       formatEntry(entryId(epoch, 1), 'started', {
         attempt: 1,

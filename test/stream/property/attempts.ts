@@ -5,6 +5,7 @@ import { readGivenJob } from '../../../src/attempt/given-job.ts'
 import type { PickedUp, PickUpRequest } from '../../../src/attempt/pick-up.ts'
 import type { AttemptWriter } from '../../../src/stream/attempt-writer.ts'
 import type { EventLog, WriteRequest, WriteResult } from '../../../src/stream/event-log.ts'
+import type { Clock } from './clock.ts'
 import { isInjected } from './gates.ts'
 import type { Gates } from './gates.ts'
 import type { Landings } from './landings.ts'
@@ -16,8 +17,9 @@ export interface Attempt {
   /** In its `started` and in every token it writes. */
   readonly tag: string
   readonly queue: number
-  /** Undefined until it has picked up the job. */
+  /** Undefined until it has picked up the job, and so is its epoch. */
   writer: AttemptWriter | undefined
+  epoch: number | undefined
   /** The index of its next token. */
   next: number
   sealing: boolean
@@ -30,6 +32,7 @@ export interface AttemptWorld {
   readonly log: EventLog
   readonly gates: Gates
   readonly landings: Landings
+  readonly clock: Clock
   readonly queues: QueueModel
   readonly jobId: string
   readonly pool: string
@@ -73,7 +76,7 @@ const nobody = () => Promise.reject(new Error('no replica is asked here'))
 /** A job that goes on is repeated: no replica has to be asked for that. */
 function pickUpRequest(world: AttemptWorld, tag: string, goesOn: boolean): PickUpRequest {
   return {
-    log: gatedLog(world, tag),
+    log: gatedLog(world, tag, false),
     jobId: world.jobId,
     given: readGivenJob(
       world.jobId,
@@ -103,7 +106,7 @@ async function publish(
   const { tag, queue } = attempt
   const { epoch, deadlineAt, history } = begun
   const acked = new Set<Cursor>(history.map((entry) => entry.id))
-  const log = gatedLog(world, tag)
+  const log = gatedLog(world, tag, false)
   let mayRepeat = false
   let denied = false
   let broken: string | undefined
@@ -121,16 +124,17 @@ async function publish(
   }
 
   attempt.next = begun.tokens
+  attempt.epoch = epoch
   attempt.writer = world.modules.createAttemptWriter({
     epoch,
     deadlineAt,
     history,
-    log: { write: checkedWrite },
+    log: { write: checkedWrite, read: (id) => log.read(id) },
     jobId,
     retentionMs: CONFIG.retention_ms,
     pendingBound: 4,
     confirmLock: async () => {
-      mayRepeat = await gates.pass(async () => queues.owns(queue, tag))
+      mayRepeat = await gates.pass(async () => queues.owns(queue, tag), false)
       denied ||= !mayRepeat
       return mayRepeat
     },
@@ -146,25 +150,30 @@ async function publish(
   return outcome
 }
 
-/** The log as one party of the schedule has it: every command waits at its gate, and what lands is noted. */
-export function gatedLog(world: Pick<AttemptWorld, 'log' | 'gates' | 'landings'>, who: string): EventLog {
-  const { log, gates, landings } = world
+/**
+ * The log as one party of the schedule has it: every command waits at its gate, and what lands is noted.
+ *
+ * @param resends `false` for workers: their `writer` line sends nothing twice (redis/connect.ts).
+ */
+export function gatedLog(
+  world: Pick<AttemptWorld, 'log' | 'gates' | 'landings' | 'clock'>,
+  who: string,
+  resends: boolean,
+): EventLog {
+  const { log, gates, landings, clock } = world
   return {
     write: (request) =>
       gates.pass(async () => {
         const result = await log.write(request)
         if (result.written) landings.add(who, request.entries)
         return result
-      }),
+      }, resends),
     read: (jobId) =>
       gates.pass(async () => {
-        // Two workers that read one job within a millisecond may choose the same epoch. The script lets one of them
-        // in; only a failover between their two writes could make the ids mean two things. It is left out here.
-        let snapshot = await log.read(jobId)
-        while (snapshot.nowMs <= landings.readAt) snapshot = await log.read(jobId)
-        landings.readAt = snapshot.nowMs
-        return snapshot
-      }),
-    lastEntries: (jobIds) => gates.pass(() => log.lastEntries(jobIds)),
+        const snapshot = await log.read(jobId)
+        const nowUs = clock.read(snapshot.nowUs)
+        return { ...snapshot, nowUs, nowMs: Math.floor(nowUs / 1000) }
+      }, resends),
+    lastEntries: (jobIds) => gates.pass(() => log.lastEntries(jobIds), resends),
   }
 }

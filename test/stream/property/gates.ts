@@ -11,7 +11,8 @@ export interface Gates {
   readonly waiting: Gate[]
   /** Commands whose senders have given them up and that Redis has yet to execute. */
   readonly late: (() => Promise<void>)[]
-  pass<T>(execute: () => Promise<T>): Promise<T>
+  /** @param resends whether the driver may send a command twice; else it is never executed twice. */
+  pass<T>(execute: () => Promise<T>, resends: boolean): Promise<T>
   /** Resolves when a command has come, or after `ms`. */
   arrival(ms: number): Promise<void>
 }
@@ -32,7 +33,7 @@ export function createGates(): Gates {
   const late: (() => Promise<void>)[] = []
   let announce = ignore
 
-  async function through<T>(execute: () => Promise<T>, fault: Fault): Promise<T> {
+  async function through<T>(execute: () => Promise<T>, fault: Fault, resends: boolean): Promise<T> {
     const lineCut = new Error(LINE_CUT)
     switch (fault) {
       case 'none':
@@ -46,12 +47,13 @@ export function createGates(): Gates {
         late.push(() => execute().then(ignore, ignore))
         throw lineCut
       case 'twice_first': {
+        if (!resends) return execute()
         const answer = await execute()
         await execute()
         return answer
       }
       case 'twice_second':
-        await execute()
+        if (resends) await execute()
         return execute()
       case 'refuse':
         throw new Error(OUT_OF_MEMORY)
@@ -61,9 +63,9 @@ export function createGates(): Gates {
   return {
     waiting,
     late,
-    pass(execute) {
+    pass(execute, resends) {
       return new Promise((resolve, reject) => {
-        waiting.push({ run: (fault) => through(execute, fault).then(resolve, reject) })
+        waiting.push({ run: (fault) => through(execute, fault, resends).then(resolve, reject) })
         announce()
       })
     },

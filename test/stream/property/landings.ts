@@ -1,4 +1,3 @@
-import { SEAL_ID, idParts } from '../../../src/contract/stream-id.ts'
 import type { LogEntry } from '../../../src/stream/entry.ts'
 
 /** A write that Redis has executed. */
@@ -13,8 +12,6 @@ export interface Landing {
 export class Landings {
   readonly all: Landing[] = []
   era = 0
-  /** When the job was last read whole (ms since 1970, Redis's clock). */
-  readAt = 0
 
   add(who: string, entries: readonly LogEntry[]): void {
     this.all.push({ who, entries, era: this.era })
@@ -23,12 +20,6 @@ export class Landings {
   /** Whether somebody else has written since a landing. */
   byOthersSince(index: number, who: string): boolean {
     return this.all.slice(index).some((landing) => landing.who !== who)
-  }
-
-  /** The latest epoch of any attempt. */
-  get lastEpoch(): number {
-    const epochs = this.all.flatMap(({ entries }) => entries.map((entry) => idParts(entry.id).epoch))
-    return Math.max(0, ...epochs.filter((epoch) => epoch < idParts(SEAL_ID).epoch))
   }
 
   /** Every id that was ever in the stream. */

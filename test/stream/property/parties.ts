@@ -27,7 +27,7 @@ export async function enqueue(world: PartyWorld): Promise<void> {
   const { redis, keys, modules, queues, jobId } = world
   const bound = createAdmissionBound()
   const forecast = { predict: async () => undefined }
-  const ports = { redis, keys, log: gatedLog(world, 'producer'), queue: queues.port, bound, forecast }
+  const ports = { redis, keys, log: gatedLog(world, 'producer', true), queue: queues.port, bound, forecast }
   await retry(() => modules.enqueueJob(ports, { inputs: 'x' }, { jobId })).catch((error: unknown) => {
     // A worker may have had the job from another producer before.
     if (kindOf(error) !== 'ID_CONFLICT') throw error
@@ -39,7 +39,7 @@ export async function cancel(world: PartyWorld): Promise<Cancelled | undefined> 
   const { modules, keys, redis, landings, queues, jobId } = world
   const existed = (await redis.exists(keys.events(jobId))) === 1
   const { era } = landings
-  const log = gatedLog(world, 'canceller')
+  const log = gatedLog(world, 'canceller', true)
   const request = { log, queue: queues.port, pool: keys.pool, jobId, retentionMs: RETENTION_MS }
   try {
     await retry(() => modules.cancelJob(request))
@@ -54,7 +54,7 @@ export async function cancel(world: PartyWorld): Promise<Cancelled | undefined> 
 export async function sweep(world: PartyWorld): Promise<void> {
   const { modules, keys, redis, queues, jobId } = world
   await redis.zadd(keys.deadlines, 'XX', 1, jobId)
-  const log = gatedLog(world, 'sweeper')
+  const log = gatedLog(world, 'sweeper', true)
   await retry(() =>
     modules.sweepDeadlines({ redis, log, queue: queues.port, keys, retentionMs: RETENTION_MS }),
   )

@@ -12,6 +12,8 @@ import type { PoolKeys } from '../../../src/contract/keys.ts'
 import { redisTimeMs } from '../../../src/redis/connect.ts'
 import type { EventLog } from '../../../src/stream/event-log.ts'
 import { endData } from '../entries.ts'
+import { Clock } from './clock.ts'
+import type { ClockKind } from './clock.ts'
 import { liveAttempt } from './attempts.ts'
 import type { Attempt } from './attempts.ts'
 import { checkJob, within } from './check-job.ts'
@@ -45,7 +47,7 @@ const SETTLE_MS = 10_000
 
 /** Runs one schedule; throws a sentence when a promise of the event log is broken. */
 export async function runSchedule(lane: Lane, jobId: string, schedule: Schedule): Promise<void> {
-  const run = new ScheduleRun(lane, jobId)
+  const run = new ScheduleRun(lane, jobId, schedule.clock)
   try {
     for (const step of schedule.steps) await run.step(step)
     await run.finish(schedule.finale)
@@ -61,6 +63,7 @@ class ScheduleRun {
   private readonly log: EventLog
   private readonly gates: Gates = createGates()
   private readonly landings = new Landings()
+  private readonly clock: Clock
   private readonly queues: QueueModel = createQueueModel()
   private readonly attempts: Attempt[] = []
   private readonly readers: ReaderRun[] = []
@@ -70,8 +73,9 @@ class ScheduleRun {
   private over = false
   private cancelled: Cancelled | undefined
 
-  constructor(lane: Lane, jobId: string) {
+  constructor(lane: Lane, jobId: string, clock: ClockKind) {
     this.lane = lane
+    this.clock = new Clock(clock)
     this.jobId = jobId
     this.log = lane.modules.createEventLog(lane.redis, lane.keys)
   }
@@ -138,14 +142,15 @@ class ScheduleRun {
   private pickUp(queue: number, goesOn: boolean): void {
     const tag = `a${this.attempts.length}`
     if (!this.queues.take(queue, tag)) return
-    const attempt: Attempt = { tag, queue, writer: undefined, next: 0, sealing: false, done: false }
+    const start = { writer: undefined, epoch: undefined, next: 0, sealing: false, done: false }
+    const attempt: Attempt = { tag, queue, ...start }
     this.attempts.push(attempt)
     this.party(() => liveAttempt({ ...this.world(), pool: this.lane.keys.pool }, attempt, goesOn))
   }
 
   private world() {
-    const { log, gates, landings, queues, jobId } = this
-    return { modules: this.lane.modules, log, gates, landings, queues, jobId }
+    const { log, gates, landings, clock, queues, jobId } = this
+    return { modules: this.lane.modules, log, gates, landings, clock, queues, jobId }
   }
 
   private partyWorld() {
@@ -195,6 +200,7 @@ class ScheduleRun {
   }
 
   private async loseThePast(pick: () => Snapshot | undefined): Promise<void> {
+    if (this.twins()) return
     const snapshot = pick()
     if (snapshot === undefined) return
     const { redis, keys } = this.lane
@@ -206,12 +212,25 @@ class ScheduleRun {
       snapshot,
       this.readers.flatMap(({ line }) => [...line.connections]),
     )
-    // Nobody fails over within the millisecond of a pick-up; and what a reader was told just before may still be on
-    // its way to it.
-    while ((await redisTimeMs(redis)) <= this.landings.lastEpoch) await turn()
+    // What a reader was sent just before may still be on its way to it.
+    const at = await redisTimeMs(redis)
+    while ((await redisTimeMs(redis)) <= at) await turn()
+    this.clock.failOver()
+    // A late `started` of an attempt that has been fenced would make its twin's epoch mean two pasts.
+    if (this.clock.kind === 'frozen') this.gates.late.length = 0
     this.landings.era += 1
     this.queues.restore(snapshot.queues)
     if (snapshot.stream === undefined) for (const reader of this.readers) reader.excused = true
+  }
+
+  /**
+   * Whether two attempts under way have one epoch: one of them has yet to learn that it is fenced. A failover that loses
+   * the other's `started` and lets this one's in is what the writer does not survive (attempt-writer.ts); two readings of
+   * one microsecond and a failover just then do not meet.
+   */
+  private twins(): boolean {
+    const epochs = this.attempts.filter(({ done }) => !done).map(({ epoch }) => epoch)
+    return epochs.some((epoch, index) => epoch !== undefined && epochs.indexOf(epoch) !== index)
   }
 
   /** No faults any more: everybody comes to rest, who writes ends, and the deadline passes. */

@@ -1,4 +1,6 @@
 import fc from 'fast-check'
+import { CLOCKS } from './clock.ts'
+import type { ClockKind } from './clock.ts'
 
 /**
  * What happens to one command on its way to Redis and back:
@@ -9,7 +11,7 @@ import fc from 'fast-check'
  * | `lose_answer` | once | a broken line |
  * | `lose_command` | never | a broken line |
  * | `late` | once, some time later | a broken line, now |
- * | `twice_first`, `twice_second` | twice | the first answer, the second answer |
+ * | `twice_first`, `twice_second` | twice, where the driver sends again | the first answer, the second answer |
  * | `refuse` | never: Redis is out of memory | the error |
  */
 const FAULTS = [
@@ -57,6 +59,7 @@ export interface Step {
 /** What happens to one job, in order. */
 export interface Schedule {
   readonly steps: readonly Step[]
+  readonly clock: ClockKind
   /** What the attempts that are left do at the end. */
   readonly finale: 'end' | 'abort'
 }
@@ -108,16 +111,17 @@ const step: fc.Arbitrary<Step> = fc.record({
 /** Any schedule. */
 export const schedules: fc.Arbitrary<Schedule> = fc.record({
   steps: fc.array(step, { minLength: 12, maxLength: 45, size: 'max' }),
+  clock: fc.constantFrom(...CLOCKS),
   finale: fc.constantFrom('end', 'abort'),
 })
 
 /** A schedule in one line a step, for people. */
-export function formatSchedule({ steps, finale }: Schedule): string {
+export function formatSchedule({ steps, clock, finale }: Schedule): string {
   const lines = steps.map(({ action: { do: name, ...rest }, advance }) => {
     const numbers = Object.values(rest).join(' ')
     return [name, numbers, ...advance.map((gate) => `→${gate.pick}:${gate.fault}`)]
       .filter((part) => part !== '')
       .join(' ')
   })
-  return [...lines, `finale ${finale}`].join('\n')
+  return [`clock ${clock}`, ...lines, `finale ${finale}`].join('\n')
 }
