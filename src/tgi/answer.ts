@@ -1,4 +1,4 @@
-import type { Quote } from './quote.ts'
+import type { CallTarget } from './call.ts'
 import { TgiError } from './error.ts'
 import { jsonOf } from './json.ts'
 import type { TokenFrame } from './wire.ts'
@@ -31,6 +31,9 @@ export interface GenerationEnd {
   readonly cut: boolean
 }
 
+/** Where an answer comes from, and how it may be quoted. */
+type AnswerSource = Pick<CallTarget, 'label' | 'quote'>
+
 /** An answer as it comes. */
 export interface Answer {
   /** How many tokens were told. */
@@ -46,7 +49,11 @@ export interface Answer {
  * Starts an answer of at most `maxNewTokens` tokens. The limit is held here as well because TGI runs more than 1024 in
  * slices and may overshoot to the next multiple (router/src/validation.rs and infer/mod.rs, TGI 3.1.1 to 3.3.7).
  */
-export function createAnswer(maxNewTokens: number, onToken: (token: TgiToken) => void, quote: Quote): Answer {
+export function createAnswer(
+  maxNewTokens: number,
+  onToken: (token: TgiToken) => void,
+  source: AnswerSource,
+): Answer {
   let tokens = 0
   let joined = ''
   return {
@@ -54,11 +61,11 @@ export function createAnswer(maxNewTokens: number, onToken: (token: TgiToken) =>
       return tokens
     },
     take(data) {
-      const frame = parseFrame(data, quote)
+      const frame = parseFrame(data, source)
       const { token } = frame
       tokens += 1
       if (!token.special) joined += token.text
-      const end = endOf(frame, joined, tokens)
+      const end = endOf(frame, joined, tokens, source.label)
       onToken(tokenOf(frame))
       if (end !== undefined || tokens < maxNewTokens) return end
       return { finishReason: 'length', text: joined, tokensOut: tokens, tokensIn: undefined, cut: true }
@@ -66,11 +73,14 @@ export function createAnswer(maxNewTokens: number, onToken: (token: TgiToken) =>
   }
 }
 
-function parseFrame(data: string, quote: Quote): TokenFrame {
+function parseFrame(data: string, { label, quote }: AnswerSource): TokenFrame {
   const value = jsonOf(data)
-  if (isErrorFrame(value)) throw errorOfFrame(value, quote)
+  if (isErrorFrame(value)) throw errorOfFrame(value, label, quote)
   if (isTokenFrame(value)) return value
-  throw new TgiError('malformed', `an event of ${data.length} characters is not one of TGI's`)
+  throw new TgiError(
+    'malformed',
+    `${label} sent an event of ${data.length} characters that is not one of TGI's`,
+  )
 }
 
 function tokenOf({ token, top_tokens: top }: TokenFrame): TgiToken {
@@ -80,11 +90,16 @@ function tokenOf({ token, top_tokens: top }: TokenFrame): TgiToken {
 }
 
 /** The end is marked by a text that is not null; it may well be empty (router/src/server.rs, TGI 3.3.7). */
-function endOf(frame: TokenFrame, joined: string, tokensOut: number): GenerationEnd | undefined {
+function endOf(
+  frame: TokenFrame,
+  joined: string,
+  tokensOut: number,
+  label: string,
+): GenerationEnd | undefined {
   const { generated_text: text, details } = frame
   if (text === undefined || text === null) return undefined
   if (details === undefined || details === null) {
-    throw new TgiError('malformed', 'the last event has no details although they were asked for')
+    throw new TgiError('malformed', `the last event of ${label} has no details although they were asked for`)
   }
   return {
     finishReason: details.finish_reason,

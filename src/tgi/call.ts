@@ -1,6 +1,6 @@
 import type { Quote } from './quote.ts'
 import { TgiError } from './error.ts'
-import type { HttpPeer, HttpRequest } from './http.ts'
+import type { HttpHead, HttpPeer, HttpRequest } from './http.ts'
 
 /** How long and until when a control call may take. */
 export interface CallOptions {
@@ -14,9 +14,7 @@ export interface CallOptions {
 }
 
 /** A whole answer. */
-export interface HttpAnswer {
-  readonly status: number
-  readonly contentType: string
+export interface HttpAnswer extends HttpHead {
   readonly text: string
 }
 
@@ -41,18 +39,16 @@ export function call(
   if (signal?.aborted === true) return Promise.reject(signal.reason)
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>()
   const chunks: Buffer[] = []
-  let status = 0
-  let contentType = ''
+  let head: HttpHead = { status: 0, contentType: '', retryAfterMs: undefined }
 
   const exchange = target.peer.send(
     { ...request, maxBytes: MAX_ANSWER_BYTES },
     {
-      onHead(gotStatus, gotType) {
-        status = gotStatus
-        contentType = gotType
+      onHead(got) {
+        head = got
       },
       onData: (chunk) => chunks.push(chunk),
-      onEnd: () => resolve({ status, contentType, text: Buffer.concat(chunks).toString('utf8') }),
+      onEnd: () => resolve({ ...head, text: Buffer.concat(chunks).toString('utf8') }),
       onFault: reject,
     },
   )

@@ -5,7 +5,7 @@ import { oneLine } from './one-line.ts'
  *
  * | kind | when |
  * |---|---|
- * | `overloaded` | no free permit; nothing was computed |
+ * | `overloaded` | "not now": TGI has no free permit, or HTTP 429, 503, 529; nothing was computed |
  * | `validation` | TGI refuses the prompt or a parameter |
  * | `generation` | a shard failed, for every request of its batch |
  * | `incomplete` | TGI's own stream ended early |
@@ -20,7 +20,7 @@ import { oneLine } from './one-line.ts'
  * | `malformed` | a frame or an answer that is not TGI's |
  * | `unhealthy` | 503 from `/health` |
  * | `not_tgi` | something answers, but not as TGI |
- * | `http` | any other status |
+ * | `http` | any other status, 502 and 504 of a proxy among them: the request may have run |
  */
 export type TgiErrorKind =
   | 'overloaded'
@@ -52,11 +52,13 @@ export class TgiError extends Error {
   readonly kind: TgiErrorKind
   /** The HTTP status, when one was read that is not 200. */
   readonly status: number | undefined
+  /** With `overloaded`: how long the server wants us to wait (ms, at most 30,000), when it said so. */
+  readonly retryAfterMs: number | undefined
 
   constructor(
     kind: TgiErrorKind,
     message: string,
-    options: { status?: number | undefined; cause?: unknown } = {},
+    options: { status?: number | undefined; retryAfterMs?: number | undefined; cause?: unknown } = {},
   ) {
     super(
       oneLine(message, MAX_MESSAGE_CHARS),
@@ -64,5 +66,6 @@ export class TgiError extends Error {
     )
     this.kind = kind
     this.status = options.status
+    this.retryAfterMs = options.retryAfterMs
   }
 }

@@ -3,7 +3,7 @@ import type { GenerationEnd, TgiToken } from './answer.ts'
 import { createAnswer } from './answer.ts'
 import type { CallTarget } from './call.ts'
 import { TgiError } from './error.ts'
-import type { HttpHandler } from './http.ts'
+import type { HttpHandler, HttpHead } from './http.ts'
 import { toTgiParameters } from './params.ts'
 import { quoteWithout } from './quote.ts'
 import { refusalOf } from './refusal.ts'
@@ -49,6 +49,8 @@ export interface Generation {
 
 /** Enough of a refusal to say why; the rest is not read. */
 const MAX_REFUSAL_BYTES = 4096
+/** How long the body of a refusal is waited for (ms). */
+const REFUSAL_MS = 1000
 
 /**
  * Sends one `POST /generate_stream` and tells its tokens. Long because every way out goes through `settle`, which
@@ -78,7 +80,7 @@ export function startGeneration(
 
   const { inputs, parameters } = request
   const careful = { ...target, quote: quoteWithout(target.quote, { inputs, parameters }) }
-  const answer = createAnswer(request.maxNewTokens, options.onToken, careful.quote)
+  const answer = createAnswer(request.maxNewTokens, options.onToken, careful)
   const events = createSseReader(
     (data) => {
       // One chunk may hold many events; an abort, or the end, lies between two of them.
@@ -91,7 +93,7 @@ export function startGeneration(
   const silence = watchSilence({
     firstTokenTimeoutMs: options.firstTokenTimeoutMs,
     tokenTimeoutMs: options.tokenTimeoutMs,
-    onSilent: (first) => fail(silenceError(first, answer.tokens, options)),
+    onSilent: (first) => fail(silenceError(first, answer.tokens, options, target.label)),
   })
   const exchange = target.peer.send(
     { method: 'POST', path: '/generate_stream', body: bodyOf(request) },
@@ -130,7 +132,7 @@ interface StreamListener {
 
 /** Tells a stream from a refusal: 200 means nothing but that the events are to be read. */
 function readStream(target: CallTarget, { fail, onSent, onChunk }: StreamListener): HttpHandler {
-  let refused: { readonly status: number; readonly contentType: string } | undefined
+  let refused: HttpHead | undefined
   let text = ''
 
   /** What a listener throws is its caller's fault and told to him; undici would make another error of it. */
@@ -141,14 +143,17 @@ function readStream(target: CallTarget, { fail, onSent, onChunk }: StreamListene
       fail(error)
     }
   }
-  function refuse(answer: { readonly status: number; readonly contentType: string }): void {
-    fail(refusalOf({ ...answer, text }, target.label, target.quote))
+  function refuse(head: HttpHead): void {
+    fail(refusalOf({ ...head, text }, target.label, target.quote))
   }
   return {
     onSent: () => guarded(() => onSent?.()),
-    onHead(status, contentType) {
-      if (status !== 200) refused = { status, contentType }
-      else if (!contentType.toLowerCase().startsWith('text/event-stream')) {
+    onHead(head) {
+      const { status, contentType } = head
+      if (status !== 200) {
+        refused = head
+        setTimeout(refuse, REFUSAL_MS, head).unref()
+      } else if (!contentType.toLowerCase().startsWith('text/event-stream')) {
         const got = contentType === '' ? 'no content type' : target.quote(contentType)
         fail(new TgiError('not_tgi', `${target.label} answered with ${got} instead of an event stream`))
       }
@@ -162,7 +167,8 @@ function readStream(target: CallTarget, { fail, onSent, onChunk }: StreamListene
       if (refused !== undefined) return refuse(refused)
       fail(new TgiError('no_final_event', `the stream of ${target.label} ended without a final event`))
     },
-    onFault: fail,
+    // The head has said it all, whatever became of the body.
+    onFault: (fault) => (refused === undefined ? fail(fault) : refuse(refused)),
   }
 }
 
@@ -170,8 +176,14 @@ function bodyOf({ inputs, parameters, seed, maxNewTokens }: GenerateRequest): st
   return JSON.stringify({ inputs, parameters: toTgiParameters(parameters, seed, maxNewTokens) })
 }
 
-function silenceError(first: boolean, tokens: number, options: GenerateOptions): TgiError {
+function silenceError(first: boolean, tokens: number, options: GenerateOptions, label: string): TgiError {
   return first
-    ? new TgiError('first_token_timeout', `no first token within ${options.firstTokenTimeoutMs} ms`)
-    : new TgiError('token_timeout', `no token within ${options.tokenTimeoutMs} ms after token ${tokens}`)
+    ? new TgiError(
+        'first_token_timeout',
+        `${label} sent no first token within ${options.firstTokenTimeoutMs} ms`,
+      )
+    : new TgiError(
+        'token_timeout',
+        `${label} sent no token within ${options.tokenTimeoutMs} ms after token ${tokens}`,
+      )
 }

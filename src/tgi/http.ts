@@ -6,6 +6,7 @@ import type { HttpConnection } from './connection.ts'
 import { TgiError } from './error.ts'
 import type { HttpStage } from './http-fault.ts'
 import { faultOf } from './http-fault.ts'
+import { retryAfterMsOf } from './retry-after.ts'
 
 /** One request to one server. */
 export interface HttpRequest {
@@ -18,12 +19,21 @@ export interface HttpRequest {
   readonly maxBytes?: number | undefined
 }
 
+/** What the head of an answer says. */
+export interface HttpHead {
+  readonly status: number
+  /** Empty when there is none. */
+  readonly contentType: string
+  /** How long to wait before another try (ms), when it says so. */
+  readonly retryAfterMs: number | undefined
+}
+
 /** What an exchange tells. After `onEnd`, `onFault` or `close()` nothing more is told. */
 export interface HttpHandler {
   /** The request went out on the socket. */
   readonly onSent?: (() => void) | undefined
-  /** The final status and its headers, names in lower case. */
-  readonly onHead: (status: number, contentType: string) => void
+  /** The head of the final answer. */
+  readonly onHead: (head: HttpHead) => void
   readonly onData: (chunk: Buffer) => void
   /** The body ended as HTTP says it should. */
   readonly onEnd: () => void
@@ -217,7 +227,8 @@ function createExchange(
           // 1xx announces another head.
           if (over || status < 200) return
           stage = 'reading'
-          handler.onHead(status, String(headers['content-type'] ?? ''))
+          const contentType = String(headers['content-type'] ?? '')
+          handler.onHead({ status, contentType, retryAfterMs: retryAfterMsOf(headers) })
         },
         onResponseData(_controller, chunk) {
           if (!over && leaving === undefined) handler.onData(chunk)

@@ -2,7 +2,13 @@ import type { HttpAnswer } from './call.ts'
 import type { Quote } from './quote.ts'
 import { TgiError } from './error.ts'
 import { jsonOf } from './json.ts'
-import { errorOfFrame, isErrorFrame } from './wire.ts'
+import { isErrorFrame, kindOfFrame } from './wire.ts'
+
+/**
+ * "Not now": the server, or a proxy in front of it, took nothing on. 529 is what some gateways say for 503. Neither 502 and
+ * 504, where a proxy has lost its server, nor 408, 425 and 500 promise that.
+ */
+const NOT_NOW: ReadonlySet<number> = new Set([429, 503, 529])
 
 /**
  * What an answer with a status other than 200 means, for a route that TGI has. Bodies by router/src/server.rs and
@@ -10,11 +16,23 @@ import { errorOfFrame, isErrorFrame } from './wire.ts'
  * handlers answer JSON with `error` and `error_type`.
  */
 export function refusalOf(answer: HttpAnswer, label: string, quote: Quote): TgiError {
-  const { status } = answer
+  const { status, retryAfterMs } = answer
   const frame = jsonOf(answer.text)
-  if (isErrorFrame(frame)) return errorOfFrame(frame, quote, status)
+  if (isErrorFrame(frame)) {
+    const kind = kindOfFrame(frame) ?? (NOT_NOW.has(status) ? 'overloaded' : 'generation')
+    // What is wrong with the request itself is said without the server: any other would refuse it, too.
+    const where = kind === 'validation' ? '' : `${label} answered HTTP ${status}: `
+    const message = where + quote(frame.error)
+    return new TgiError(kind, message, kind === 'overloaded' ? { status, retryAfterMs } : { status })
+  }
   const said = plainText(answer, quote)
   const because = said === '' ? '' : `: ${said}`
+  if (NOT_NOW.has(status)) {
+    return new TgiError('overloaded', `${label} takes no request now (HTTP ${status})${because}`, {
+      status,
+      retryAfterMs,
+    })
+  }
   switch (status) {
     case 401:
       return new TgiError('unauthorized', `${label} wants another API key (HTTP 401)`, { status })

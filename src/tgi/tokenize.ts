@@ -8,7 +8,10 @@ import { jsonOf } from './json.ts'
 import { quoteWithout } from './quote.ts'
 import { refusalOf } from './refusal.ts'
 
-/** A token of a prompt; `start` and `stop` count characters of the text (router/src/lib.rs, TGI 3.3.7). */
+/**
+ * A token of a prompt. `start` and `stop` are offsets in the UTF-8 bytes of the text, not in its characters (executed
+ * against TGI 3.3.7, whose router/src/lib.rs does not say).
+ */
 export interface TokenSpan {
   readonly id: number
   readonly text: string

@@ -100,8 +100,17 @@ const KINDS: Readonly<Record<string, TgiErrorKind | undefined>> = {
   healthcheck: 'unhealthy',
 }
 
-/** An error that TGI told, in its own words as far as they fit. */
-export function errorOfFrame(frame: ErrorFrame, quote: Quote, status?: number): TgiError {
-  const kind = (Object.hasOwn(KINDS, frame.error_type) ? KINDS[frame.error_type] : undefined) ?? 'generation'
-  return new TgiError(kind, quote(frame.error), { status })
+/** What an error of TGI's is; undefined for a type that TGI 3.3.7 does not have. */
+export function kindOfFrame(frame: ErrorFrame): TgiErrorKind | undefined {
+  return Object.hasOwn(KINDS, frame.error_type) ? KINDS[frame.error_type] : undefined
+}
+
+/**
+ * An error event of a stream, in TGI's own words as far as they fit. What is wrong with the request itself is said without
+ * the server: any other would refuse it, too.
+ */
+export function errorOfFrame(frame: ErrorFrame, label: string, quote: Quote): TgiError {
+  const kind = kindOfFrame(frame) ?? 'generation'
+  const said = quote(frame.error)
+  return new TgiError(kind, kind === 'validation' ? said : `${label}: ${said}`)
 }

@@ -27,7 +27,8 @@ test.each(IN_STREAM)('the error event %s inside a 200 is %s', async (type, kind,
   const server = await serveStream(event(errorFrame(type, text)))
   const heard = generate(clientOf(server.url))
   const error = await heard.failure()
-  expect(error).toMatchObject({ kind, status: undefined, message: text })
+  const message = kind === 'validation' ? text : `${server.url}: ${text}`
+  expect(error).toMatchObject({ kind, status: undefined, message })
   expect(heard.tokens).toEqual([])
 })
 
@@ -48,8 +49,8 @@ test('a long error of many lines is told in one short line', async () => {
     event(errorFrame('generation', `Traceback:\n\u001b[31m${'x '.repeat(5000)}`)),
   )
   const error = await generate(clientOf(server.url)).failure()
-  expect(error.message).toMatch(/^Traceback: \[31mx x /)
-  expect(error.message.length).toBeLessThanOrEqual(200)
+  expect(error.message).toMatch(/^http:\S+: Traceback: \[31mx x /)
+  expect(error.message.length).toBeLessThanOrEqual(`${server.url}: `.length + 200)
 })
 
 const REFUSALS = [

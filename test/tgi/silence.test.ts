@@ -11,7 +11,7 @@ test('silence before the headers is a first-token timeout and closes the socket'
   const heard = generate(clientOf(server.url), {}, { firstTokenTimeoutMs: 80 })
   expect(await heard.failure()).toMatchObject({
     kind: 'first_token_timeout',
-    message: 'no first token within 80 ms',
+    message: `${server.url} sent no first token within 80 ms`,
   })
   await expect.poll(server.open).toBe(0)
 })
@@ -38,7 +38,7 @@ test('silence between two tokens is a token timeout, keep-alives or not', async 
   const heard = generate(clientOf(server.url), {}, { tokenTimeoutMs: 80 })
   expect(await heard.failure()).toMatchObject({
     kind: 'token_timeout',
-    message: 'no token within 80 ms after token 1',
+    message: `${server.url} sent no token within 80 ms after token 1`,
   })
   expect(heard.tokens).toHaveLength(1)
   await expect.poll(server.open).toBe(0)
