@@ -13,6 +13,7 @@ export const LONG = [
   'test/process/secrets.test.ts',
   'test/tls/**/*.test.ts',
   'test/worker/poison*.test.ts',
+  'test/worker/prefill-health.test.ts',
   'test/worker/sick-replica.test.ts',
   'test/worker/stop-without-redis.test.ts',
 ]

@@ -27,7 +27,10 @@ export const replicaEntrySchema = z.object({
   worker_id: z.string(),
   url: z.string(),
   state: z.enum(REPLICA_STATES),
-  reason: z.string().optional().describe('why it is not ready'),
+  reason: z
+    .string()
+    .optional()
+    .describe('why it is not ready, or why it is ready though it does not answer its health check'),
   versions: versionsSchema.nullable().describe('null until the replica has told'),
   slots: z.number().int().nonnegative().describe('requests it may hold open now'),
   slots_configured: z.number().int().positive(),

@@ -4,12 +4,13 @@
  * | state | what was seen last |
  * |---|---|
  * | `connecting` | nothing yet |
- * | `ready` | healthy, and what the pool's pin says |
+ * | `ready` | healthy, and what the pool's pin says; or nothing, while a prefill of ours holds up its health route |
  * | `unhealthy` | it said so, refused the connection, or is no TGI; or nothing, for too long, while nothing streamed |
  * | `drifted` | healthy, and not what the pin says |
  *
  * `/health` of TGI waits behind a running prefill (server.py) and has no time limit of its own: silence alone does
- * not make a replica unhealthy while its tokens flow.
+ * not make a replica unhealthy while its tokens flow, or while a request of ours waits for its first token. How long that may
+ * take is the pool's `first_token_timeout_ms`; after that the attempt fails, and silence counts again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pin } from '../contract/pool-config.ts'
@@ -24,7 +25,8 @@ export type ProbeResult =
 /** Where a replica stands. */
 export type SessionState =
   | { readonly state: 'connecting'; readonly versions: undefined; readonly reason: string }
-  | { readonly state: 'ready'; readonly versions: Versions; readonly reason: undefined }
+  /** `reason`: what holds up the health check, if anything. */
+  | { readonly state: 'ready'; readonly versions: Versions; readonly reason: string | undefined }
   | { readonly state: 'unhealthy'; readonly versions: Versions | undefined; readonly reason: string }
   | { readonly state: 'drifted'; readonly versions: Versions; readonly reason: string }
 
@@ -36,8 +38,13 @@ export interface SessionOptions {
   readonly pin: () => Pin
   /** When the replica last sent a token (performance.now()); -Infinity for never. */
   readonly lastActivity: () => number
+  /**
+   * Whether a prefill of ours may hold up the replica's health route: a request waits for its first token, or was given up
+   * while it did so, since a healthy probe began (performance.now(); -Infinity for never).
+   */
+  readonly isPrefilling: (since: number) => boolean
   /** Called with every change of state, reason or versions. */
-  readonly onChange: (state: SessionState) => void
+  readonly onChange: (state: SessionState, before: SessionState) => void
   /** Between two probes (ms). @defaultValue 1000 */
   readonly beatMs?: number | undefined
 }
@@ -53,6 +60,8 @@ export interface Session {
 
 /** Silent for this many probes without a token meanwhile, a replica counts as unhealthy. */
 const SILENT_PROBES = 2
+/** Why a replica is ready that does not answer. */
+const BEHIND_PREFILL = 'health check is waiting behind a prefill'
 
 /** Begins to follow a replica. */
 export function startSession(options: SessionOptions): Session {
@@ -61,16 +70,23 @@ export function startSession(options: SessionOptions): Session {
   let nudged = new AbortController()
   let current: SessionState = { state: 'connecting', versions: undefined, reason: 'not probed yet' }
   let silent = 0
+  /** When the last healthy probe began. */
+  let healthyAt = -Infinity
 
   function judge(result: ProbeResult, since: number): SessionState {
     if (result.kind === 'healthy') {
       silent = 0
+      healthyAt = since
       const drift = driftFrom(options.pin(), result.versions)
       return drift === undefined
         ? { state: 'ready', versions: result.versions, reason: undefined }
         : { state: 'drifted', versions: result.versions, reason: drift }
     }
     if (result.kind === 'silent') {
+      if (current.state === 'ready' && options.isPrefilling(healthyAt)) {
+        silent = 0
+        return { ...current, reason: BEHIND_PREFILL }
+      }
       silent = options.lastActivity() >= since ? 0 : silent + 1
       if (silent < SILENT_PROBES && current.state !== 'connecting') return current
     }
@@ -88,9 +104,9 @@ export function startSession(options: SessionOptions): Session {
       }))
       if (stopping.signal.aborted) return
       const next = judge(result, since)
-      const changed = JSON.stringify(next) !== JSON.stringify(current)
+      const before = current
       current = next
-      if (changed) options.onChange(current)
+      if (JSON.stringify(next) !== JSON.stringify(before)) options.onChange(next, before)
       await sleep(beatMs, undefined, { signal: nudged.signal }).catch(() => undefined)
     }
   }

@@ -51,6 +51,7 @@ import { createDrainWatch } from './drain-watch.ts'
 import { createFailedHere } from './failed-here.ts'
 import { createFaultLog } from './fault-log.ts'
 import { createPace } from './pace.ts'
+import { watchPrefills } from './prefills.ts'
 import { probeReplica } from './probe.ts'
 import { startRegistration } from './registration.ts'
 import { createRunningAttempts } from './running-attempts.ts'
@@ -153,6 +154,7 @@ async function assemble({
   const apart = createApart()
   const sentAway = createSentAway()
   const pace = createPace()
+  const prefills = watchPrefills(client, () => config.first_token_timeout_ms)
   const solo = createSolo({ busy: () => attempts.busy, onChange: () => gate.update() })
   let { config } = parts
   let chat: ChatRenderer = createChatRenderer(client)
@@ -230,6 +232,7 @@ async function assemble({
     probe: (signal) => probeReplica(client, signal),
     pin: () => config.pin,
     lastActivity: () => lastTokenAt,
+    isPrefilling: (since) => prefills.isPrefilling(since),
     beatMs: settings.probeMs,
     onChange: sessionChanged,
   })
@@ -306,8 +309,14 @@ async function assemble({
     return `${what}; ${breaker.state === 'open' ? 'paused for a moment' : 'trying one request'}`
   }
 
-  function sessionChanged(current: SessionState): void {
+  function sessionChanged(current: SessionState, before: SessionState): void {
     const facts = { replica_id: replicaId, ...current.versions, reason: current.reason }
+    const isSame = JSON.stringify({ ...current, reason: 0 }) === JSON.stringify({ ...before, reason: 0 })
+    if (current.state === 'ready' && isSame) {
+      logger.info(facts, current.reason ?? 'health check answered again')
+      void registration.publish()
+      return
+    }
     if (current.state === 'ready') logger.info(facts, 'replica is ready')
     else logger.warn(facts, `replica is ${current.state}`)
     if (current.state === 'ready') breaker.reset()
@@ -358,7 +367,7 @@ async function assemble({
       replicaId,
       versions,
       config,
-      client,
+      client: prefills.client,
       chat,
       lockMs,
       hasBuild: (build: Parameters<typeof hasBuild>[2]) => hasBuild(connections.commands, keys, build),

@@ -47,18 +47,19 @@ test('what was proven once is not asked again in the same session', async () => 
   }
 })
 
+/** The tokens of a text, one a character, with the offsets that TGI gives. */
+function spansOf(whole: string) {
+  let at = 0
+  return Array.from(whole, (character) => {
+    const start = at
+    at += Buffer.byteLength(character)
+    return { id: character.codePointAt(0) ?? 0, text: character, start, stop: at }
+  })
+}
+
 test('a chat whose offsets count UTF-8 bytes is rendered as any other', async () => {
   const marker = '«début»'
   const text = '大海有多深？🌊'
-  /** The tokens of a text, one a character, with the offsets that TGI gives. */
-  const spansOf = (whole: string) => {
-    let at = 0
-    return [...whole].map((character) => {
-      const start = at
-      at += Buffer.byteLength(character)
-      return { id: character.codePointAt(0) ?? 0, text: character, start, stop: at }
-    })
-  }
   const first = { id: 1, text: marker, start: 0, stop: Buffer.byteLength(marker) }
   const client = {
     chatTokenize: async () => ({ tokens: [first, ...spansOf(text)], templatedText: marker + text }),

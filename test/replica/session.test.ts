@@ -18,7 +18,7 @@ const unhealthy: ProbeResult = { kind: 'unhealthy', reason: 'it says so' }
 /** Follows a replica that answers these probes in order, then the last one for ever. */
 async function statesFor(
   probes: readonly ProbeResult[],
-  options: { pin?: Pin; lastActivity?: () => number } = {},
+  options: { pin?: Pin; lastActivity?: () => number; isPrefilling?: (since: number) => boolean } = {},
 ): Promise<SessionState[]> {
   const seen: SessionState[] = []
   let n = 0
@@ -35,6 +35,7 @@ async function statesFor(
     },
     pin: () => options.pin ?? {},
     lastActivity: options.lastActivity ?? (() => -Infinity),
+    isPrefilling: options.isPrefilling ?? (() => false),
     onChange: (state) => seen.push(state),
     beatMs: 1,
   })
@@ -63,6 +64,41 @@ test('two silent probes in a row make it unhealthy, one does not', async () => {
 test('silence does not count while its tokens flow: a long prefill holds up its health route', async () => {
   const states = await statesFor([healthy, silent, silent, silent], { lastActivity: () => performance.now() })
   expect(states.map(({ state }) => state)).toEqual(['ready'])
+})
+
+test('a health check that waits behind a prefill of ours leaves it ready, and says so', async () => {
+  const states = await statesFor([healthy, silent, silent, silent, healthy], { isPrefilling: () => true })
+  expect(states).toEqual([
+    { state: 'ready', versions, reason: undefined },
+    { state: 'ready', versions, reason: 'health check is waiting behind a prefill' },
+    { state: 'ready', versions, reason: undefined },
+  ])
+})
+
+test('silence counts from the end of the prefill on', async () => {
+  let waits = 2
+  const states = await statesFor([healthy, silent, silent, silent, silent], {
+    isPrefilling: () => (waits -= 1) >= 0,
+  })
+  expect(states.map(({ state }) => state)).toEqual(['ready', 'ready', 'unhealthy'])
+})
+
+test('one unhealthy answer is enough in a prefill, too', async () => {
+  const states = await statesFor([healthy, silent, unhealthy], { isPrefilling: () => true })
+  expect(states.map(({ state }) => state)).toEqual(['ready', 'ready', 'unhealthy'])
+})
+
+test('a prefill does not make a replica ready that is not', async () => {
+  const states = await statesFor([unhealthy, silent, silent], { isPrefilling: () => true })
+  expect(states.map(({ state }) => state)).not.toContain('ready')
+})
+
+test('a prefill that was given up is asked for since the last healthy probe began', async () => {
+  const asked: number[] = []
+  const before = performance.now()
+  await statesFor([silent, healthy, silent], { isPrefilling: (since) => asked.push(since) < 0 })
+  expect(asked.length).toBeGreaterThan(0)
+  expect(Math.min(...asked)).toBeGreaterThanOrEqual(before)
 })
 
 test('a replica that was silent from the start is not ready', async () => {
@@ -97,6 +133,7 @@ test('a probe that throws is a reason not to be ready, not an end of the session
     },
     pin: () => ({}),
     lastActivity: () => -Infinity,
+    isPrefilling: () => false,
     onChange: (state) => states.push(state),
     beatMs: 1,
   })

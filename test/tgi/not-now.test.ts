@@ -133,8 +133,8 @@ test('other routes say it, too', async () => {
 
 test('every fault of an answer names the server', async () => {
   const broken = await serveStream(event(tokenFrame(1)) + 'data: {}\n\n')
-  const silent = await serveHttp(
-    (response) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders(),
+  const silent = await serveHttp((response) =>
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders(),
   )
   for (const server of [broken, silent]) {
     const error = await generate(clientOf(server.url), {}, { firstTokenTimeoutMs: 50 }).failure()
