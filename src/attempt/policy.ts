@@ -190,7 +190,7 @@ function afterFault(error: TgiError, facts: AttemptFacts, random: () => number):
 
 function replicaVerdict(error: TgiError): ReplicaVerdict {
   if (isFinal(error.kind)) return { kind: 'ok' }
-  if (error.kind === 'overloaded') return { kind: 'overloaded', retryAfterMs: undefined }
+  if (error.kind === 'overloaded') return { kind: 'overloaded', retryAfterMs: error.retryAfterMs }
   return { kind: 'fault', message: error.message, engine: ENGINE.has(error.kind) }
 }
 

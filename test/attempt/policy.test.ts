@@ -147,6 +147,11 @@ describe('the policy', () => {
     },
   )
 
+  test('leaves a replica alone for as long as it asks', () => {
+    const busy = new TgiError('overloaded', 'busy', { retryAfterMs: 3000 })
+    expect(decide(busy, FACTS).replica).toEqual({ kind: 'overloaded', retryAfterMs: 3000 })
+  })
+
   test('gives the last cause to a job whose attempts are used up', () => {
     const error = new TgiError('http', 'http://gpu-1:8080 answered HTTP 502')
     expect(decide(error, { ...FACTS, spent: 5 }).message).toBe(
