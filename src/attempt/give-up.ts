@@ -1,6 +1,8 @@
 import { lastId } from '../stream/event-log.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorSeal } from '../stream/seal.ts'
+import { describeEnd } from './job-end.ts'
+import type { JobEndListener } from './job-end.ts'
 import { viewLog } from './log-view.ts'
 import { decideGivenUp } from './policy.ts'
 
@@ -10,6 +12,8 @@ export interface GiveUpRequest {
   readonly jobId: string
   readonly pool: string
   readonly retentionMs: number
+  /** This call ended the job. */
+  readonly onJobEnd: JobEndListener
 }
 
 /** Ends a job whose workers died so often that BullMQ gives it to nobody any more, so that no attempt will end it. */
@@ -27,6 +31,8 @@ export async function sealGivenUp(request: GiveUpRequest): Promise<void> {
     })
     const expect = lastId(entries)
     const { written } = await log.write({ jobId, expect, entries: [seal], deadlineAt: nowMs, retentionMs })
-    if (written) return
+    if (!written) continue
+    request.onJobEnd(describeEnd(jobId, pool, [...entries, seal], nowMs))
+    return
   }
 }

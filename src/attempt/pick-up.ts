@@ -14,6 +14,8 @@ import type { TgiClient } from '../tgi/client.ts'
 import { TgiError } from '../tgi/error.ts'
 import type { ChatRenderer } from './chat.ts'
 import type { GivenJob, RefusedJob } from './given-job.ts'
+import { describeEnd } from './job-end.ts'
+import type { JobEnd } from './job-end.ts'
 import { readPublished, textOfTokens, viewLog } from './log-view.ts'
 import type { LogView, Published } from './log-view.ts'
 import { planResume } from './resume.ts'
@@ -62,10 +64,10 @@ export interface PickedUp {
   readonly resumption: Resumption | undefined
 }
 
-/** `over`: nothing is left to do, with the seal when this pick-up wrote it. `elsewhere`: another replica has to do it. */
+/** `over`: nothing is left to do; `end` when this pick-up ended the job. `elsewhere`: another replica has to do it. */
 export type PickUp =
   | PickedUp
-  | { readonly kind: 'over'; readonly seal?: LogEntry }
+  | { readonly kind: 'over'; readonly end?: JobEnd }
   | { readonly kind: 'elsewhere' }
 
 /**
@@ -88,8 +90,13 @@ export async function pickUp(request: PickUpRequest): Promise<PickUp> {
       entries: [decision.entry],
       deadlineAt: nowMs,
       retentionMs: request.config.retention_ms,
+      priority: request.given.kind === 'job' ? request.given.job.priority : undefined,
     })
-    if (written) return { kind: 'over', seal: decision.entry }
+    if (!written) continue
+    return {
+      kind: 'over',
+      end: describeEnd(jobId, request.pool, [...entries, decision.entry], nowMs),
+    }
   }
 }
 

@@ -14,8 +14,6 @@ import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { within } from '../runtime/within.ts'
 import { createAttemptWriter } from '../stream/attempt-writer.ts'
 import type { AttemptWriter, WriterOutcome } from '../stream/attempt-writer.ts'
-import { parseEntry } from '../stream/entry.ts'
-import type { LogEntry } from '../stream/entry.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { errorData } from '../stream/seal.ts'
 import type { TgiClient } from '../tgi/client.ts'
@@ -28,6 +26,7 @@ import { readGivenJob } from './given-job.ts'
 import { startEarly } from './head-start.ts'
 import type { HeadStart } from './head-start.ts'
 import { Divergence, Interruption } from './interruption.ts'
+import type { JobEnd } from './job-end.ts'
 import { pickUp } from './pick-up.ts'
 import type { PickUpRequest, PickedUp } from './pick-up.ts'
 import { decide } from './policy.ts'
@@ -83,10 +82,14 @@ export interface AttemptReport {
   /** What the replica did wrong. */
   readonly fault?: string | undefined
   readonly attempt: number | undefined
+  /** Known when the answer is whole. */
+  readonly tokensIn?: number | undefined
   readonly tokensOut: number
   readonly queueTimeMs: number | undefined
   readonly firstTokenMs: number | undefined
   readonly decodeTimeMs: number | undefined
+  /** From acceptance to the attempt's end. */
+  readonly endToEndMs?: number | undefined
   readonly message?: string | undefined
   readonly correlationId?: string | undefined
 }
@@ -110,7 +113,7 @@ export async function runAttempt(
   const early = job.isNew && given.kind === 'job' ? startEarly(given, context, signal) : undefined
   try {
     const begun = await pickUp({ ...context, jobId: job.id, given, handBacks: job.handBacks, signal })
-    if (begun.kind === 'over') return endedAtPickUp(begun.seal)
+    if (begun.kind === 'over') return endedAtPickUp(begun.end)
     if (begun.kind === 'elsewhere') return notBegun(new Interruption('elsewhere'), context)
     // Another request is wanted: this one is closed before that one is opened.
     if (begun.resumption !== undefined) early?.drop()
@@ -146,16 +149,29 @@ export function notBegun(
     decision.kind === 'over'
       ? { kind: 'over' }
       : { kind: 'back', delayMs: decision.delayMs, attempt: decision.attempt }
-  return { ...NOTHING_DONE, disposition, outcome: decision.outcome, message: decision.message }
+  const { outcome, message, replica } = decision
+  const fault = replica?.kind === 'fault' ? replica.message : undefined
+  return { ...NOTHING_DONE, disposition, outcome, message, fault }
 }
 
-function endedAtPickUp(seal: LogEntry | undefined): AttemptReport {
+function endedAtPickUp(end: JobEnd | undefined): AttemptReport {
   const report = { ...NOTHING_DONE, disposition: { kind: 'over' } } as const
-  if (seal === undefined) return { ...report, outcome: 'sealed' }
-  const event = parseEntry(seal)
-  if (event.event !== 'error') return { ...report, outcome: event.event, sealed: true }
-  const { code, message, tokens_out: tokensOut = 0, attempt } = event.data
-  return { ...report, outcome: code, sealed: true, code, message, tokensOut, attempt }
+  if (end === undefined) return { ...report, outcome: 'sealed' }
+  return {
+    ...report,
+    outcome: end.code ?? 'end',
+    sealed: true,
+    code: end.code,
+    message: end.reason,
+    attempt: end.attempts,
+    tokensIn: end.tokens_in,
+    tokensOut: end.tokens_out ?? 0,
+    queueTimeMs: end.queue_time_ms,
+    firstTokenMs: end.first_token_ms,
+    decodeTimeMs: end.decode_time_ms,
+    endToEndMs: end.end_to_end_ms,
+    correlationId: end.correlation_id,
+  }
 }
 
 const NOTHING_DONE = {
@@ -175,6 +191,9 @@ const SHARED_MS = 50
 
 /** An answer that nobody interrupted. */
 const WHOLE = { seam: 0, repeat: [], kept: '' }
+
+/** What a report says beside the attempt's own numbers. */
+type Facts = Pick<AttemptReport, 'outcome' | 'code' | 'message' | 'fault' | 'tokensIn'>
 
 /** An attempt that writes `started`. */
 class Attempt {
@@ -224,6 +243,7 @@ class Attempt {
       history: begun.history,
       deadlineAt: begun.deadlineAt,
       retentionMs: context.config.retention_ms,
+      priority: begun.job.priority,
       confirmLock: () => job.confirmLock(),
       onPressure: (full) => (full ? this.generation?.pause() : this.generation?.resume()),
       onRetry: context.onRetry,
@@ -372,8 +392,9 @@ class Attempt {
     const decodeMs = this.decodeMs()
     if (decodeMs !== undefined) data.decode_time_ms = decodeMs
     if (end.tokensIn !== undefined) data.tokens_in = end.tokensIn
-    this.writer.seal('end', JSON.stringify(data))
-    return this.report(await this.sealed(), { outcome: 'end' })
+    const text = JSON.stringify(data)
+    this.writer.seal('end', text)
+    return this.reportSeal(text, { outcome: 'end', tokensIn: data.tokens_in })
   }
 
   private async fail(cause: unknown): Promise<AttemptReport> {
@@ -419,15 +440,21 @@ class Attempt {
       tokens_out: this.tokens,
       attempt: this.begun.attempt,
     })
-    this.writer.seal('error', JSON.stringify(data))
-    return this.report(await this.sealed(), { outcome: code, code, message, fault })
+    const text = JSON.stringify(data)
+    this.writer.seal('error', text)
+    return this.reportSeal(text, { outcome: code, code, message, fault })
   }
 
-  private report(
-    disposition: Disposition,
-    what: Pick<AttemptReport, 'outcome' | 'code' | 'message' | 'fault'>,
-  ): AttemptReport {
-    const sealed = disposition.kind === 'over' && (what.code !== undefined || what.outcome === 'end')
+  /** Waits for the seal, and finds out whose it is: another process may have ended the job meanwhile. */
+  private async reportSeal(data: string, what: Facts): Promise<AttemptReport> {
+    const disposition = await this.sealed()
+    if (disposition.kind === 'over' && (await this.isOwnSeal(data)))
+      return this.report(disposition, what, true)
+    const outcome = disposition.kind === 'over' ? 'sealed' : 'lock_lost'
+    return this.report(disposition, { ...what, outcome, code: undefined })
+  }
+
+  private report(disposition: Disposition, what: Facts, sealed = false): AttemptReport {
     return {
       ...what,
       disposition,
@@ -437,8 +464,16 @@ class Attempt {
       queueTimeMs: Math.max(0, this.begun.startedAt - this.begun.acceptedAt),
       firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenMs(this.firstTokenAt),
       decodeTimeMs: this.decodeMs(),
+      endToEndMs: Math.max(0, Math.round(this.now() - this.begun.acceptedAt)),
       correlationId: this.begun.job.correlation_id,
     }
+  }
+
+  /** Whether the seal that stands is this attempt's: a refusal may mean another's, or that its own answer was lost. */
+  private async isOwnSeal(data: string): Promise<boolean> {
+    if (this.writer.pending === 0) return true
+    const [last] = await this.context.log.lastEntries([this.job.id]).catch(() => [])
+    return last?.data === data
   }
 
   /** From the first token to the last, as far as this attempt has seen the last one. */

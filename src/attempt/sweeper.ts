@@ -7,7 +7,11 @@ import { isForbidden } from '../redis/fault.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { sweepDeadlines } from '../stream/deadline-sweep.ts'
 import type { SweepRequest } from '../stream/deadline-sweep.ts'
+import type { LogEntry } from '../stream/entry.ts'
 import { createEventLog } from '../stream/event-log.ts'
+import { trimIndex } from '../stream/job-index.ts'
+import { readEnd } from './job-end.ts'
+import type { JobEndListener } from './job-end.ts'
 
 /** A pool and the ways into it. */
 type SweptPool = Pick<SweepRequest, 'keys' | 'log' | 'queue'>
@@ -21,8 +25,13 @@ export interface SweeperOptions {
   readonly pool?: SweptPool | undefined
   /** @defaultValue 700 */
   readonly beatMs?: number | undefined
+  /** This sweeper ended a job. */
+  readonly onJobEnd?: JobEndListener | undefined
   readonly onError: (error: unknown) => void
 }
+
+/** Every so many sweeps the index is trimmed. */
+const TRIM_SWEEPS = 15
 
 /** A sweeper at work. */
 export interface Sweeper {
@@ -38,6 +47,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   const { redis, prefix } = options
   const stopping = new AbortController()
   /** Made once a pool: each event log teaches the connection its script anew. */
+  let sweeps = 0
   const opened = new Map<string, SweptPool & { readonly queue: JobQueue }>()
 
   function open(pool: string): SweptPool {
@@ -53,7 +63,18 @@ export function startSweeper(options: SweeperOptions): Sweeper {
 
   async function sweepPool(pool: SweptPool): Promise<void> {
     const { retention_ms: retentionMs } = await readPoolConfig(redis, pool.keys)
-    await sweepDeadlines({ ...pool, redis, retentionMs })
+    const sealed: { readonly jobId: string; readonly seal: LogEntry }[] = []
+    const onSealed = (jobId: string, seal: LogEntry) => void sealed.push({ jobId, seal })
+    try {
+      await sweepDeadlines({ ...pool, redis, retentionMs, onSealed })
+    } finally {
+      for (const { jobId, seal } of sealed) await reportEnd(pool, jobId, seal)
+    }
+    if (sweeps % TRIM_SWEEPS === 0) await trimIndex(redis, pool.keys, retentionMs)
+  }
+
+  async function reportEnd({ keys, log }: SweptPool, jobId: string, seal: LogEntry): Promise<void> {
+    if (options.onJobEnd !== undefined) options.onJobEnd(await readEnd(log, keys.pool, jobId, seal))
   }
 
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
@@ -74,7 +95,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   }
 
   async function sweep(): Promise<void> {
-    while (!stopping.signal.aborted) {
+    for (; !stopping.signal.aborted; sweeps += 1) {
       for (const pool of await pools()) await sweepPool(pool).catch(told)
       await sleep(options.beatMs ?? 700, undefined, { signal: stopping.signal }).catch(() => undefined)
     }

@@ -125,6 +125,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     deadline_at: deadlineAt,
     queue_position: position,
     ...predicted(startMs),
+    priority: checked.job.priority,
   })
   const writing = ports.log.write({
     jobId: id,

@@ -5,6 +5,7 @@ import type { JobQueue } from '../queue/job-queue.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { cancelJob } from '../stream/seal.ts'
+import type { CancelRequest } from '../stream/seal.ts'
 
 /** A job to erase. */
 export interface ForgetRequest {
@@ -14,6 +15,8 @@ export interface ForgetRequest {
   readonly queue: JobQueue
   readonly jobId: string
   readonly retentionMs: number
+  /** It was not over, and this call ended it. */
+  readonly onSealed?: CancelRequest['onSealed']
 }
 
 /** How long a worker may take to let go of a cancelled job: its lock, if it is dead, and a little (ms). */
@@ -40,5 +43,7 @@ export async function forgetJob(request: ForgetRequest): Promise<void> {
     }
     await sleep(LOOK_MS)
   }
-  await redis.multi().unlink(keys.events(jobId)).zrem(keys.deadlines, jobId).exec()
+  const erasing = redis.multi().unlink(keys.events(jobId))
+  for (const key of [keys.deadlines, ...keys.indexes]) erasing.zrem(key, jobId)
+  await erasing.exec()
 }

@@ -1,5 +1,6 @@
 import { PoolError } from '../contract/error.ts'
 import type { JobState } from '../contract/job-state.ts'
+import { stateOfError } from '../contract/job-states.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { viewLog } from '../attempt/log-view.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
@@ -39,7 +40,8 @@ export async function readJobState(
     const event = parseEntry(entry)
     if (event.event === 'started') state.replica_id = event.data.replica_id
     if (event.event === 'end') Object.assign(state, { state: 'ended', end: event.data })
-    if (event.event === 'error') Object.assign(state, { state: 'failed', error: event.data })
+    if (event.event === 'error')
+      Object.assign(state, { state: stateOfError(event.data.code), error: event.data })
   }
   return state
 }

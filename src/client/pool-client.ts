@@ -1,4 +1,6 @@
 import { setMaxListeners } from 'node:events'
+import { readEnd } from '../attempt/job-end.ts'
+import type { JobEndListener } from '../attempt/job-end.ts'
 import { startSweeper } from '../attempt/sweeper.ts'
 import type { Sweeper } from '../attempt/sweeper.ts'
 import { PoolError } from '../contract/error.ts'
@@ -17,6 +19,7 @@ import type { WaitingCounts } from '../queue/queue-depth.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
+import type { LogEntry } from '../stream/entry.ts'
 import { createEventLog } from '../stream/event-log.ts'
 import type { Hub } from '../stream/hub.ts'
 import { readEvents } from '../stream/reader.ts'
@@ -140,6 +143,7 @@ export interface ClientPorts {
   readonly prefix: string
   /** Gives faults of the line their name. */
   readonly told: <T>(work: Promise<T>) => Promise<T>
+  readonly onJobEnd?: JobEndListener | undefined
 }
 
 /** A client of one pool on connections that are shared. */
@@ -152,6 +156,13 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   const reads = new Set<AbortController>()
   let sweeper: Sweeper | undefined
   let closed: PoolError | undefined
+
+  /** What is cancelled here is over whether or not somebody hears of it. */
+  function onSealed(jobId: string): ((seal: LogEntry) => void) | undefined {
+    const { onJobEnd } = ports
+    if (onJobEnd === undefined) return undefined
+    return (seal) => void readEnd(log, keys.pool, jobId, seal).then(onJobEnd)
+  }
 
   async function call<T>(options: CallOptions | undefined, work: () => Promise<T>): Promise<T> {
     options?.signal?.throwIfAborted()
@@ -209,6 +220,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
       redis,
       prefix: ports.prefix,
       pool: { keys, log, queue },
+      onJobEnd: ports.onJobEnd,
       onError: () => undefined,
     })
   }
@@ -222,11 +234,19 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     result: (jobId, read) => resultOf(events(jobId, read)),
     cancel: (jobId, options) =>
       inPool(options, ({ retention_ms: retentionMs }) =>
-        cancelJob({ log, queue, pool: keys.pool, jobId, reason: options?.reason, retentionMs }),
+        cancelJob({
+          log,
+          queue,
+          pool: keys.pool,
+          jobId,
+          reason: options?.reason,
+          retentionMs,
+          onSealed: onSealed(jobId),
+        }),
       ),
     forget: (jobId, options) =>
       inPool(options, ({ retention_ms: retentionMs }) =>
-        forgetJob({ redis, keys, log, queue, jobId, retentionMs }),
+        forgetJob({ redis, keys, log, queue, jobId, retentionMs, onSealed: onSealed(jobId) }),
       ),
     has: (jobId, options) =>
       call(options, async () => (await redis.exists(keys.events(jobId))) === 1 || queue.holds(jobId)),

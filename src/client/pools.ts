@@ -1,4 +1,5 @@
 import { Cluster } from 'ioredis'
+import type { JobEndListener } from '../attempt/job-end.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
@@ -19,6 +20,11 @@ export interface PoolsOptions {
   readonly redisUrl: string
   /** Of all keys. @defaultValue `tgi-pool` */
   readonly prefix?: string | undefined
+  /**
+   * Hears of each job that this process ends itself: by a cancel, or since its deadline had passed. Jobs that a worker or
+   * another process ends are not among them. Must not throw.
+   */
+  readonly onJobEnd?: JobEndListener | undefined
 }
 
 /** Which pool, and where. */
@@ -79,7 +85,7 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
     const keys = poolKeys(parseOrThrow(poolIdSchema, id, 'pool'), prefix)
     const known = clients.get(id)
     if (known !== undefined) return known
-    const client = createPoolClient({ redis, hub, prefix, told }, keys)
+    const client = createPoolClient({ redis, hub, prefix, told, onJobEnd: options.onJobEnd }, keys)
     const kept: PoolClient = {
       ...client,
       close() {

@@ -13,6 +13,7 @@ const queuedSchema = z.object({
   deadline_at: ms.describe("ms since 1970, by Redis's clock"),
   queue_position: count.describe('jobs ahead of it then, from 0'),
   predicted_start_ms: ms.optional(),
+  priority: z.enum(['interactive', 'batch']).optional().describe('absent in events of older producers'),
 })
 
 /** An attempt begins; every older attempt is fenced from here on. */

@@ -1,3 +1,6 @@
+import { JOB_STATES } from './job-states.ts'
+import type { JobStateName } from './job-states.ts'
+
 /** The prefix of all keys unless configured otherwise. */
 export const DEFAULT_PREFIX = 'tgi-pool'
 
@@ -12,6 +15,8 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | `<prefix>:{<pool>}:jobs:…` | BullMQ's own |
  * | `<prefix>:{<pool>}:events:<job_id>` | the job's stream |
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
+ * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
+ * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → since when it is in that state (ms since 1970); one that is over leaves with its stream |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
  * | `<prefix>:{<pool>}:drains` | HASH replica id → JSON `{since, grace_ms?}`: replicas that are to take nothing |
@@ -25,11 +30,15 @@ export interface PoolKeys {
   readonly queuePrefix: string
   readonly config: string
   readonly deadlines: string
+  readonly counters: string
+  /** One for each of {@link JOB_STATES}, in that order. */
+  readonly indexes: readonly string[]
   readonly replicas: string
   readonly drains: string
   readonly cancelChannel: string
   readonly controlChannel: string
   events(jobId: string): string
+  index(state: JobStateName): string
   lease(replicaId: string): string
 }
 
@@ -47,12 +56,16 @@ export function poolsKey(prefix: string = DEFAULT_PREFIX): string {
 /** The keys of a pool. */
 export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKeys {
   const base = `${prefix}:{${pool}}`
+  const index = (state: JobStateName) => `${base}:index:${state}`
   return {
     pool,
     pools: poolsKey(prefix),
     queuePrefix: base,
     config: `${base}:config`,
     deadlines: `${base}:deadlines`,
+    counters: `${base}:counters`,
+    indexes: JOB_STATES.map(index),
+    index,
     replicas: `${base}:replicas`,
     drains: `${base}:drains`,
     cancelChannel: `${base}:cancel`,

@@ -17,8 +17,8 @@ export interface AppOptions {
   readonly jobs: JobRoutes
   readonly pools: (context: Context<HttpEnv>) => Promise<Response>
   readonly readiness: () => Promise<Readiness>
-  /** Throws what stands in a request's way. */
-  readonly admit: (incoming: IncomingMessage, route: string) => void
+  /** Throws what stands in a request's way; answers the name of the key it came with. */
+  readonly admit: (incoming: IncomingMessage, route: string) => string | undefined
   readonly log: RequestLog
   readonly logger: Logger
   /** The OpenAPI document, as JSON. */
@@ -55,7 +55,8 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   }
   app.use(async ({ env: { incoming } }, next) => {
     const facts = log.of(incoming)
-    options.admit(incoming, facts.route)
+    const key = options.admit(incoming, facts.route)
+    if (key !== undefined) facts.key = key
     if (facts.correlationRefused) {
       throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
     }
@@ -73,24 +74,28 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   )
   app.get('/docs', (context) => context.body(options.docsPage, 200, DOCS_PAGE_HEADERS))
   for (const [path, methods] of Object.entries(ROUTES))
-    app.all(path, (context) => answerOther(context, methods))
+    app.all(path, (context) => answerOther(context, methods, log))
   app.notFound((context) =>
-    errorResponse(
-      context,
-      new PoolError('NOT_FOUND', 'no such route; GET /openapi.json tells what there is'),
-    ),
+    refuse(context, log, new PoolError('NOT_FOUND', 'no such route; GET /openapi.json tells what there is')),
   )
   app.onError((error, context) => answerError(error, context, options))
   return app
 }
 
+/** Answers with an error, whose code goes into the request's log line. */
+function refuse(context: Context<HttpEnv>, log: RequestLog, error: PoolError): Response {
+  log.of(context.env.incoming).code = error.kind
+  return errorResponse(context, error)
+}
+
 /** A method that a route does not take, or the question which ones it does. */
-function answerOther(context: Context<HttpEnv>, methods: readonly string[]): Response {
+function answerOther(context: Context<HttpEnv>, methods: readonly string[], log: RequestLog): Response {
   const allowed = [...methods, 'OPTIONS'].join(', ')
   context.header('Allow', allowed)
   if (context.req.method === 'OPTIONS') return context.body(null, 204, preflightHeaders(allowed))
-  return errorResponse(
+  return refuse(
     context,
+    log,
     new PoolError(
       'METHOD_NOT_ALLOWED',
       `this route takes ${allowed}, got ${context.req.method.slice(0, 20)}`,
@@ -102,17 +107,19 @@ function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: A
   const { correlationId } = log.of(context.env.incoming)
   if (error instanceof PoolError) {
     if (error.kind === 'UNAUTHORIZED') context.header('WWW-Authenticate', 'Bearer realm="tgi-pool"')
-    if (error.kind !== 'REDIS_UNAVAILABLE') return errorResponse(context, error)
+    if (error.kind !== 'REDIS_UNAVAILABLE') return refuse(context, log, error)
     // Where Redis is, is no business of a client's.
-    logger.warn({ err: error, correlation_id: correlationId }, 'request: no Redis')
-    return errorResponse(
+    logger.warn({ err: error, correlation_id: correlationId }, 'request failed: Redis unavailable')
+    return refuse(
       context,
+      log,
       new PoolError('REDIS_UNAVAILABLE', 'Redis does not answer; what it was asked may still take place'),
     )
   }
-  logger.error({ err: error, correlation_id: correlationId }, 'request: an unexpected fault')
-  return errorResponse(
+  logger.error({ err: error, correlation_id: correlationId }, 'request failed: unexpected fault')
+  return refuse(
     context,
+    log,
     new PoolError('INTERNAL', `an unexpected fault; the log has more under ${correlationId}`),
   )
 }

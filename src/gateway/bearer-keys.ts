@@ -5,8 +5,11 @@ import type { Logger } from '../runtime/log.ts'
 
 /** Who may call. */
 export interface BearerKeys {
-  /** Whether an `Authorization` header holds one of the keys. Takes as long for any wrong key. */
-  allows(header: string | undefined): boolean
+  /**
+   * The name of the key that an `Authorization` header holds, for logs: the first 8 hex digits of its SHA-256. Undefined:
+   * it holds none of them. Takes as long for any wrong key.
+   */
+  nameOf(header: string | undefined): string | undefined
   /** Reads the file again. One that is wrong changes nothing and is logged. */
   reload(): Promise<void>
   close(): void
@@ -36,9 +39,9 @@ export async function openBearerKeys(options: BearerKeysOptions): Promise<Bearer
   async function reload(): Promise<void> {
     try {
       digests = await readDigests(file)
-      logger.info({ keys: digests.length }, 'bearer keys read again')
+      logger.info({ keys: digests.length }, 'bearer keys reloaded')
     } catch (error) {
-      logger.error({ err: error }, 'bearer keys: the old ones stay')
+      logger.error({ err: error }, 'bearer keys not reloaded; the old ones stay')
     }
   }
 
@@ -51,13 +54,13 @@ export async function openBearerKeys(options: BearerKeysOptions): Promise<Bearer
 
   const timer = setInterval(() => void look(), options.lookMs ?? 1000).unref()
   return {
-    allows(header) {
+    nameOf(header) {
       const key = /^Bearer +([\x21-\x7e]+) *$/i.exec(header ?? '')?.[1]
-      if (key === undefined) return false
+      if (key === undefined) return undefined
       const digest = digestOf(key)
       let found = false
       for (const known of digests) if (timingSafeEqual(known, digest)) found = true
-      return found
+      return found ? digest.toString('hex').slice(0, 8) : undefined
     },
     reload,
     close: () => clearInterval(timer),

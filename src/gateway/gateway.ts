@@ -1,3 +1,4 @@
+import { logJobEnd } from '../attempt/job-end.ts'
 import { openPools } from '../client/pools.ts'
 import type { Pools } from '../client/pools.ts'
 import { startHttpServer } from '../http/serve.ts'
@@ -54,10 +55,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const keys = file === undefined ? undefined : await openBearerKeys({ file, logger })
   let pools: Pools | undefined
   try {
-    pools = await openPools({ redisUrl: settings.redisUrl, prefix: settings.prefix })
+    pools = await openPools({
+      redisUrl: settings.redisUrl,
+      prefix: settings.prefix,
+      onJobEnd: (end) => logJobEnd(logger, end),
+    })
     const streams = createEventStreams({
       ...settings,
-      onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'an event stream broke off'),
+      onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
     })
     const parts = { pools, keys, streams }
     return handleOf(await listen(settings, parts), parts)

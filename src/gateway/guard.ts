@@ -23,9 +23,10 @@ const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
  * - A page that is not trusted may send what changes something before any preflight. Browsers name it in `Origin`.
  * - With keys, one must be in `Authorization`; a preflight has none by its nature.
  *
+ * @returns the name of the key it came with, if it needed one.
  * @throws {@link PoolError} `FORBIDDEN`, `UNAUTHORIZED`.
  */
-export function admit(incoming: IncomingMessage, route: string, options: GuardOptions): void {
+export function admit(incoming: IncomingMessage, route: string, options: GuardOptions): string | undefined {
   const { headers, method = '' } = incoming
   if (options.keys === undefined && !isLoopback(hostnameOf(headers.host))) {
     throw new PoolError(
@@ -36,8 +37,9 @@ export function admit(incoming: IncomingMessage, route: string, options: GuardOp
   if (!READING.has(method) && !options.cors.trusts(incoming)) {
     throw new PoolError('FORBIDDEN', 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS')
   }
-  if (options.keys === undefined || method === 'OPTIONS' || options.open.has(route)) return
-  if (options.keys.allows(headers.authorization)) return
+  if (options.keys === undefined || method === 'OPTIONS' || options.open.has(route)) return undefined
+  const key = options.keys.nameOf(headers.authorization)
+  if (key !== undefined) return key
   throw new PoolError(
     'UNAUTHORIZED',
     `Authorization: expected Bearer and a key of this gateway, got ${headers.authorization === undefined ? 'nothing' : 'another'}`,

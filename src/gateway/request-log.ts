@@ -12,6 +12,10 @@ interface RequestFacts {
   route: string
   job_id?: string
   pool_id?: string
+  /** The name of the key it came with (bearer-keys.ts). */
+  key?: string
+  /** The code of an error answer. */
+  code?: string
   /** How many events went out. */
   events?: number
 }
@@ -24,7 +28,8 @@ export interface RequestLog {
 }
 
 /**
- * The access log: method, route, status, duration, bytes, and the ids that workers log, too. Never a body, a header, a
+ * The access log: method, route, status, duration, bytes, the code of an error answer, the name of the
+ * key, and the ids that workers log, too. Never a body, a header, a
  * path or a query.
  */
 export function createRequestLog(logger: Logger): RequestLog {

@@ -55,7 +55,7 @@ export function createCollector(options: CollectorOptions): Collector {
       return got === undefined || dropped === undefined ? [] : [{ replica, scrape: got, dropped }]
     })
     for (const { replica, scrape: got } of replicas)
-      tell(`metrics of replica ${replica.poolId}/${replica.entry.replica_id}`, got.error)
+      tell(`replica ${replica.poolId}/${replica.entry.replica_id}`, got.error)
     return renderExposition(joined(await own.tell({ pools, replicas }), merged.families))
   }
 
@@ -74,21 +74,21 @@ export function createCollector(options: CollectorOptions): Collector {
   }
 }
 
-/** Tells what failed, and when it works again; nothing for what goes on as before. */
-type ChangeLog = (what: string, error: unknown) => void
+/** Logs what fails, and when it works again; nothing while that stays as it was. */
+type ChangeLog = (source: string, error: unknown) => void
 
 function createChangeLog(logger: Logger): ChangeLog {
   const failing = new Set<string>()
-  return (what, error) => {
+  return (source, error) => {
     if (error === undefined) {
-      if (failing.delete(what)) logger.info(`${what}: to be had again`)
+      if (failing.delete(source)) logger.info({ source }, 'scrape recovered')
       return
     }
-    if (failing.has(what)) return
+    if (failing.has(source)) return
     // Names of replicas that come and go; one is told twice now and then instead.
     if (failing.size > 1000) failing.clear()
-    failing.add(what)
-    logger.warn({ err: error }, `${what}: not to be had`)
+    failing.add(source)
+    logger.warn({ source, err: error }, 'scrape failed')
   }
 }
 

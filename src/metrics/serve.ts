@@ -17,10 +17,10 @@ export async function serveMetrics(options: MetricsOptions): Promise<void> {
   const stopListening = onEndSignals({ onFirst: asked.resolve, onSecond: () => undefined })
   try {
     const server = await startMetricsServer(options)
-    logger.info({ url: `${server.url}/metrics` }, 'metrics are served')
+    logger.info({ url: `${server.url}/metrics` }, 'metrics server started')
     const signal = await asked.promise
     await Promise.all([server.close(), sleep(LINGER_MS)])
-    logger.info({ signal }, 'metrics are served no more')
+    logger.info({ signal }, 'metrics server stopped')
   } finally {
     stopListening()
   }

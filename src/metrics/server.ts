@@ -82,7 +82,7 @@ function createApp(collector: Collector, logger: Logger): Hono<HttpEnv> {
     context.body(await collector.collect(), 200, { 'content-type': EXPOSITION_TYPE }),
   )
   app.onError((error, context) => {
-    logger.error({ err: error }, 'a request failed')
+    logger.error({ err: error }, 'request failed')
     return context.text('internal error', 500)
   })
   return app

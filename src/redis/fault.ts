@@ -1,4 +1,5 @@
 import { PoolError } from '../contract/error.ts'
+import { plainMessage } from '../runtime/plain-message.ts'
 import { redactUrl } from './address.ts'
 
 /** An error of the driver by its message alone: what hangs on it are the command's arguments, password and prompt too. */
@@ -26,7 +27,9 @@ export function redisUnavailable(url: string, fault: unknown): PoolError {
       cause,
     })
   }
-  return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${text}`, { cause })
+  return new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not answer: ${plainMessage(text)}`, {
+    cause,
+  })
 }
 
 /** Whether an error is about the line to Redis and not about the command. */

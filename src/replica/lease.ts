@@ -14,6 +14,8 @@ export interface LeaseOptions {
   /** How long it lasts unrenewed (ms). */
   readonly leaseMs: number
   readonly onGained: () => void
+  /** Another worker holds it: called once for each time of waiting. */
+  readonly onStandby?: (() => void) | undefined
   /** The worker must close every request on the replica now. */
   readonly onLost: () => void
   readonly onError: (error: unknown) => void
@@ -46,6 +48,7 @@ export function startLease(options: LeaseOptions): Lease {
   const { redis, keys, replicaId, workerId, leaseMs } = options
   const key = keys.lease(replicaId)
   let held = false
+  let waiting = false
   let released: Promise<void> | undefined
   let expiry: NodeJS.Timeout | undefined
 
@@ -60,7 +63,13 @@ export function startLease(options: LeaseOptions): Lease {
     const from = performance.now()
     const answer = await redis.eval(ACQUIRE, 1, key, workerId, leaseMs)
     if (released !== undefined) return
-    if (answer !== 1) return lose()
+    if (answer !== 1) {
+      lose()
+      if (!waiting) options.onStandby?.()
+      waiting = true
+      return
+    }
+    waiting = false
     clearTimeout(expiry)
     expiry = setTimeout(lose, Math.max(0, from + leaseMs * TRUST - performance.now()))
     if (held) return

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import type { Logger } from 'pino'
 import pretty from 'pino-pretty'
+import { plainMessage } from './plain-message.ts'
 
 export type { Logger } from 'pino'
 
@@ -47,5 +48,5 @@ export function createLogger(
 export function describeError(error: unknown): { type: string; message: string; kind?: string } {
   if (!(error instanceof Error)) return { type: typeof error, message: 'not an error object' }
   const kind = 'kind' in error && typeof error.kind === 'string' ? { kind: error.kind } : {}
-  return { type: error.name, message: error.message.slice(0, 500), ...kind }
+  return { type: error.name, message: plainMessage(error.message).slice(0, 500), ...kind }
 }

@@ -33,6 +33,7 @@
  * first one's and nothing else of its past.
  */
 import type { EventName } from '../contract/event.ts'
+import type { Priority } from '../contract/job.ts'
 import { SEAL_ID, START, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import type { LogEntry } from './entry.ts'
@@ -50,6 +51,8 @@ export interface AttemptWriterOptions {
   readonly history: readonly LogEntry[]
   readonly deadlineAt: number
   readonly retentionMs: number
+  /** The job's, for the pool's counters. */
+  readonly priority?: Priority | undefined
   /** Asks BullMQ whether the job's lock is still ours; may throw when Redis does not answer. */
   readonly confirmLock: () => Promise<boolean>
   /** The most entries that may be unacknowledged before {@link onPressure} is called. @defaultValue 256 */
@@ -159,6 +162,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
       entries: entries.slice(acked),
       deadlineAt: options.deadlineAt,
       retentionMs: options.retentionMs,
+      priority: options.priority,
     }
     const { written, last } = await log.write(request).catch((error: unknown) => {
       unsure = true

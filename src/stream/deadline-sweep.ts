@@ -7,6 +7,7 @@ import { parseEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
 import { ANYTHING } from './event-log.ts'
 import type { EventLog } from './event-log.ts'
+import { dropFromIndex } from './job-index.ts'
 import { errorSeal } from './seal.ts'
 import type { QueuePort } from './seal.ts'
 
@@ -17,6 +18,8 @@ export interface SweepRequest {
   readonly queue: Pick<QueuePort, 'removeWaiting'>
   readonly keys: PoolKeys
   readonly retentionMs: number
+  /** This call ended a job. */
+  readonly onSealed?: ((jobId: string, seal: LogEntry) => void) | undefined
 }
 
 /** How many jobs one sweep ends at most; the next sweep goes on. */
@@ -50,13 +53,15 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
   const { log, keys, retentionMs } = request
   for (let tries = 0; tries < TRIES; tries += 1) {
     const [last] = await log.lastEntries([jobId])
+    if (last === undefined) await dropFromIndex(request.redis, keys, jobId)
     if (last === undefined || last.id === SEAL_ID) {
       await request.redis.zrem(keys.deadlines, jobId)
       return false
     }
-    const entries = [deadlineSeal(last, keys.pool)]
-    const { written } = await log.write({ jobId, expect: last.id, entries, deadlineAt: 0, retentionMs })
-    if (!written) continue
+    const seal = deadlineSeal(last, keys.pool)
+    const write = { jobId, expect: last.id, entries: [seal], deadlineAt: 0, retentionMs }
+    if (!(await log.write(write)).written) continue
+    request.onSealed?.(jobId, seal)
     await request.queue.removeWaiting(jobId)
     return true
   }
@@ -76,12 +81,16 @@ function isWrongType(error: unknown): boolean {
 async function sealUnreadable(request: SweepRequest, jobId: string, error: unknown): Promise<boolean> {
   const { log, keys, redis, retentionMs } = request
   if (isWrongType(error)) {
+    await dropFromIndex(redis, keys, jobId)
     await redis.zrem(keys.deadlines, jobId)
     return false
   }
   const message = error instanceof PoolError ? error.message : 'its events cannot be read'
-  const entries = [errorSeal('INTERNAL', { message, pool_id: keys.pool })]
-  return (await log.write({ jobId, expect: ANYTHING, entries, deadlineAt: 0, retentionMs })).written
+  const seal = errorSeal('INTERNAL', { message, pool_id: keys.pool })
+  const write = { jobId, expect: ANYTHING, entries: [seal], deadlineAt: 0, retentionMs } as const
+  const { written } = await log.write(write)
+  if (written) request.onSealed?.(jobId, seal)
+  return written
 }
 
 /** The seal of a job whose deadline has passed, after its last entry. */

@@ -1,18 +1,20 @@
 import { readFileSync } from 'node:fs'
 import type { Result } from 'ioredis'
+import type { Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { SEAL_ID, START, entryId, idParts } from '../contract/stream-id.ts'
+import { START, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import { redisTimeUs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { parseRawEntry } from './entry.ts'
+import { changeOf, packChange } from './change.ts'
 import type { LogEntry } from './entry.ts'
 
 const WRITE_LUA = readFileSync(new URL('write.lua', import.meta.url), 'utf8')
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    tgiPoolWrite(keyCount: 1 | 2, ...args: (string | number)[]): Result<1 | string, Context>
+    tgiPoolWrite(keyCount: number, ...args: (string | number)[]): Result<1 | string, Context>
   }
 }
 
@@ -30,6 +32,8 @@ export interface WriteRequest {
   readonly deadlineAt: number
   /** How long the stream lives after its seal, or after its deadline (ms). */
   readonly retentionMs: number
+  /** The job's, for the pool's counters. @defaultValue not known */
+  readonly priority?: Priority | undefined
   /**
    * Nothing that is sent later on this connection comes before it. Else the script is called by its digest, and a server
    * that does not know it, such as one that has just started, gets it after all that was sent meanwhile.
@@ -55,6 +59,9 @@ interface StreamSnapshot {
   readonly nowUs: number
 }
 
+/** A stream that begins in the middle of a job. */
+const UNCOUNTED = { state: 'started', adds: [] } as const
+
 /** The event streams of one pool, over one connection. Each method is one round trip; errors of Redis pass through. */
 export interface EventLog {
   write(request: WriteRequest): Promise<WriteResult>
@@ -68,14 +75,17 @@ export interface EventLog {
 export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog {
   redis.defineCommand('tgiPoolWrite', { lua: WRITE_LUA })
   return {
-    async write({ jobId, expect, entries, deadlineAt, retentionMs, inOrder = false }) {
+    async write({ jobId, expect, entries, deadlineAt, retentionMs, priority, inOrder = false }) {
       const newest = entries.at(-1)?.id
       if (newest === undefined) throw new Error('a write without entries')
-      const stream = keys.events(jobId)
-      const run = [expect, ...packEntries(entries)]
-      const bound = expect === START || newest === SEAL_ID
-      const args = bound ? [...run, jobId, deadlineAt, retentionMs, keys.cancelChannel] : run
-      const [count, ...names] = bound ? ([2, stream, keys.deadlines] as const) : ([1, stream] as const)
+      const names = [keys.events(jobId)]
+      const args = [expect, ...packEntries(entries)]
+      const change = changeOf(entries, priority ?? '') ?? (expect === START ? UNCOUNTED : undefined)
+      if (change !== undefined) {
+        names.push(keys.deadlines, keys.counters, ...keys.indexes)
+        args.push(jobId, deadlineAt, retentionMs, keys.cancelChannel, ...packChange(change))
+      }
+      const count = names.length
       const reply = inOrder
         ? await redis.eval(WRITE_LUA, count, ...names, ...args)
         : await redis.tgiPoolWrite(count, ...names, ...args)

@@ -37,6 +37,8 @@ export interface CancelRequest {
   readonly jobId: string
   readonly reason?: string | undefined
   readonly retentionMs: number
+  /** This call ended the job. */
+  readonly onSealed?: ((seal: LogEntry) => void) | undefined
 }
 
 /** `cancelled`: this call ended the job; `already_over`: it had ended before. */
@@ -51,9 +53,10 @@ export type CancelOutcome = 'cancelled' | 'already_over'
 export async function cancelJob(request: CancelRequest): Promise<CancelOutcome> {
   const { log, queue, pool, jobId } = request
   const message = request.reason === undefined ? 'cancelled' : `cancelled: ${oneLine(request.reason)}`
+  const seal = errorSeal('CANCELLED', { message, pool_id: pool })
   const write = {
     jobId,
-    entries: [errorSeal('CANCELLED', { message, pool_id: pool })],
+    entries: [seal],
     deadlineAt: 0,
     retentionMs: request.retentionMs,
   }
@@ -67,6 +70,7 @@ export async function cancelJob(request: CancelRequest): Promise<CancelOutcome> 
   if (!result.written && result.last !== SEAL_ID) {
     throw new PoolError('UNKNOWN_JOB', `no job ${jobId} in pool ${pool}, or its events have expired`)
   }
+  if (result.written) request.onSealed?.(seal)
   await queue.removeWaiting(jobId)
   return result.written ? 'cancelled' : 'already_over'
 }

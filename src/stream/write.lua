@@ -1,13 +1,18 @@
 -- The one script that changes an event stream: append all entries, or none.
 --
 -- KEYS[1]  the job's stream
--- KEYS[2]  deadlines: ZSET job id -> deadline (ms since 1970); given when the write creates or seals, and only then
+-- KEYS[2…] given when the write creates, begins the first attempt or seals, and only then; all of them, so that a user who
+--          may not touch one is refused before anything is written (Lua does not roll back):
+-- KEYS[2]  deadlines: ZSET job id -> deadline (ms since 1970)
+-- KEYS[3]  counters: HASH of whole numbers
+-- KEYS[4…] the index: a ZSET job id -> ms since 1970 for each state, in the order of JOB_STATES
 -- ARGV[1]  expect: the id that must be the stream's last one now;
 --          '0-0' there is no stream, create it; '*' whatever is there, but not nothing
 -- ARGV[2…] runs of entries, four arguments each: id of the first, how many, event, their data joined by newlines
 --          (compact JSON holds none); within a run ids count up by one, from run to run they ascend
 -- then, with KEYS[2]: job id, deadline (ms since 1970), retention (ms), the channel that is told of a seal (sharded
--- pub/sub: it wakes only)
+-- pub/sub: it wakes only), the state the job is in now (which index, from 1), what to add to the counters: field and
+-- whole number in turn, with a blank between; '?' is how many tokens the stream had before
 --
 -- Returns  1 written; the last id, refused: '0-0' when there is no stream; nothing was changed.
 -- Error    ids do not ascend: nothing was changed (Lua does not roll back, so they are checked first).
@@ -25,7 +30,7 @@ elseif expect ~= last then
   return last
 end
 
-local runs_end = KEYS[2] and #ARGV - 4 or #ARGV
+local runs_end = KEYS[2] and #ARGV - 6 or #ARGV
 
 -- An emptied stream cannot be (entries are never deleted), so the last id is also the last generated one.
 local epoch, n = string.match(last, ID)
@@ -53,15 +58,35 @@ for i = 2, runs_end, 4 do
   end
 end
 
+-- How many tokens the stream had: the entry that was the last one says so.
+local function published()
+  if not top then return 0 end
+  local readable, data = pcall(cjson.decode, top[2][4])
+  if not readable or type(data) ~= 'table' then return 0 end
+  local i = tonumber(data.i)
+  return math.floor(i and i + 1 or tonumber(data.tokens_out) or tonumber(data.next_token) or 0)
+end
+
 if KEYS[2] then
-  local job, deadline, retention, channel = unpack(ARGV, runs_end + 1)
+  local job, deadline, retention, channel, state, adds = unpack(ARGV, runs_end + 1)
   if ARGV[runs_end - 3] == SEAL then
     redis.call('PEXPIRE', stream, retention)
     redis.call('ZREM', KEYS[2], job)
     redis.call('SPUBLISH', channel, job)
-  else
+  elseif expect == '0-0' then
     redis.call('PEXPIREAT', stream, deadline + retention)
     redis.call('ZADD', KEYS[2], deadline, job)
+  end
+  local time = redis.call('TIME')
+  for i = 4, #KEYS do
+    if i - 3 == tonumber(state) then
+      redis.call('ZADD', KEYS[i], time[1] * 1000 + math.floor(time[2] / 1000), job)
+    else
+      redis.call('ZREM', KEYS[i], job)
+    end
+  end
+  for field, count in string.gmatch(adds, '(%S+) (%S+)') do
+    redis.call('HINCRBY', KEYS[3], field, count == '?' and published() or count)
   end
 end
 return 1

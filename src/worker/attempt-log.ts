@@ -1,26 +1,50 @@
+import { logJobEnd } from '../attempt/job-end.ts'
 import type { AttemptReport } from '../attempt/run-attempt.ts'
 import type { Logger } from '../runtime/log.ts'
 
-/** One line for each attempt that ended; no prompt, no text. */
-export function logAttempt(
-  logger: Logger,
-  job: { readonly job_id: string; readonly pool_id: string; readonly replica_id: string },
-  report: AttemptReport,
-): void {
-  const level = report.outcome === 'INTERNAL' || report.outcome === 'WORKER_RESET' ? 'warn' : 'info'
-  logger[level](
-    {
-      ...job,
-      disposition: report.disposition.kind,
-      outcome: report.outcome,
-      attempt: report.attempt,
-      tokens_out: report.tokensOut,
-      queue_time_ms: report.queueTimeMs,
-      first_token_ms: report.firstTokenMs,
-      decode_time_ms: report.decodeTimeMs,
-      correlation_id: report.correlationId,
-      reason: report.message,
-    },
-    'attempt ended',
-  )
+/** Whose attempt it was. */
+interface AttemptFacts {
+  readonly job_id: string
+  readonly pool_id: string
+  readonly replica_id: string
+}
+
+/**
+ * Logs what became of an attempt; no prompt, no text:
+ *
+ * | line | level | when |
+ * |---|---|---|
+ * | `attempt failed` | warn | the replica or we failed it, with the reason |
+ * | `attempt stopped` | info; debug if it never began | it was interrupted, or the job is for another replica or over |
+ * | `job ended`, `job failed` | info, warn | it wrote the terminal event ({@link logJobEnd}) |
+ */
+export function logAttempt(logger: Logger, job: AttemptFacts, report: AttemptReport): void {
+  const { attempt, fault, sealed, message, correlationId: correlation_id, tokensOut: tokens_out } = report
+  const facts = { ...job, attempt, outcome: report.outcome, tokens_out, correlation_id }
+  if (fault !== undefined) logger.warn({ ...facts, reason: fault, next: nextOf(report) }, 'attempt failed')
+  else if (!sealed) {
+    // One that never began has done nothing, and a job may be looked at several times a second.
+    const level = attempt === undefined ? 'debug' : 'info'
+    logger[level]({ ...facts, reason: message, next: nextOf(report) }, 'attempt stopped')
+  }
+  if (!sealed) return
+  logJobEnd(logger, {
+    ...job,
+    code: report.code,
+    reason: report.code === undefined ? undefined : message,
+    attempts: attempt,
+    tokens_in: report.tokensIn,
+    tokens_out,
+    queue_time_ms: report.queueTimeMs,
+    first_token_ms: report.firstTokenMs,
+    decode_time_ms: report.decodeTimeMs,
+    end_to_end_ms: report.endToEndMs,
+    correlation_id,
+  })
+}
+
+/** What becomes of the job: it is over, or it goes back to the queue, at once or after a while. */
+function nextOf({ disposition }: AttemptReport): string {
+  if (disposition.kind !== 'back') return 'over'
+  return disposition.delayMs === 0 ? 'retry' : `retry in ${disposition.delayMs} ms`
 }

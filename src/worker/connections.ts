@@ -76,7 +76,7 @@ function tellOutages(redis: RedisConnection, url: string, logger: Logger): () =>
     soon = setTimeout(() => {
       soon = undefined
       told = true
-      logger.warn({ redis: redactUrl(url) }, 'Redis is away')
+      logger.warn({ redis: redactUrl(url) }, 'Redis connection lost')
     }, OUTAGE_MS)
   }
 
@@ -85,8 +85,8 @@ function tellOutages(redis: RedisConnection, url: string, logger: Logger): () =>
     soon = undefined
     if (!told) return
     told = false
-    const awayMs = Math.round(performance.now() - since)
-    logger.info({ redis: redactUrl(url), away_ms: awayMs }, 'Redis is back')
+    const outageMs = Math.round(performance.now() - since)
+    logger.info({ redis: redactUrl(url), outage_ms: outageMs }, 'Redis connection restored')
   }
 
   redis.on('close', away).on('ready', back)

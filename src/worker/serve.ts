@@ -73,7 +73,7 @@ async function serveHealth(
   const app = new Hono<HttpEnv>()
   addHealth(app, readiness)
   const server = await startHttpServer({ app, ...address })
-  logger.info({ url: server.url }, 'health is served')
+  logger.info({ url: server.url }, 'health server started')
   return server
 }
 

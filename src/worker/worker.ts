@@ -17,6 +17,8 @@ import { createChatRenderer } from '../attempt/chat.ts'
 import type { ChatRenderer } from '../attempt/chat.ts'
 import { sealGivenUp } from '../attempt/give-up.ts'
 import { Interruption } from '../attempt/interruption.ts'
+import { logJobEnd } from '../attempt/job-end.ts'
+import type { JobEnd } from '../attempt/job-end.ts'
 import type { ReplicaVerdict } from '../attempt/policy.ts'
 import { notBegun, runAttempt } from '../attempt/run-attempt.ts'
 import { startSweeper } from '../attempt/sweeper.ts'
@@ -45,6 +47,7 @@ import type { TgiClient } from '../tgi/client.ts'
 import { createApart } from './apart.ts'
 import type { EngineFailure } from './apart.ts'
 import { logAttempt } from './attempt-log.ts'
+import { createBreakerLog } from './breaker-log.ts'
 import { openConnections } from './connections.ts'
 import type { WorkerConnections } from './connections.ts'
 import { createDrainWatch } from './drain-watch.ts'
@@ -143,6 +146,7 @@ async function assemble({
   const log = createEventLog(connections.writer, keys)
   const queue = openJobQueue(connections.commands, keys)
   const breaker = createBreaker()
+  const logBreaker = createBreakerLog(logger, replicaId, breaker)
   const attempts = createRunningAttempts()
   const failedHere = createFailedHere({
     redis: connections.commands,
@@ -156,6 +160,7 @@ async function assemble({
   const pace = createPace()
   const prefills = watchPrefills(client, () => config.first_token_timeout_ms)
   const solo = createSolo({ busy: () => attempts.busy, onChange: () => gate.update() })
+  const onJobEnd = (end: JobEnd) => logJobEnd(logger, end)
   let { config } = parts
   let chat: ChatRenderer = createChatRenderer(client)
   let lastTokenAt = -Infinity
@@ -170,18 +175,18 @@ async function assemble({
     stalledIntervalMs: settings.stalledIntervalMs,
     run,
     onGivenUp: (jobId) => {
-      sealGivenUp({ log, jobId, pool, retentionMs: config.retention_ms }).catch((error: unknown) =>
-        faultLog('a job that was given up could not be ended; its deadline will', error),
+      sealGivenUp({ log, jobId, pool, retentionMs: config.retention_ms, onJobEnd }).catch((error: unknown) =>
+        faultLog('job that BullMQ gave up could not be ended; its deadline will end it', error),
       )
     },
-    onError: (error) => faultLog('queue', error),
+    onError: (error) => faultLog('queue operation failed', error),
   })
 
   const registration = startRegistration({
     redis: connections.commands,
     keys,
     entry,
-    onError: (error) => faultLog('registry', error),
+    onError: (error) => faultLog('registry update failed', error),
   })
 
   const drain = createDrainWatch({
@@ -193,10 +198,13 @@ async function assemble({
     onChange: drainChanged,
     onGraceOver: () => {
       if (attempts.busy > 0)
-        logger.info({ replica_id: replicaId, busy: attempts.busy }, 'drain: the grace time is over')
+        logger.info(
+          { replica_id: replicaId, busy: attempts.busy },
+          'drain grace period over; handing jobs back',
+        )
       attempts.interruptAll('drain')
     },
-    onError: (error) => faultLog('drain', error),
+    onError: (error) => faultLog('drain request could not be read', error),
   })
 
   const gate = createSlotGate({
@@ -206,6 +214,7 @@ async function assemble({
     slots,
     busy: () => attempts.busy,
     onChange: () => {
+      logBreaker()
       trial.update()
       void registration.publish()
     },
@@ -243,22 +252,24 @@ async function assemble({
     replicaId,
     workerId,
     leaseMs: settings.leaseMs,
+    onStandby: () => logger.info({ replica_id: replicaId }, 'standing by: another worker holds the lease'),
     onGained: () => {
       logger.info({ replica_id: replicaId }, 'lease acquired')
       gate.update()
     },
     onLost: () => {
-      logger.warn({ replica_id: replicaId }, 'lease lost: every request on the replica is closed')
+      logger.warn({ replica_id: replicaId, busy: attempts.busy }, 'lease lost; aborting requests')
       attempts.interruptAll('lease_lost')
       gate.update()
     },
-    onError: (error) => faultLog('lease', error),
+    onError: (error) => faultLog('lease renewal failed', error),
   })
 
   const sweeper = startSweeper({
     redis: connections.commands,
     prefix: settings.prefix,
-    onError: (error) => faultLog('deadline sweep', error),
+    onJobEnd,
+    onError: (error) => faultLog('deadline sweep failed', error),
   })
 
   function isServing(): boolean {
@@ -327,7 +338,7 @@ async function assemble({
 
   function drainChanged(wish: DrainWish | undefined): void {
     const facts = { replica_id: replicaId, busy: attempts.busy, grace_ms: wish?.graceMs }
-    logger.info(facts, wish === undefined ? 'undrained' : 'told to drain')
+    logger.info(facts, wish === undefined ? 'drain ended' : 'drain requested')
     gate.update()
   }
 
@@ -348,6 +359,7 @@ async function assemble({
       failedHere.forget(jobId)
       breaker.record(verdict, now)
     }
+    logBreaker()
     if (breaker.state !== before || breaker.state === 'open') gate.update()
     return failure
   }
@@ -378,7 +390,7 @@ async function assemble({
       },
       onReplica: (verdict: ReplicaVerdict, answered: boolean) =>
         recordVerdict(job.id, verdict, (nowMs) => neighbour.fail(answered, nowMs)),
-      onRetry: (error: unknown) => faultLog('events wait for Redis', error),
+      onRetry: (error: unknown) => faultLog('event write failed; retrying', error),
     }
     try {
       const report = await attempts.run(job.id, async (interrupt) => {
@@ -407,7 +419,7 @@ async function assemble({
     for (const [index, id] of ids.entries()) if (last[index]?.id === SEAL_ID) attempts.interrupt(id, 'sealed')
   }
 
-  const look = () => void resync().catch((error: unknown) => faultLog('look at running jobs', error))
+  const look = () => void resync().catch((error: unknown) => faultLog('check of running jobs failed', error))
   const beat = setInterval(() => {
     look()
     drain.look()
@@ -426,7 +438,7 @@ async function assemble({
       (next) => {
         config = next
       },
-      (error: unknown) => faultLog('pool config', error),
+      (error: unknown) => faultLog('pool config could not be read', error),
     )
   }
   connections.commands.on('ready', refreshConfig)
@@ -453,14 +465,14 @@ async function assemble({
       // A standby first, then the entry; without Redis neither, but nothing of ours goes on.
       lease
         .release()
-        .catch((error: unknown) => faultLog('lease', error))
+        .catch((error: unknown) => faultLog('lease release failed', error))
         .then(() => registration.withdraw()),
       session.stop(),
       client.close(),
       sweeper.stop(),
       queue.close(),
     ]
-    for (const goodbye of goodbyes) goodbye.catch((error: unknown) => faultLog('stop', error))
+    for (const goodbye of goodbyes) goodbye.catch((error: unknown) => faultLog('shutdown step failed', error))
     await within(Promise.allSettled(goodbyes), STOP_STEP_MS)
     connections.close()
     if (!(await within(closing, STOP_STEP_MS))) consumer.abandon()
@@ -491,12 +503,8 @@ async function assemble({
     })
     await listenForWishes(connections.subscriber, keys, () => drain.look())
     await registration.publish()
-    if (drain.wish !== undefined) {
-      logger.warn(
-        { replica_id: replicaId },
-        `drained on request: tgi-pool undrain ${replicaId} brings it back`,
-      )
-    }
+    if (drain.wish !== undefined)
+      logger.warn({ replica_id: replicaId }, `replica is drained; tgi-pool undrain ${replicaId} ends that`)
     return worker
   } catch (error) {
     await worker.stop(0)

@@ -173,7 +173,7 @@ describe.concurrent('a Redis that dies under a worker', () => {
     })
     await worker.printed('replica is ready', 'stderr')
     await redis.stop()
-    await worker.printed('Redis is away', 'stderr')
+    await worker.printed('Redis connection lost', 'stderr')
     worker.kill('SIGTERM')
     const limit = setTimeout(() => worker.kill('SIGKILL'), 15_000)
     const { status, stderr } = await worker.over

@@ -14,7 +14,7 @@ async function start(
   options?: CliOptions,
 ): Promise<{ readonly url: string; readonly run: CliRun }> {
   const run = stage.start(['metrics', '--port', '0'], options)
-  await run.printed('metrics are served', 'stderr')
+  await run.printed('metrics server started', 'stderr')
   return { url: urlIn(run.stderr), run }
 }
 
@@ -50,7 +50,7 @@ describe('tgi-pool metrics', () => {
     const port = await freePort()
     const env = { TGI_POOL_METRICS_PORT: String(port), TGI_POOL_METRICS_HOST: '127.0.0.2' }
     const run = stage.start(['metrics'], { env })
-    await run.printed('metrics are served', 'stderr')
+    await run.printed('metrics server started', 'stderr')
     expect(jsonLines(run.stderr)[0]).toMatchObject({ url: `http://127.0.0.2:${port}/metrics` })
     run.kill('SIGTERM')
     expect(await run.over).toMatchObject({ status: 0 })
@@ -119,7 +119,7 @@ test('workers/metrics.ts is the same, everything from the environment', async ({
   let log = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
   const ended = new Promise((resolve) => child.once('exit', resolve))
-  await expect.poll(() => log, { timeout: 30_000 }).toContain('metrics are served')
+  await expect.poll(() => log, { timeout: 30_000 }).toContain('metrics server started')
   const told = await scrape({ url: urlIn(log) })
   expect(told.value('tgi_pool_read_success', { pool_id: stage.pool })).toBe(1)
   child.kill('SIGTERM')

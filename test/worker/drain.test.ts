@@ -154,7 +154,7 @@ describe('a replica that is drained', () => {
     await expect.poll(() => replica.seen.open).toBe(1)
     const [{ replica_id: replicaId } = { replica_id: '' }] = await client.replicas()
     await client.drain(replicaId, { graceMs: 600_000 })
-    await child.hasSaid('told to drain')
+    await child.hasSaid('drain requested')
     child.kill('SIGTERM')
     expect(await child.exited).toEqual({ code: 0, signal: null })
     expect(await client.replicas()).toEqual([])

@@ -1,0 +1,98 @@
+import { boundOf, counterFields } from '../contract/counters.ts'
+import type { HistogramName, KnownPriority } from '../contract/counters.ts'
+import type { EventData } from '../contract/event.ts'
+import { JOB_STATES, stateOfError } from '../contract/job-states.ts'
+import type { JobStateName } from '../contract/job-states.ts'
+import type { LogEntry } from './entry.ts'
+
+/** An increment that the script works out: the tokens that were in the stream before. */
+const PUBLISHED = '?'
+
+/** How many to add to which field of the pool's counters. */
+type Add = readonly [field: string, count: number | typeof PUBLISHED]
+
+/** What a write changes beside the stream: the job's place in the index, and the pool's counters. */
+export interface Change {
+  readonly state: JobStateName
+  readonly adds: readonly Add[]
+}
+
+/**
+ * What follows from entries once they are written; undefined for all but `queued`, the first `started` and the seal. It
+ * depends on the entries and the job's priority alone, so what Redis lost and is written again counts again, as it
+ * should: Redis lost what it had counted with it.
+ */
+export function changeOf(entries: readonly LogEntry[], priority: KnownPriority): Change | undefined {
+  let state: JobStateName | undefined
+  const adds: Add[] = []
+  for (const entry of entries) {
+    // One entry in a thousand is another.
+    if (entry.event === 'token' || entry.event === 'metrics') continue
+    const step = stepOf(entry, priority)
+    if (step === undefined) continue
+    state = step.state
+    adds.push(...step.adds)
+  }
+  return state === undefined ? undefined : { state, adds: adds.filter(([, count]) => count !== 0) }
+}
+
+function stepOf(entry: LogEntry, priority: KnownPriority): Change | undefined {
+  const data = readData(entry)
+  switch (entry.event) {
+    case 'queued':
+      return { state: 'queued', adds: [[counterFields.queued(data.priority ?? priority), 1]] }
+    case 'started':
+      if (data.attempt !== 1) return undefined
+      return {
+        state: 'started',
+        adds: [[counterFields.started(priority), 1], ...observe('queue_time', priority, data.queue_time_ms)],
+      }
+    case 'end':
+      return { state: 'ended', adds: endAdds(data, priority) }
+    case 'error': {
+      const code = data.code ?? ''
+      const state = stateOfError(code)
+      const tokens: Add = [counterFields.tokens('out'), data.tokens_out ?? PUBLISHED]
+      return { state, adds: [[counterFields.jobs(state, code), 1], tokens] }
+    }
+    default:
+      return undefined
+  }
+}
+
+function endAdds(data: Data, priority: KnownPriority): Add[] {
+  const { first_token_ms: firstTokenMs, decode_time_ms: decodeMs } = data
+  const whole = firstTokenMs === undefined || decodeMs === undefined ? undefined : firstTokenMs + decodeMs
+  return [
+    [counterFields.jobs('ended', ''), 1],
+    [counterFields.tokens('in'), data.tokens_in ?? 0],
+    [counterFields.tokens('out'), data.tokens_out ?? 0],
+    ...observe('first_token', priority, firstTokenMs),
+    ...observe('duration', priority, whole),
+  ]
+}
+
+function observe(name: HistogramName, priority: KnownPriority, ms: number | undefined): Add[] {
+  if (ms === undefined) return []
+  const bucket = counterFields.bucket(name, priority, boundOf(name, ms))
+  return [
+    [bucket, 1],
+    [counterFields.sum(name, priority), ms],
+  ]
+}
+
+type Data = Partial<EventData['queued'] & EventData['started'] & EventData['end'] & EventData['error']>
+
+/** Our own writers made it; a write is never refused for what it cannot count. */
+function readData({ data }: LogEntry): Data {
+  try {
+    return JSON.parse(data) as Data
+  } catch {
+    return {}
+  }
+}
+
+/** A change as the script takes it: which index (from 1), and the increments as words. */
+export function packChange({ state, adds }: Change): [state: number, adds: string] {
+  return [JOB_STATES.indexOf(state) + 1, adds.map(([field, count]) => `${field} ${count}`).join(' ')]
+}
