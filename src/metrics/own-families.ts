@@ -7,6 +7,7 @@
  * | `tgi_pool_redis_up` | gauge | | 1: Redis answered; 0: it did not, and nothing is known of pools and replicas |
  * | `tgi_pool_read_success` | gauge | `pool_id` | 1: queue and registry of the pool could be read; 0: its other families are missing |
  * | `tgi_pool_jobs` | gauge | `pool_id`, `state`, `priority` | jobs by `state`: `waiting` by `priority` (`interactive`, `batch`); `delayed` (handed back, not due yet) and `active` (with a worker) without `priority` |
+ * | `tgi_pool_jobs_kept` | gauge | `pool_id`, `state` | jobs in the index by `state`: `queued`, `started`, and `ended`, `failed`, `cancelled` for as long as their events are kept |
  * | `tgi_pool_oldest_wait_seconds` | gauge | `pool_id` | since the acceptance of the job that waits longest, among those at the head of their lines; 0: none waits. A job that was handed back stands behind those that came meanwhile and counts again once it is at the head |
  * | `tgi_pool_replica_info` | gauge | `pool_id`, `replica_id`, `engine`, `engine_version`, `model_id` | 1 |
  * | `tgi_pool_replica_state` | gauge | `pool_id`, `replica_id`, `state` | 1 for the state it is in, 0 for each of the others |
@@ -17,11 +18,24 @@
  * | `tgi_pool_replica_scrape_success` | gauge | `pool_id`, `replica_id` | 1: its own metrics are in this answer; 0: they could not be had |
  * | `tgi_pool_replica_scrape_duration_seconds` | gauge | `pool_id`, `replica_id` | how long that took |
  * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | samples of it that were left out: `type` (another replica told another TYPE first), `reserved` (a name of ours), `duplicate` (told twice) |
+ * | `tgi_pool_jobs_queued_total` | counter | `pool_id`, `priority` | jobs accepted |
+ * | `tgi_pool_jobs_started_total` | counter | `pool_id`, `priority` | jobs whose first attempt began; plain BullMQ jobs are among them, though they were never `queued` |
+ * | `tgi_pool_jobs_total` | counter | `pool_id`, `outcome`, `code` | jobs that are over: `ended` with the code "", `failed` with a code of `error`, `cancelled` with `CANCELLED` |
+ * | `tgi_pool_tokens_total` | counter | `pool_id`, `direction` | tokens of jobs that are over: `in` prompt tokens of answered jobs, `out` tokens published by all |
+ * | `tgi_pool_queue_time_seconds` | histogram | `pool_id`, `priority` | from acceptance to the first attempt |
+ * | `tgi_pool_time_to_first_token_seconds` | histogram | `pool_id`, `priority` | from acceptance to the first token, of answered jobs |
+ * | `tgi_pool_job_duration_seconds` | histogram | `pool_id`, `priority` | from acceptance to the last token, of answered jobs |
  * | `process_*`, `nodejs_*` | | | this process: CPU, memory, event loop, garbage collection (prom-client's own) |
+ *
+ * Counters and histograms are kept in Redis and added by the write that queues, starts or ends a job: each job counts once,
+ * whichever process dies, and every metrics process tells the same. All series are there from the start, at 0. A Redis that
+ * loses its last writes loses their counts with them: Prometheus takes that for a reset, so `rate` and `increase` may be too
+ * high once.
  */
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'
 import type { Family, FamilyType } from './family.ts'
+import { JOB_FAMILY_TYPES, jobFamilies } from './job-families.ts'
 import { parseExposition } from './parse.ts'
 import type { PoolReading, ReplicaFacts } from './pool-facts.ts'
 import { DROP_REASONS } from './relabel.ts'
@@ -60,15 +74,19 @@ export function createOwnFamilies(): OwnFamilies {
   const gauges = createGauges(registry)
   return {
     // prom-client's types know no `untyped`, and their words are those of the format.
-    types: new Map(
-      registry.getMetricsAsArray().map(({ name, type }) => [name, String(type) as FamilyType] as const),
-    ),
+    types: new Map([
+      ...registry.getMetricsAsArray().map(({ name, type }) => [name, String(type) as FamilyType] as const),
+      ...JOB_FAMILY_TYPES,
+    ]),
     async tell(reading) {
       for (const gauge of Object.values(gauges)) gauge.reset()
       gauges.redisUp.set(reading.pools === undefined ? 0 : 1)
       for (const pool of reading.pools ?? []) tellPool(gauges, pool)
       for (const replica of reading.replicas) tellReplica(gauges, replica)
-      return parseExposition(await registry.metrics())
+      const counted = (reading.pools ?? []).flatMap((pool) =>
+        pool.readable ? [{ poolId: pool.poolId, fields: pool.counters }] : [],
+      )
+      return [...parseExposition(await registry.metrics()), ...jobFamilies(counted)]
     },
   }
 }
@@ -83,6 +101,10 @@ function createGauges(registry: Registry) {
       'pool_id',
       'state',
       'priority',
+    ]),
+    jobsKept: gauge('jobs_kept', 'Jobs in the index by state; those that are over as long as their events', [
+      'pool_id',
+      'state',
     ]),
     oldestWait: gauge(
       'oldest_wait_seconds',
@@ -121,6 +143,7 @@ function tellPool(gauges: Gauges, pool: PoolReading): void {
   gauges.jobs.set({ pool_id, state: 'waiting', priority: 'batch' }, depth.batch)
   gauges.jobs.set({ pool_id, state: 'delayed' }, depth.delayed)
   gauges.jobs.set({ pool_id, state: 'active' }, depth.active)
+  for (const [state, count] of pool.indexed) gauges.jobsKept.set({ pool_id, state }, count)
   gauges.oldestWait.set({ pool_id }, pool.oldestWaitSeconds)
 }
 

@@ -1,4 +1,6 @@
 import { poolIdSchema } from '../contract/ids.ts'
+import { JOB_STATES } from '../contract/job-states.ts'
+import type { JobStateName } from '../contract/job-states.ts'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
@@ -28,6 +30,10 @@ export interface PoolFacts {
   /** How long the job that waits longest has waited (s); 0 when none waits. */
   readonly oldestWaitSeconds: number
   readonly replicas: readonly ReplicaFacts[]
+  /** What the writes of events have counted: the HASH `counters`. */
+  readonly counters: Readonly<Record<string, string>>
+  /** How many jobs the index has in each state. */
+  readonly indexed: ReadonlyMap<JobStateName, number>
 }
 
 /** A pool, or why it could not be read: something else stands where its queue or registry should be. */
@@ -56,14 +62,26 @@ export async function readPools(redis: RedisConnection, prefix: string): Promise
 }
 
 async function readPool(redis: RedisConnection, keys: PoolKeys): Promise<PoolFacts> {
-  const [depth, entries] = await Promise.all([readQueueDepth(redis, keys), listReplicas(redis, keys)])
+  const [depth, entries, counters, ...sizes] = await Promise.all([
+    readQueueDepth(redis, keys),
+    listReplicas(redis, keys),
+    redis.hgetall(keys.counters),
+    ...keys.indexes.map((key) => redis.zcard(key)),
+  ])
   const [now, ...since] = await Promise.all([
     redisTimeMs(redis, keys.config),
     ...depth.heads.map((job) => waitingSince(redis, keys, job)),
   ])
   // Without a head `Math.min` is Infinity; a foreign producer's clock may be ahead of Redis's.
   const oldestWaitSeconds = Math.max(0, now - Math.min(now, ...since)) / 1000
-  return { poolId: keys.pool, depth, oldestWaitSeconds, replicas: groupReplicas(keys.pool, entries) }
+  return {
+    poolId: keys.pool,
+    depth,
+    oldestWaitSeconds,
+    replicas: groupReplicas(keys.pool, entries),
+    counters,
+    indexed: new Map(JOB_STATES.map((state, at) => [state, sizes[at] ?? 0])),
+  }
 }
 
 /** When a job was accepted; what no producer of ours put in the queue has no `queued`. */

@@ -117,9 +117,11 @@ describe('the families of replicas', () => {
     works = true
     for (let n = 0; n < 3; n += 1) await scrape(server)
     expect(
-      stage.lines.filter((line) => line.includes(`metrics of replica ${POOL}/r: not to be had`)),
+      stage.lines.filter(
+        (line) => line.includes('scrape failed') && line.includes(`"source":"replica ${POOL}/r"`),
+      ),
     ).toHaveLength(1)
-    expect(stage.lines.filter((line) => line.includes('to be had again'))).toHaveLength(1)
+    expect(stage.lines.filter((line) => line.includes('scrape recovered'))).toHaveLength(1)
   })
 
   test('have labels of ours of the same name exported, and conflicts counted', async ({ lab, stage }) => {
@@ -373,6 +375,7 @@ describe('our own families', () => {
         "tgi_pool_redis_up",
         "tgi_pool_read_success",
         "tgi_pool_jobs",
+        "tgi_pool_jobs_kept",
         "tgi_pool_oldest_wait_seconds",
         "tgi_pool_replica_info",
         "tgi_pool_replica_state",
@@ -383,6 +386,13 @@ describe('our own families', () => {
         "tgi_pool_replica_scrape_success",
         "tgi_pool_replica_scrape_duration_seconds",
         "tgi_pool_replica_scrape_dropped_samples",
+        "tgi_pool_jobs_queued_total",
+        "tgi_pool_jobs_started_total",
+        "tgi_pool_jobs_total",
+        "tgi_pool_tokens_total",
+        "tgi_pool_queue_time_seconds",
+        "tgi_pool_time_to_first_token_seconds",
+        "tgi_pool_job_duration_seconds",
       ]
     `)
     const source = await readFile(new URL('../../src/metrics/own-families.ts', import.meta.url), 'utf8')
@@ -390,8 +400,8 @@ describe('our own families', () => {
     expect(table).toEqual(ours.map(({ name }) => name))
     for (const { name, help, type } of ours) {
       expect(help).toMatch(/\w/)
-      expect(type).toBe('gauge')
-      expect(name).not.toMatch(/_ms$|_total$|_milliseconds$/)
+      expect(type).toMatch(name.endsWith('_total') ? /^counter$/ : /^(gauge|histogram)$/)
+      expect(name).not.toMatch(/_ms$|_milliseconds$/)
     }
   })
 })

@@ -16,6 +16,24 @@ const MUTATIONS: Record<string, Mutation> = {
     text: `if last == SEAL then return last end`,
     becomes: ``,
   },
+  'a script that counts what it refuses': {
+    file: 'stream/write.lua',
+    text: `if last == SEAL then return last end`,
+    becomes: `if last == SEAL then
+  if KEYS[2] then redis.call('HINCRBY', KEYS[3], 'tokens:out', 1) end
+  return last
+end`,
+  },
+  'a cancel that does not count the tokens there were': {
+    file: 'stream/change.ts',
+    text: `data.tokens_out ?? PUBLISHED`,
+    becomes: `data.tokens_out ?? 0`,
+  },
+  'a job that counts as started at each attempt': {
+    file: 'stream/change.ts',
+    text: `if (data.attempt !== 1) return undefined`,
+    becomes: ``,
+  },
   'epochs that count instead of following the clock': {
     file: 'contract/stream-id.ts',
     text: 'return nowUs > lastEpoch ? nowUs :',

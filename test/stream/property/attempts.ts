@@ -132,6 +132,7 @@ async function publish(
     log: { write: checkedWrite, read: (id) => log.read(id) },
     jobId,
     retentionMs: CONFIG.retention_ms,
+    priority: begun.job.priority,
     pendingBound: 4,
     confirmLock: async () => {
       mayRepeat = await gates.pass(async () => queues.owns(queue, tag), false)

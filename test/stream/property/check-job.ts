@@ -5,6 +5,7 @@ import { START, parseCursor } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import { parseEntry } from '../../../src/stream/entry.ts'
 import type { EventLog } from '../../../src/stream/event-log.ts'
+import { checkCounts } from './check-counts.ts'
 import { checkLog } from './check-log.ts'
 import type { Landings } from './landings.ts'
 import { RETENTION_MS } from './parties.ts'
@@ -41,6 +42,7 @@ export async function checkJob(job: FinishedJob): Promise<void> {
   const ttl = await redis.pttl(keys.events(jobId))
   if (ttl <= 0 || ttl > RETENTION_MS) throw new Error(`a sealed stream lives for ${ttl} ms`)
   if ((await redis.zscore(keys.deadlines, jobId)) !== null) throw new Error('a sealed job has a deadline')
+  fail(await checkCounts(redis, keys, jobId, events), events)
   await checkReaders(job, events)
   await checkCursors(job, events)
 }

@@ -281,7 +281,8 @@ class ScheduleRun {
     for (const attempt of this.attempts) attempt.writer?.abort()
     const { redis, keys } = this.lane
     await redis.del(keys.events(this.jobId))
-    await redis.zrem(keys.deadlines, this.jobId)
+    await redis.del(keys.counters)
+    for (const key of [keys.deadlines, ...keys.indexes]) await redis.zrem(key, this.jobId)
     // Readers that still wait for what will not come would find out after their block; now they do at once.
     this.over = true
     for (const reader of this.readers) if (reader.ended === undefined) reader.line.cut()
@@ -300,7 +301,7 @@ async function endReader(reader: ReaderRun): Promise<void> {
 }
 
 function takeSnapshotOfNothing(queues: QueueModel): Snapshot {
-  return { stream: undefined, deadline: undefined, queues: queues.save() }
+  return { stream: undefined, deadline: undefined, counters: {}, index: [], queues: queues.save() }
 }
 
 function appendToken(attempt: Attempt): void {

@@ -6,6 +6,9 @@ import type { QueueModel } from './queue-model.ts'
 export interface Snapshot {
   readonly stream: { readonly dump: Buffer; readonly ttlMs: number } | undefined
   readonly deadline: string | undefined
+  /** What was counted, and since when the job was in which state. */
+  readonly counters: Readonly<Record<string, string>>
+  readonly index: readonly (string | null)[]
   readonly queues: ReturnType<QueueModel['save']>
 }
 
@@ -17,16 +20,20 @@ export async function takeSnapshot(
   queues: QueueModel,
 ): Promise<Snapshot> {
   const stream = keys.events(jobId)
-  const [dump, ttlMs, deadline] = await Promise.all([
+  const [dump, ttlMs, deadline, counters, ...index] = await Promise.all([
     redis.dumpBuffer(stream),
     redis.pttl(stream),
     redis.zscore(keys.deadlines, jobId),
+    redis.hgetall(keys.counters),
+    ...keys.indexes.map((key) => redis.zscore(key, jobId)),
   ])
   // Redis answers null for a key that is not there, whatever the driver's types say.
   const copy: Buffer | null = dump
   return {
     stream: copy === null ? undefined : { dump: copy, ttlMs: Math.max(0, ttlMs) },
     deadline: deadline ?? undefined,
+    counters,
+    index,
     queues: queues.save(),
   }
 }
@@ -45,6 +52,14 @@ export async function rollBack(
   else transaction.restore(stream, snapshot.stream.ttlMs, snapshot.stream.dump, 'REPLACE')
   if (snapshot.deadline === undefined) transaction.zrem(keys.deadlines, jobId)
   else transaction.zadd(keys.deadlines, snapshot.deadline, jobId)
+  transaction.del(keys.counters)
+  for (const [field, count] of Object.entries(snapshot.counters))
+    transaction.hset(keys.counters, field, count)
+  for (const [at, key] of keys.indexes.entries()) {
+    const since = snapshot.index[at] ?? null
+    if (since === null) transaction.zrem(key, jobId)
+    else transaction.zadd(key, since, jobId)
+  }
   for (const reader of readers) {
     const { localPort } = reader.stream
     if (localPort !== undefined) transaction.call('CLIENT', 'KILL', 'ADDR', `127.0.0.1:${localPort}`)
