@@ -25,7 +25,7 @@ async function events(jobId: string, request: IncomingMessage, response: ServerR
   const after = request.headers['last-event-id']?.toString()
   const { state, last_id } = await pool.job(jobId)
   // An EventSource comes again when a stream ends, unless it hears 204: there is nothing after the last event.
-  if ((state === 'ended' || state === 'failed') && after === last_id) {
+  if (state !== 'queued' && state !== 'started' && after === last_id) {
     response.writeHead(204).end()
     return
   }

@@ -61,8 +61,8 @@ export function createRequestLog(logger: Logger): RequestLog {
           // The client left before its answer was whole.
           ...(outgoing.writableFinished ? {} : { cut: true }),
         }
-        if (outgoing.statusCode >= 500) logger.warn(line, 'request')
-        else logger.info(line, 'request')
+        if (outgoing.statusCode >= 500) logger.warn(line, 'request answered')
+        else logger.info(line, 'request answered')
       })
     },
     of(incoming) {

@@ -58,7 +58,7 @@ describe.concurrent('generate', () => {
     // A shell tells an end by SIGINT as 130, too.
     expect(signal === 'SIGINT' ? 130 : status).toBe(130)
     expect(stderr).toBe('\ntgi-pool: cancelled job j\n')
-    expect(await client.job('j')).toMatchObject({ state: 'failed', error: { code: 'CANCELLED' } })
+    expect(await client.job('j')).toMatchObject({ state: 'cancelled', error: { code: 'CANCELLED' } })
     await here
       .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
       .toMatchObject([{ closedAtMs: expect.any(Number), outcome: 'aborted' }])
@@ -70,7 +70,7 @@ describe.concurrent('generate', () => {
     await generate.printed('queued')
     generate.kill('SIGTERM')
     expect(await generate.over).toMatchObject({ status: 130 })
-    expect(await client.job('j')).toMatchObject({ state: 'failed', error: { code: 'CANCELLED' } })
+    expect(await client.job('j')).toMatchObject({ state: 'cancelled', error: { code: 'CANCELLED' } })
     expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 0 })
   })
 

@@ -33,7 +33,7 @@ describe.concurrent('three terminals', () => {
     const worker = stage.start(['worker', '--replica', replica.url], { env: { LOG_LEVEL: 'trace' } })
     await worker.printed('replica is ready', 'stderr')
     const { stdout } = await stage.cli(['generate', 'XYZZY the prompt', '--max-new-tokens', '9'])
-    await worker.printed('attempt ended', 'stderr')
+    await worker.printed('job ended', 'stderr')
     worker.kill('SIGINT')
     const { status, stderr } = await worker.over
     expect(status).toBe(0)

@@ -31,9 +31,9 @@ describe('tgi-pool gateway', () => {
     const lines = jsonLines(run.stderr) as Record<string, unknown>[]
     expect(lines.map((line) => line['msg'])).toEqual([
       'gateway started',
-      'request',
+      'request answered',
       'stopping; signal again to cut',
-      'request',
+      'request answered',
       'gateway stopped',
     ])
     expect(run.stderr).not.toContain('secret')

@@ -232,7 +232,7 @@ test.for(LOG_LEVELS.filter((level) => level !== 'silent'))(
     expect(told).toContain('tgi_pool_jobs')
     // They would have had the chance.
     if (level !== 'fatal' && level !== 'error') expect(told).toContain('"level":"warn"')
-    if (level === 'trace') expect(told).toMatch(/attempt ended.*attempt ended/s)
+    if (level === 'trace') expect(told).toMatch(/job ended.*job ended/s)
     expect(heard.answers.length).toBeGreaterThan(20)
     expect(whoSays(said, [CANARY])).toEqual([])
     expect(whoSays(said, heard.answers)).toEqual([])

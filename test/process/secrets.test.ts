@@ -53,7 +53,7 @@ test('no prompt, no answer and no key is in anything a worker writes, whatever g
   await worker.exited
 
   const output = worker.output()
-  expect(output).toContain('attempt ended')
+  expect(output).toContain('job ended')
   expect(output.toLowerCase()).not.toContain(CANARY)
   expect(messages.join('\n')).not.toContain(CANARY)
   expect(messages.length).toBeGreaterThan(5)
