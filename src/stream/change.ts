@@ -55,7 +55,8 @@ function stepOf(entry: LogEntry, priority: KnownPriority): Change | undefined {
       const tokens: Add = [counterFields.tokens('out'), data.tokens_out ?? PUBLISHED]
       return { state, adds: [[counterFields.jobs(state, code), 1], tokens] }
     }
-    default:
+    case 'token':
+    case 'metrics':
       return undefined
   }
 }

@@ -20,7 +20,7 @@ interface Stand {
 }
 
 /** Metrics servers of one test, and what they may meet. */
-interface Stage {
+export interface Stage {
   /** Every line they have logged. */
   readonly lines: readonly string[]
   /** One on a free port, without a cache unless told otherwise; closed after the test. */

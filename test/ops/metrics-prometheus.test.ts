@@ -1,56 +1,12 @@
 /** Needs `prometheus` and `promtool` (Debian, Ubuntu: apt-get install prometheus). */
-import { spawn, spawnSync } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { spawnSync } from 'node:child_process'
 import { describe, expect } from 'vitest'
-import { freePort } from '../../src/redis/server.ts'
 import { collect, endOf } from '../support/job-log.ts'
 import { POOL } from '../support/lab.ts'
-import { register, test as base } from '../metrics/stage.ts'
+import { register } from '../metrics/stage.ts'
 import type { Lab } from '../support/lab.ts'
-
-const METRICS = fileURLToPath(new URL('../../workers/metrics.ts', import.meta.url))
-const CONFIG = fileURLToPath(new URL('../../ops/prometheus.yml', import.meta.url))
-
-/** Not npm's: knip must not look for them there. */
-const PROGRAMS = { prometheus: 'prometheus', promtool: 'promtool' } as const
-
-/** Processes of one test, in a folder of its own. */
-interface Ops {
-  readonly dir: string
-  /** Starts a program; it is ended after the test. */
-  start(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): void
-}
-
-const test = base.extend('ops', async ({}, { onCleanup }): Promise<Ops> => {
-  const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-ops-'))
-  const children: ChildProcess[] = []
-  onCleanup(async () => {
-    await Promise.all(children.map(end))
-    await rm(dir, { recursive: true, force: true })
-  })
-  return {
-    dir,
-    start(program, args, env = {}) {
-      const child = spawn(program, args, { stdio: 'ignore', env: { PATH: process.env['PATH'], ...env } })
-      // What is missing shows when nothing answers.
-      child.on('error', () => undefined)
-      children.push(child)
-    },
-  }
-})
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
-  const gone = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGTERM')
-  const late = setTimeout(() => child.kill('SIGKILL'), 10_000)
-  await gone
-  clearTimeout(late)
-}
+import { CONFIG, PROGRAMS, get, query, startMetrics, startPrometheus, test } from './prometheus.ts'
+import type { Ops } from './prometheus.ts'
 
 /** Two workers with a replica each that have answered jobs, and a metrics process; answers its port. */
 async function servePool(lab: Lab, ops: Ops): Promise<number> {
@@ -63,47 +19,7 @@ async function servePool(lab: Lab, ops: Ops): Promise<number> {
     client.enqueue({ inputs: 'hello', parameters: { max_new_tokens: 5 } }),
   )
   for (const { job_id: jobId } of await Promise.all(jobs)) endOf(await collect(client, jobId))
-  const port = await freePort()
-  ops.start(process.execPath, [METRICS], { REDIS_URL: lab.redisUrl, TGI_POOL_METRICS_PORT: String(port) })
-  await expect.poll(() => get(`http://127.0.0.1:${port}/readyz`)).toContain('ready')
-  return port
-}
-
-async function get(url: string): Promise<string> {
-  try {
-    return await (await fetch(url, { headers: { connection: 'close' } })).text()
-  } catch {
-    return ''
-  }
-}
-
-/** One series as Prometheus has it. */
-interface Series {
-  readonly metric: Readonly<Record<string, string>>
-  readonly value: readonly [number, string]
-}
-
-async function query(port: number, expression: string): Promise<readonly Series[]> {
-  const text = await get(`http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(expression)}`)
-  if (text === '') return []
-  return (JSON.parse(text) as { data?: { result?: Series[] } }).data?.result ?? []
-}
-
-/** A Prometheus with the configuration of ops/, but quicker; answers its port. */
-async function startPrometheus(ops: Ops, port: number): Promise<number> {
-  const web = await freePort()
-  const config = (await readFile(CONFIG, 'utf8'))
-    .replace('127.0.0.1:9464', `127.0.0.1:${port}`)
-    .replace('scrape_interval: 15s', 'scrape_interval: 1s')
-    .replace('scrape_timeout: 10s', 'scrape_timeout: 1s')
-  const file = join(ops.dir, 'prometheus.yml')
-  await writeFile(file, config)
-  ops.start(PROGRAMS.prometheus, [
-    `--config.file=${file}`,
-    `--storage.tsdb.path=${join(ops.dir, 'data')}`,
-    `--web.listen-address=127.0.0.1:${web}`,
-  ])
-  return web
+  return startMetrics(lab, ops)
 }
 
 describe('a metrics process beside real replicas', () => {
