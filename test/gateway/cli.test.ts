@@ -69,7 +69,7 @@ describe('tgi-pool gateway', () => {
     expect(await status('first-key-of-sixteen')).toBe(200)
     await writeFile(file, 'second-key-of-sixteen')
     run.kill('SIGHUP')
-    await run.printed('bearer keys read again', 'stderr')
+    await run.printed('bearer keys reloaded', 'stderr')
     await expect.poll(() => status('second-key-of-sixteen')).toBe(200)
     expect(await status('first-key-of-sixteen')).toBe(401)
     run.kill('SIGTERM')

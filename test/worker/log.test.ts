@@ -51,7 +51,9 @@ describe('a worker', () => {
       expect(line).toMatchObject({ level: WARN, job_id: id, reason: 'Incomplete generation' })
     const [line] = said(lab, 'job failed')
     expect(line).toMatchObject({ level: WARN, job_id: id, code: 'REPLICA_EXHAUSTED', attempts: 2 })
-    expect(line?.['reason']).toMatch(/attempts/)
+    expect(line?.['reason']).toMatch(
+      /2 attempts failed before the first token; last: .*Incomplete generation/,
+    )
   })
 
   test('warns of a job that it refuses, not of an attempt', async ({ lab }) => {
@@ -92,14 +94,19 @@ describe('a worker', () => {
     for (const message of ['job cancelled', 'job failed', 'job ended']) expect(said(lab, message)).toEqual([])
   })
 
-  test('says when its breaker opens, lets one through and closes', async ({ lab }) => {
+  test('says when its breaker tries the replica, opens, lets one through and closes', async ({ lab }) => {
     const client = await lab.client({ max_attempts: 20 })
-    const replica = await lab.replica({ faults: [{ kind: 'http-500', times: 3 }] })
-    await lab.worker(replica, { slots: 1 })
-    endOf(await collect(client, (await client.enqueue(JOB)).job_id))
+    // Three jobs and the worker's own request.
+    const jobs = await Promise.all([1, 2, 3].map(() => client.enqueue(JOB)))
+    await lab.worker(await lab.replica({ faults: [{ kind: 'http-500', times: 4 }] }), { slots: 1 })
+    for (const { job_id: id } of jobs) endOf(await collect(client, id))
     await expect.poll(() => said(lab, 'breaker closed')).toHaveLength(1)
     expect(said(lab, 'breaker opened')).toMatchObject([
       { level: WARN, cause: 'faults', pause_ms: expect.any(Number) },
+    ])
+    expect(said(lab, 'breaker tries the replica with a request of its own')).toMatchObject([
+      { level: INFO },
+      { level: INFO },
     ])
     expect(said(lab, 'breaker half-open')).toMatchObject([{ level: INFO }])
   })
