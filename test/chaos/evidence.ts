@@ -136,4 +136,5 @@ export type Check =
   | 'resume' // an interrupted answer goes on as its job asked
   | 'answer' // what `end` and `error` say is true
   | 'divergence' // the tokens are those of an undisturbed generation
+  | 'counts' // counters and index say what the streams say
   | 'process' // a process ended that nobody had ended

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { checkCounts } from './check-counts.ts'
 import { checkJob } from './check-job.ts'
 import { checkOverdue, checkOverloads, checkRest } from './check-rest.ts'
 import { collectJobs } from './collect.ts'
@@ -121,6 +122,7 @@ async function judge(run: Play, watch: DeadlineWatch, rest: Outcome['rest']): Pr
     ...checkOverdue(watch.overdue, stage.redisStage.away),
     ...checkOverloads(stage.overloads, excuses(stage)),
     ...checkRest(rest),
+    ...(await checkCounts(stage.redis)),
   ]
   for (const violation of violations) journal.write('violation', { ...violation })
   return { seed: options.seed, faults: journal.faults, jobs, rest, violations }
