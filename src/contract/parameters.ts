@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { shown } from './format-issues.ts'
+import { grammarSchema } from './grammar.ts'
 
 /** The largest integer that JSON readers in every language keep exact. */
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
@@ -16,21 +17,6 @@ function only<const T extends readonly (boolean | number | null)[]>(allowed: T, 
     })
     .optional()
 }
-
-const grammar = z.union(
-  [
-    z.strictObject({
-      type: z.enum(['json', 'json_object']),
-      value: z.union([z.string(), z.record(z.string(), z.unknown())]),
-    }),
-    z.strictObject({ type: z.literal('regex'), value: z.string() }),
-    z.strictObject({
-      type: z.literal('json_schema'),
-      value: z.strictObject({ schema: z.record(z.string(), z.unknown()), name: z.string().optional() }),
-    }),
-  ],
-  { error: 'expected {type: "json"|"json_object"|"regex"|"json_schema", value}' },
-)
 
 /**
  * TGI's generation parameters under TGI's own names (router/src/lib.rs, v3.3.7), with two liberties that every
@@ -68,7 +54,7 @@ export const parametersSchema = z.strictObject({
     .nullish()
     .describe('absent: the first 53 bits of the SHA-256 of the job id'),
   top_n_tokens: z.number().int().min(0).max(MAX_U32).nullish(),
-  grammar: grammar.nullish(),
+  grammar: grammarSchema.nullish(),
   adapter_id: z
     .string()
     .min(1)

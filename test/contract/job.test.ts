@@ -72,7 +72,7 @@ describe('a job', () => {
       'nulls',
       { temperature: null, top_k: null, seed: null, max_new_tokens: null, best_of: null, truncate: null },
     ],
-    ['a grammar', { grammar: { type: 'json', value: { type: 'object' } } }],
+    ['a grammar', { grammar: { type: 'json', value: { properties: {} } } }],
   ])('with %s is accepted', ([, parameters]) => {
     expect(parseJob({ inputs: 'x', parameters }).parameters).toEqual(parameters)
   })
