@@ -22,6 +22,8 @@ type Check = (value: unknown) => SchemaFlaw | undefined
 
 const TYPES = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string']
 
+const NO_MATCH = "is not valid under any of the schemas listed in the 'anyOf' keyword"
+
 /** The first flaw among an object's values or a list's elements. */
 function firstOf(
   entries: Iterable<readonly [number | string, unknown]>,
@@ -52,7 +54,13 @@ const positive: Check = (value) =>
   number(value) ?? (Number(value) > 0 ? undefined : wrong(value, 'is less than or equal to the minimum of 0'))
 
 const count: Check = (value) =>
-  integer(value) ?? (Number(value) >= 0 ? undefined : wrong(value, 'is less than the minimum of 0'))
+  typeof value === 'number' && value < 0 ? wrong(value, 'is less than the minimum of 0') : integer(value)
+
+const matching =
+  (pattern: RegExp): Check =>
+  (value) =>
+    text(value) ??
+    (pattern.test(String(value)) ? undefined : wrong(value, `does not match "${pattern.source}"`))
 
 const texts: Check = (value) => {
   if (!Array.isArray(value)) return list(value)
@@ -64,7 +72,7 @@ const type: Check = (value) => {
   const names: unknown[] = Array.isArray(value) ? value : [value]
   const isKnown = names.length > 0 && new Set(names).size === names.length
   if (isKnown && names.every((name) => typeof name === 'string' && TYPES.includes(name))) return undefined
-  return wrong(value, "is not valid under any of the schemas listed in the 'anyOf' keyword")
+  return wrong(value, NO_MATCH)
 }
 
 const mapOf =
@@ -79,14 +87,19 @@ const schemas: Check = (value) => {
   return value.length === 0 ? wrong(value, 'has less than 1 item') : firstOf(value.entries(), schema)
 }
 
-const dependency: Check = (value) => (Array.isArray(value) ? texts(value) : schemaFlaw(value))
+const dependency: Check = (value) => {
+  const isFine = (Array.isArray(value) ? texts(value) : schemaFlaw(value)) === undefined
+  return isFine ? undefined : wrong(value, NO_MATCH)
+}
 
 /** Keywords by what they take; a keyword that is not here takes anything. */
 const KEYWORDS: ReadonlyMap<string, Check> = new Map(
   (
     [
-      [text, '$id $schema $ref $anchor $dynamicRef $dynamicAnchor $comment title description pattern format'],
+      [text, '$schema $ref $dynamicRef $comment title description pattern format'],
       [text, 'contentEncoding contentMediaType'],
+      [matching(/^[^#]*#?$/), '$id'],
+      [matching(/^[A-Za-z_][-A-Za-z0-9._]*$/), '$anchor $dynamicAnchor'],
       [flag, 'deprecated readOnly writeOnly uniqueItems'],
       [list, 'enum examples'],
       [number, 'maximum exclusiveMaximum minimum exclusiveMinimum'],

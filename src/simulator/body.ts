@@ -1,12 +1,19 @@
 import type { IncomingMessage } from 'node:http'
-import type { JsonBody, Refusal } from './request.ts'
-import { isRefusal, parseJson } from './request.ts'
+import { JsonFlaw, JsonReader } from './json-reader.ts'
+import type { Read } from './serde.ts'
+
+/** Why a body was refused before any handler saw it: an HTTP status and a plain text. */
+export interface Refusal {
+  readonly status: 400 | 413 | 415 | 422
+  readonly text: string
+}
 
 const TOO_LARGE: Refusal = { status: 413, text: 'Failed to buffer the request body: length limit exceeded' }
 const NOT_JSON: Refusal = { status: 415, text: 'Expected request with `Content-Type: application/json`' }
-const NOT_UTF8: Refusal = {
-  status: 400,
-  text: 'Failed to parse the request body as JSON: invalid unicode code point at line 1 column 1',
+
+/** Whether reading ended in a refusal. */
+export function isRefusal(value: object): value is Refusal {
+  return 'status' in value
 }
 
 /** All bytes of a body, `undefined` when the client leaves before the end. What is past the limit is read and thrown away. */
@@ -25,22 +32,33 @@ function readBytes(request: IncomingMessage, limit: number): Promise<Buffer | Re
   })
 }
 
+/** Reads one JSON document; what follows it is ignored, as axum 0.7.9 does. The refusal quotes no more than a value of the wrong type. */
+export function parseJson<T extends object>(bytes: Buffer, read: Read<T>): T | Refusal {
+  const reader = new JsonReader(bytes)
+  try {
+    return read(reader)
+  } catch (error) {
+    if (!(error instanceof JsonFlaw)) throw error
+    const path = error.path === '' ? '' : `${error.path}: `
+    const detail = `${path}${error.message} at ${reader.placeOf(error.offset ?? bytes.length)}`
+    return error.kind === 'syntax'
+      ? { status: 400, text: `Failed to parse the request body as JSON: ${detail}` }
+      : { status: 422, text: `Failed to deserialize the JSON body into the target type: ${detail}` }
+  }
+}
+
 /**
- * Reads a JSON body, refusing in axum 0.7.9's order and words: content type, size, syntax.
+ * Reads a JSON body, refusing in axum 0.7.9's order and words: content type, size, syntax and types.
  * `undefined`: the client has left. `limit` is in bytes.
  */
-export async function readJson(
+export async function readJson<T extends object>(
   request: IncomingMessage,
   limit: number,
-): Promise<JsonBody | Refusal | undefined> {
+  read: Read<T>,
+): Promise<T | Refusal | undefined> {
   const type = request.headers['content-type'] ?? ''
   const bytes = await readBytes(request, limit)
   if (!/^\s*application\/(?:json|[^;\s]*\+json)\s*(?:;|$)/i.test(type)) return NOT_JSON
-  if (bytes === undefined) return undefined
-  if (isRefusal(bytes)) return bytes
-  try {
-    return parseJson(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
-  } catch {
-    return NOT_UTF8
-  }
+  if (bytes === undefined || isRefusal(bytes)) return bytes
+  return parseJson(bytes, read)
 }

@@ -1,6 +1,3 @@
-import type { JsonBody, Refusal } from './request.ts'
-import { isObject, mistyped } from './request.ts'
-
 /** One message, its content already text. */
 export interface ChatMessage {
   readonly role: string
@@ -26,33 +23,4 @@ export function renderChat(
     else return { error: `Template error: unknown role ${JSON.stringify(role)}` }
   }
   return { text }
-}
-
-function contentText(content: unknown): string | undefined {
-  if (typeof content === 'string') return content
-  if (content === undefined || content === null) return ''
-  if (!Array.isArray(content)) return undefined
-  const texts = content.map((part: unknown) => (isObject(part) ? part['text'] : undefined))
-  return texts.every((part) => typeof part === 'string') ? texts.join('') : undefined
-}
-
-/** Reads `{"messages":[{"role","content"}]}`, content being a string or text parts; unknown keys are ignored. */
-export function parseChat(body: JsonBody): readonly ChatMessage[] | Refusal {
-  if (!isObject(body.value)) return mistyped(body, '', 'invalid type: expected struct ChatRequest')
-  const given = body.value['messages']
-  if (given === undefined) return mistyped(body, '', 'missing field `messages`')
-  if (!Array.isArray(given)) return mistyped(body, 'messages', 'invalid type: expected a sequence')
-  const messages: ChatMessage[] = []
-  for (const [index, message] of given.entries()) {
-    const path = `messages[${index}]`
-    if (!isObject(message)) return mistyped(body, path, 'invalid type: expected struct Message')
-    const role = message['role']
-    if (typeof role !== 'string') return mistyped(body, path, 'missing field `role`')
-    const content = contentText(message['content'])
-    if (content === undefined) {
-      return mistyped(body, path, 'data did not match any variant of untagged enum MessageBody')
-    }
-    messages.push({ role, content })
-  }
-  return messages
 }

@@ -1,5 +1,6 @@
-import { readJson } from './body.ts'
-import { parseChat, renderChat } from './chat-template.ts'
+import { isRefusal, readJson } from './body.ts'
+import { chatRequest } from './chat-request.ts'
+import { renderChat } from './chat-template.ts'
 import type { Controls } from './control.ts'
 import { obey } from './control.ts'
 import { generate } from './generate.ts'
@@ -7,10 +8,11 @@ import { generateStream } from './generate-stream.ts'
 import { ANSWER_FAULTS, countFailure, DOOR_FAULTS } from './generation.ts'
 import type { FaultKind } from './faults.ts'
 import type { Replica } from './replica.ts'
-import type { GenerateRequest, JsonBody, Refusal } from './request.ts'
-import { isRefusal, parseGenerateRequest } from './request.ts'
+import type { GenerateRequest } from './request.ts'
+import { compatRequest, generateRequest } from './request.ts'
 import type { Exchange } from './respond.ts'
 import { sendEmpty, sendError, sendJson, sendText } from './respond.ts'
+import type { Read } from './serde.ts'
 import { encode, simpleTokens } from './tokenizer.ts'
 
 type Handler = (exchange: Exchange) => void | Promise<void>
@@ -89,25 +91,24 @@ const PROXY_ANSWERS = {
   'http-503': [503, 'Service Temporarily Unavailable'],
 } as const satisfies Partial<Record<FaultKind, readonly [number, string]>>
 
-/** Reads and parses a body, or refuses it; `undefined` when there is nothing left to do. */
+/** Reads a body, or refuses it; `undefined` when there is nothing left to do. */
 async function receive<T extends object>(
   { settings }: Replica,
   exchange: Exchange,
-  parse: (body: JsonBody) => T | Refusal,
+  read: Read<T>,
 ): Promise<T | undefined> {
-  const body = await readJson(exchange.request, settings.payloadLimit)
+  const body = await readJson(exchange.request, settings.payloadLimit, read)
   if (body === undefined || exchange.response.destroyed) return undefined
-  const parsed = isRefusal(body) ? body : parse(body)
-  if (!isRefusal(parsed)) return parsed
-  sendText(exchange, parsed.status, parsed.text)
+  if (!isRefusal(body)) return body
+  sendText(exchange, body.status, body.text)
   return undefined
 }
 
 function generatingRoutes(replica: Replica): readonly Route[] {
   type Shape = (request: GenerateRequest) => 'stream' | 'object' | 'array'
-  const handler = (shapeOf: Shape, returnsFullText: boolean): Handler => {
+  const handler = (read: Read<GenerateRequest>, shapeOf: Shape, returnsFullText: boolean): Handler => {
     return async (exchange) => {
-      const given = await receive(replica, exchange, parseGenerateRequest)
+      const given = await receive(replica, exchange, read)
       if (given === undefined || isStruckAtTheDoor(replica, exchange, given.inputs)) return
       const fullText = given.parameters.return_full_text ?? returnsFullText
       const request = { ...given, parameters: { ...given.parameters, return_full_text: fullText } }
@@ -119,10 +120,14 @@ function generatingRoutes(replica: Replica): readonly Route[] {
   }
   const common = { method: 'POST', needsKey: true, generates: true } as const
   return [
-    { ...common, path: '/generate_stream', handle: handler(() => 'stream', false) },
-    { ...common, path: '/generate', handle: handler(() => 'object', false) },
+    { ...common, path: '/generate_stream', handle: handler(generateRequest, () => 'stream', false) },
+    { ...common, path: '/generate', handle: handler(generateRequest, () => 'object', false) },
     // The prompt comes first here, unless told otherwise, since /info calls the model a text-generation one.
-    { ...common, path: '/', handle: handler(({ stream }) => (stream ? 'stream' : 'array'), true) },
+    {
+      ...common,
+      path: '/',
+      handle: handler(compatRequest, ({ stream }) => (stream ? 'stream' : 'array'), true),
+    },
   ]
 }
 
@@ -159,7 +164,7 @@ function tokenizingRoutes(replica: Replica): readonly Route[] {
       method: 'POST',
       needsKey: true,
       async handle(exchange) {
-        const request = await receive(replica, exchange, parseGenerateRequest)
+        const request = await receive(replica, exchange, generateRequest)
         if (request === undefined) return
         const { inputs } = request
         sendJson(exchange, 200, JSON.stringify(simpleTokens(inputs, encode(inputs, true))))
@@ -170,10 +175,10 @@ function tokenizingRoutes(replica: Replica): readonly Route[] {
       path: '/chat_tokenize',
       method: 'POST',
       async handle(exchange) {
-        const messages = await receive(replica, exchange, parseChat)
-        if (messages === undefined) return
+        const chat = await receive(replica, exchange, chatRequest)
+        if (chat === undefined) return
         metrics.record('tgi_request_count', 1)
-        const rendered = renderChat(messages)
+        const rendered = renderChat(chat.messages)
         if ('error' in rendered) {
           countFailure(replica, 'template')
           sendError(exchange, 'template_error', rendered.error)
@@ -191,7 +196,7 @@ function controlRoutes(replica: Replica, controls: Controls): readonly Route[] {
     path,
     method: 'POST',
     async handle(exchange) {
-      const body = await receive(replica, exchange, (parsed) => parsed)
+      const body = await receive(replica, exchange, (reader) => ({ value: reader.any() }))
       if (body === undefined) return
       const wrong = obey(controls, path, body.value)
       if (wrong === undefined) sendJson(exchange, 200, '{"ok":true}')

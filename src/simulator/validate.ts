@@ -1,7 +1,10 @@
+import { jsonGrammarFlaw } from '../contract/json-grammar.ts'
+import { isJsonObject } from '../contract/json-schema.ts'
 import type { Limits, Slice } from './budget.ts'
 import { planSlice } from './budget.ts'
-import type { GenerateParameters, GenerateRequest, Grammar } from './request.ts'
-import { isObject } from './request.ts'
+import type { Grammar } from './grammar.ts'
+import { JsonFlaw, JsonReader } from './json-reader.ts'
+import type { GenerateParameters, GenerateRequest } from './request.ts'
 import { asksForSampling } from './sampling.ts'
 
 /** The limits a request is held against. */
@@ -29,19 +32,34 @@ export function refusedBestOf(bestOf: number | undefined, maxBestOf: number): st
     : `\`best_of\` must be > 0 and <= ${maxBestOf}. Given: ${bestOf}`
 }
 
+/** What TGI says of a grammar; a regex it does not look at. */
 function refusedGrammar(grammar: Grammar): string | undefined {
   if (grammar.type === 'regex') return undefined
-  let schema = grammar.value
-  if (grammar.type === 'json_schema') schema = isObject(schema) ? schema['schema'] : undefined
-  if (typeof schema === 'string') {
-    try {
-      schema = JSON.parse(schema)
-    } catch {
-      return 'grammar is not valid: expected value at line 1 column 1'
-    }
+  let schema: unknown = grammar.type === 'json_schema' ? grammar.value.schema : grammar.value
+  if (grammar.type === 'json' && typeof schema === 'string') {
+    const parsed = parseText(schema)
+    if (parsed.flaw !== undefined) return `grammar is not valid: ${parsed.flaw}`
+    schema = parsed.value
+  } else if (grammar.type === 'json' && !isJsonObject(schema)) return 'grammar is not supported'
+  const flaw = jsonGrammarFlaw(schema)
+  if (flaw === undefined) return undefined
+  // The router does not survive these; it is as if it had seen them.
+  if (flaw.kind !== 'invalid') return `cannot compile regex from schema: ${flaw.message}`
+  const value = 'value' in flaw ? `${JSON.stringify(flaw.value)} ` : ''
+  return `grammar is not valid: ${value}${flaw.message}`
+}
+
+/** A JSON text's value, or why it is none. */
+function parseText(text: string): { readonly value?: unknown; readonly flaw?: string } {
+  const reader = new JsonReader(Buffer.from(text))
+  try {
+    const value = reader.any()
+    if (reader.peek() !== -1) throw reader.syntax('trailing characters')
+    return { value }
+  } catch (error) {
+    if (!(error instanceof JsonFlaw)) throw error
+    return { flaw: `${error.message} at ${reader.placeOf(error.offset ?? 0)}` }
   }
-  if (isObject(schema) && schema['properties'] !== undefined) return undefined
-  return "grammar is not valid: Grammar must have a 'properties' field"
 }
 
 /** The rules on single values, in the order TGI tests them (router/src/validation.rs, 3.3.7). */

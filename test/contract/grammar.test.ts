@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { PoolError } from '../../src/contract/error.ts'
 import { parseJob } from '../../src/contract/job.ts'
+import { schemaFlaw } from '../../src/contract/json-schema.ts'
 import { regexFlaw } from '../../src/contract/regex.ts'
 
 const submit = (grammar: unknown) => parseJob({ inputs: 'x', parameters: { grammar } })
@@ -178,4 +180,15 @@ test('a refusal repeats no value of a grammar', () => {
     expect(refusalOf(grammar)).not.toContain(secret)
     expect(refusalOf(grammar)).not.toBe('accepted')
   }
+})
+
+test('the meta-schema of draft 2020-12 is the one that the router holds schemas against', async () => {
+  // What jsonschema 0.28.3 says, which is in TGI 3.3.7's lock file.
+  const file = new URL('recorded-schemas.json', import.meta.url)
+  const recorded: [schema: string, answer: string][] = JSON.parse(await readFile(file, 'utf8'))
+  const answers = recorded.map(([text]) => {
+    const flaw = schemaFlaw(JSON.parse(text))
+    return [text, flaw === undefined ? 'ok' : `${JSON.stringify(flaw.value)} ${flaw.rule}`]
+  })
+  expect(answers).toEqual(recorded)
 })

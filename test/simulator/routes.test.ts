@@ -86,11 +86,10 @@ describe('bodies refused before any handler', () => {
     [
       '{"inputs": nonsense}',
       400,
-      'Failed to parse the request body as JSON: expected value at line 1 column',
+      'Failed to parse the request body as JSON: inputs: expected ident at line 1 column 13',
     ],
     ['{"inputs":"a"', 400, 'Failed to parse the request body as JSON: EOF while parsing'],
     ['', 400, 'Failed to parse the request body as JSON: EOF while parsing a value at line 1 column 0'],
-    ['{"inputs":"a"} x', 400, 'Failed to parse the request body as JSON: trailing characters'],
     ['{}', 422, 'Failed to deserialize the JSON body into the target type: missing field `inputs`'],
     [
       '{"inputs":7}',
