@@ -135,7 +135,7 @@ function checkString(schema: JsonObject): void {
     const flaw = regexFlaw(inner)
     // The router does not look at it, and the shard fails with its whole batch.
     if (flaw !== undefined) throw new Uncompilable(`pattern: ${flaw.message}`, 'harmful')
-  } else if (format !== undefined && !FORMATS.has(format)) {
-    throw new Uncompilable(`Format ${String(format)} is not supported by Outlines`)
+  } else if (typeof format === 'string' && !FORMATS.has(format)) {
+    throw new Uncompilable(`Format ${format} is not supported by Outlines`)
   }
 }

@@ -2,6 +2,7 @@
 import type { Decoding } from './decoding.ts'
 import type { Registry } from './exposition.ts'
 import type { Entry, Ledger } from './ledger.ts'
+import { countCalls, countConcat, countFailedCall } from './metrics.ts'
 
 /** A request on its way through queue, prefill and decoding. */
 export interface Run {
@@ -35,6 +36,8 @@ export interface Engine {
   leave(run: Run): void
   /** The socket takes bytes again. */
   resume(run: Run): void
+  /** Requests in prefill now: whatever else the shard is asked waits behind them. */
+  readonly prefilling: readonly Run[]
   /** Ends everything that runs in a `generation` error. */
   failBatch(message: string): void
   attach(beating: Beating): void
@@ -102,6 +105,11 @@ class TokenEngine implements Engine {
     return this.#queue.length
   }
 
+  get prefilling(): readonly Run[] {
+    const places = [...this.#places.values()]
+    return places.filter((place) => !place.isPrefilled && place.dueMs < Infinity).map(({ run }) => run)
+  }
+
   tryAcquire(count: number): (() => void) | undefined {
     if (this.permitsInUse + count > this.#options.maxConcurrentRequests) return undefined
     this.permitsInUse += count
@@ -147,6 +155,7 @@ class TokenEngine implements Engine {
   }
 
   failBatch(message: string): void {
+    countFailedCall(this.#options.metrics, 'decode')
     for (const place of this.#places.values()) {
       this.#release(place)
       if (place.isGone) this.#countDropped()
@@ -200,7 +209,8 @@ class TokenEngine implements Engine {
     metrics.record('tgi_queue_size', this.#queue.length)
     if (admitted === 0) return
     metrics.record('tgi_batch_next_size', admitted)
-    metrics.record('tgi_batch_current_size', this.#places.size)
+    if (this.#places.size > admitted) countConcat(metrics)
+    this.#gaugeBatch()
     this.#tick()
     this.#wake()
   }
@@ -221,15 +231,18 @@ class TokenEngine implements Engine {
 
   #tick(): void {
     const now = performance.now()
+    const countDecodes = this.#startDecodes()
     for (const place of this.#places.values()) {
       if (place.dueMs > now || place.isBlocked) continue
       if (!place.isPrefilled) {
         place.isPrefilled = true
+        countCalls(this.#options.metrics, 'prefill', place.run.prefillMs / 1000)
         place.run.entry.phase = place.isGone ? 'aborted' : 'decoding'
         if (this.#intervalMs === 0) this.#wake()
       }
       if (this.#intervalMs > 0) this.#pay(place, now)
     }
+    countDecodes()
     for (const beating of this.#beating) beating.beat(now)
     if (this.#places.size + this.#beating.size > 0) return
     clearInterval(this.#timer)
@@ -249,6 +262,7 @@ class TokenEngine implements Engine {
 
   #playRound(): void {
     this.#round = undefined
+    const countDecodes = this.#startDecodes()
     let isBusy = false
     for (const place of this.#places.values()) {
       if (!place.isPrefilled || place.isBlocked) continue
@@ -260,7 +274,19 @@ class TokenEngine implements Engine {
       place.isBlocked = place.run.flush(false) === 'blocked'
       isBusy ||= place.isPrefilled && !place.isBlocked
     }
+    countDecodes()
     if (isBusy) this.#wake()
+  }
+
+  /** Call it before tokens are made, and what it returns afterwards: every call of the shard makes one for each place. */
+  #startDecodes(): () => void {
+    const { ledger, metrics } = this.#options
+    const before = ledger.tokensTotal
+    const places = this.#places.size
+    return () => {
+      const calls = Math.ceil((ledger.tokensTotal - before) / places)
+      if (calls > 0) countCalls(metrics, 'decode', this.#intervalMs / 1000, calls)
+    }
   }
 
   /** One token. False: the place is empty or halted now. */
@@ -298,6 +324,15 @@ class TokenEngine implements Engine {
     return finish === undefined
   }
 
+  #gaugeBatch(): void {
+    let tokens = 0
+    for (const { run } of this.#places.values()) {
+      tokens += run.decoding.slice.inputTokens + run.decoding.slice.length
+    }
+    this.#options.metrics.record('tgi_batch_current_size', this.#places.size)
+    this.#options.metrics.record('tgi_batch_current_max_tokens', tokens)
+  }
+
   #finish(place: Place): void {
     const { metrics } = this.#options
     const { tokens } = place.run.decoding
@@ -325,7 +360,7 @@ class TokenEngine implements Engine {
 
   #release(place: Place): void {
     this.#places.delete(place.run)
-    this.#options.metrics.record('tgi_batch_current_size', this.#places.size)
+    this.#gaugeBatch()
     if (this.#queue.length > 0) this.#admitSoon()
   }
 }

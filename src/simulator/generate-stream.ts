@@ -6,6 +6,7 @@ import type { ErrorType } from './frames.ts'
 import type { EndingKind, Hits } from './generation.ts'
 import {
   countFailure,
+  countShardFailure,
   countSuccess,
   endingAfter,
   frameOptions,
@@ -145,6 +146,7 @@ function createRun(answer: Answer, decoding: Decoding): Run {
     fail(message) {
       answer.outcome = 'failed'
       countFailure(replica, 'generation')
+      replica.isSuspect = true
       endInError(answer, 'generation', message)
     },
   }
@@ -174,7 +176,7 @@ function strike(answer: Answer, kind: EndingKind, tokens: number): 'halted' | 'o
     case 'generation-error':
       if (hits.get('generation-error')?.batch === true) replica.engine.failBatch(SHARD_ERROR)
       else {
-        countFailure(replica, 'generation')
+        countShardFailure(replica, tokens)
         endInError(answer, 'generation', SHARD_ERROR)
       }
       break

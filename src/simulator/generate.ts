@@ -5,6 +5,7 @@ import { detailsJson, generatedTextJson, tokenJson, topTokensJson } from './fram
 import type { EndingKind, Hits } from './generation.ts'
 import {
   countFailure,
+  countShardFailure,
   countSuccess,
   endingAfter,
   frameOptions,
@@ -34,7 +35,7 @@ interface Answer {
 
 /**
  * `POST /generate`: no byte before the whole answer, errors with a status of their own (router/src/server.rs, TGI 3.3.7).
- * `best_of` takes its permits but is generated once: `best_of_sequences` is missing. Faults of framing do nothing here.
+ * With `best_of` the first answer is the best one, and the others are made at once when it is whole. Faults of framing do nothing here.
  */
 export function generate(
   replica: Replica,
@@ -108,7 +109,8 @@ function createRun(answer: Answer, decoding: Decoding, release: () => void): Run
       release()
       countSuccess(replica, exchange.receivedAtMs)
       const top = topTokens.length > 0 ? `,"top_tokens":[${topTokens.join()}]` : ''
-      const details = `,"details":{${detailFields(decoding)},"prefill":[],"tokens":[${tokens.join()}]${top}}`
+      const others = isDetailed ? otherSequences(answer) : ''
+      const details = `,"details":{${detailFields(decoding)},"prefill":[],"tokens":[${tokens.join()}]${others}${top}}`
       const text = generatedTextJson(decoding, options)
       const json = `{"generated_text":${text}${isDetailed ? details : ''}}`
       sendJson(exchange, 200, answer.isArray ? `[${json}]` : json, computeHeaders(answer, decoding))
@@ -116,9 +118,36 @@ function createRun(answer: Answer, decoding: Decoding, release: () => void): Run
     flush: () => 'open',
     fail(message) {
       countFailure(replica, 'generation')
+      replica.isSuspect = true
       endInError(answer, 'generation', message)
     },
   }
+}
+
+/** `best_of_sequences`: the answers that were not the best, whole; nothing unless several were asked for. */
+function otherSequences({ exchange, hits, replica, request }: Answer): string {
+  const bestOf = request.parameters.best_of ?? 1
+  if (bestOf <= 1) return ''
+  const options = frameOptions(request, hits)
+  const sequences: string[] = []
+  while (sequences.length < bestOf - 1) {
+    const decoding = prepare(replica, request, exchange.receivedAtMs)
+    // What was valid once is valid again.
+    if (typeof decoding === 'string') break
+    const tokens: string[] = []
+    const top: string[] = []
+    while (decoding.finish === undefined) {
+      decoding.step(1)
+      tokens.push(tokenJson(decoding, options.quirks))
+      if (options.topTokens > 0) top.push(topTokensJson(decoding, options.topTokens, options.quirks))
+    }
+    const topTokens = top.length > 0 ? `,"top_tokens":[${top.join()}]` : ''
+    const text = generatedTextJson(decoding, options)
+    sequences.push(
+      `{"generated_text":${text},${detailFields(decoding)},"prefill":[],"tokens":[${tokens.join()}]${topTokens}}`,
+    )
+  }
+  return `,"best_of_sequences":[${sequences.join()}]`
 }
 
 /** `details` as the synchronous routes have them: without `input_length`. */
@@ -160,7 +189,7 @@ function strike(answer: Answer, kind: EndingKind): 'halted' | 'over' {
     case 'generation-error':
       if (hits.get('generation-error')?.batch === true) replica.engine.failBatch(SHARD_ERROR)
       else {
-        countFailure(replica, 'generation')
+        countShardFailure(replica, answer.entry.tokens)
         endInError(answer, 'generation', SHARD_ERROR)
       }
       break

@@ -1,6 +1,7 @@
 import { Decoding } from './decoding.ts'
 import type { Fault, FaultKind } from './faults.ts'
 import type { FrameOptions } from './frames.ts'
+import { countFailedCall } from './metrics.ts'
 import type { Replica } from './replica.ts'
 import type { GenerateRequest } from './request.ts'
 import { validate } from './validate.ts'
@@ -85,6 +86,13 @@ export function prefillMs(replica: Replica, hits: Hits): number {
 /** Counts a failure, as `tgi_request_failure{err}`. */
 export function countFailure(replica: Replica, err: string): void {
   replica.metrics.record('tgi_request_failure', 1, { err })
+}
+
+/** Counts a request that the shard has failed, and makes `/health` try it. `tokens`: what it had made. */
+export function countShardFailure(replica: Replica, tokens: number): void {
+  countFailure(replica, 'generation')
+  countFailedCall(replica.metrics, tokens === 0 ? 'prefill' : 'decode')
+  replica.isSuspect = true
 }
 
 /** Counts an answer that is whole. `receivedAtMs` is on `performance.now()`'s clock. */

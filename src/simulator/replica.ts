@@ -23,6 +23,8 @@ export interface Replica {
   /** What `/info` says; may be changed at any time and changes nothing else. */
   info: SimulatorInfo
   isHealthy: boolean
+  /** A generation has failed since `/health` was well: the next one tries a prefill (router/src/infer/mod.rs). */
+  isSuspect: boolean
 }
 
 /** A replica at rest; `CONFIG` when an option is out of range. */
@@ -40,5 +42,6 @@ export function createReplica(options: SimulatorOptions): Replica {
     faults: createFaultBook(options.faults),
     info: createInfo(settings),
     isHealthy: true,
+    isSuspect: false,
   }
 }

@@ -41,7 +41,7 @@ export function sendEmpty(exchange: Exchange, status: number, headers?: Outgoing
   send(exchange, status, undefined, '', headers)
 }
 
-/** Answers with plain text. */
+/** Answers with text, plain unless the headers say otherwise. */
 export function sendText(
   exchange: Exchange,
   status: number,

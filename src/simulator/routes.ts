@@ -7,6 +7,7 @@ import { generate } from './generate.ts'
 import { generateStream } from './generate-stream.ts'
 import { ANSWER_FAULTS, countFailure, DOOR_FAULTS } from './generation.ts'
 import type { FaultKind } from './faults.ts'
+import { health } from './health.ts'
 import type { Replica } from './replica.ts'
 import type { GenerateRequest } from './request.ts'
 import { compatRequest, generateRequest } from './request.ts'
@@ -28,7 +29,7 @@ interface Route {
 
 /**
  * Answers every request of a simulator: TGI 3.3.7's own routes, and `/simulator/…` to steer it from outside. The OpenAI routes,
- * `/vertex`, `/invocations` and the documentation are not there (404).
+ * `/vertex` and `/invocations` are not there (404).
  */
 export function createRouter(replica: Replica, controls: Controls): Handler {
   const routes = [
@@ -134,24 +135,59 @@ function generatingRoutes(replica: Replica): readonly Route[] {
 function asideRoutes(replica: Replica): readonly Route[] {
   const { faults, metrics } = replica
   const get = (path: string, handle: Handler): Route => ({ path, method: 'GET', handle })
-  const health: Handler = (exchange) => {
-    const isUnhealthy = faults.take(['unhealthy'], { path: exchange.path }).size > 0
-    if (replica.isHealthy && !isUnhealthy) sendEmpty(exchange, 200)
-    else sendError(exchange, 'healthcheck', 'unhealthy')
-  }
   return [
-    ...['/', '/health', '/ping'].map((path) => get(path, health)),
+    ...['/', '/health', '/ping'].map((path) => get(path, (exchange) => health(replica, exchange))),
     get('/info', (exchange) => {
       const drift = faults.take(['drift'], { path: exchange.path }).get('drift')
       const version = drift === undefined ? {} : { version: drift.version ?? '9.9.9' }
       sendJson(exchange, 200, JSON.stringify({ ...replica.info, ...version }))
     }),
+    ...documentationRoutes(),
     get('/metrics', (exchange) => sendText(exchange, 200, metrics.render())),
     get('/v1/models', (exchange) => {
       const id = replica.info.model_id
       const model = { id, object: 'model', created: 0, owned_by: id }
       sendJson(exchange, 200, JSON.stringify({ object: 'list', data: [model] }))
     }),
+  ]
+}
+
+/** The description of the routes, and a page that points to it: TGI serves Swagger UI there. */
+function documentationRoutes(): readonly Route[] {
+  const paths = {
+    '/': ['post'],
+    '/generate': ['post'],
+    '/generate_stream': ['post'],
+    '/tokenize': ['post'],
+    '/chat_tokenize': ['post'],
+    '/health': ['get'],
+    '/info': ['get'],
+    '/metrics': ['get'],
+    '/v1/models': ['get'],
+  }
+  const operations = Object.entries(paths).map(([path, methods]) => {
+    const answers = { responses: { 200: { description: 'See TGI 3.3.7' } } }
+    return [path, Object.fromEntries(methods.map((method) => [method, answers]))]
+  })
+  const description = JSON.stringify({
+    openapi: '3.0.3',
+    info: { title: 'Text Generation Inference (tgi-pool simulator)', version: '3.3.6-dev0' },
+    paths: Object.fromEntries(operations),
+  })
+  const page =
+    '<!doctype html><title>tgi-pool simulator</title><a href="/api-doc/openapi.json">/api-doc/openapi.json</a>'
+  return [
+    {
+      path: '/api-doc/openapi.json',
+      method: 'GET',
+      handle: (exchange) => sendJson(exchange, 200, description),
+    },
+    { path: '/docs', method: 'GET', handle: (exchange) => sendEmpty(exchange, 303, { location: '/docs/' }) },
+    {
+      path: '/docs/',
+      method: 'GET',
+      handle: (exchange) => sendText(exchange, 200, page, { 'content-type': 'text/html; charset=utf-8' }),
+    },
   ]
 }
 

@@ -12,7 +12,7 @@ export interface Encoding {
   readonly ends: readonly number[]
 }
 
-/** One entry of `/tokenize`; `start` and `stop` count characters (Unicode scalars), as TGI's do. */
+/** One entry of `/tokenize`; `start` and `stop` count UTF-8 bytes, as TGI's do. */
 export interface SimpleToken {
   readonly id: number
   readonly text: string
@@ -94,12 +94,12 @@ export function countCharacters(text: string): number {
 /** The tokens of a text as `/tokenize` tells them: `text` is what the offsets cut out, so `''` for an added `<s>`. */
 export function simpleTokens(text: string, encoding: Encoding): readonly SimpleToken[] {
   let units = 0
-  let characters = 0
+  let bytes = 0
   return encoding.ids.map((id, index) => {
     const start = encoding.starts[index] ?? 0
     const piece = text.slice(start, encoding.ends[index])
-    characters += countCharacters(text.slice(units, start))
+    bytes += Buffer.byteLength(text.slice(units, start))
     units = start
-    return { id, text: piece, start: characters, stop: characters + countCharacters(piece) }
+    return { id, text: piece, start: bytes, stop: bytes + Buffer.byteLength(piece) }
   })
 }

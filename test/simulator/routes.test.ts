@@ -170,18 +170,18 @@ describe('bodies refused before any handler', () => {
 })
 
 describe('/tokenize and /chat_tokenize', () => {
-  test('tokens come with <s> first and with offsets in characters', async ({ simulate }) => {
+  test('tokens come with <s> first and with offsets in UTF-8 bytes', async ({ simulate }) => {
     const simulator = await simulate()
     const answer = await send(simulator, '/tokenize', { body: { inputs: 'é🙂 river' } })
     expect(answer.json()).toMatchObject([
       { id: 1, text: '', start: 0, stop: 0 },
-      { id: byte(0xc3), text: 'é', start: 0, stop: 1 },
-      { id: byte(0xa9), text: 'é', start: 0, stop: 1 },
-      { id: byte(0xf0), text: '🙂', start: 1, stop: 2 },
+      { id: byte(0xc3), text: 'é', start: 0, stop: 2 },
+      { id: byte(0xa9), text: 'é', start: 0, stop: 2 },
+      { id: byte(0xf0), text: '🙂', start: 2, stop: 6 },
       { id: byte(0x9f) },
       { id: byte(0x99) },
       { id: byte(0x82) },
-      { text: ' river', start: 2, stop: 8 },
+      { text: ' river', start: 6, stop: 12 },
     ])
     expect(simulator.state().requests_total).toBe(0)
   })
