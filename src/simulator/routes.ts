@@ -132,9 +132,10 @@ function generatingRoutes(replica: Replica): readonly Route[] {
   ]
 }
 
+const get = (path: string, handle: Handler): Route => ({ path, method: 'GET', handle })
+
 function asideRoutes(replica: Replica): readonly Route[] {
   const { faults, metrics } = replica
-  const get = (path: string, handle: Handler): Route => ({ path, method: 'GET', handle })
   return [
     ...['/', '/health', '/ping'].map((path) => get(path, (exchange) => health(replica, exchange))),
     get('/info', (exchange) => {
