@@ -1,6 +1,8 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import { onEndSignals } from '../runtime/signals.ts'
+import type { ChatMarker } from '../simulator/chat-template.ts'
+import { CHAT_MARKERS } from '../simulator/chat-template.ts'
 import { FAULT_KINDS, parseFault } from '../simulator/faults.ts'
 import { decimal, integer } from './options.ts'
 
@@ -12,6 +14,7 @@ interface SimulatorFlags {
   readonly modelId?: string
   readonly maxConcurrentRequests?: number
   readonly batchDivergence?: boolean
+  readonly chatMarker?: ChatMarker
   readonly fault?: string[]
 }
 
@@ -29,6 +32,12 @@ export function addSimulator(program: Command): void {
     .option('--model-id <id>', 'what /info says')
     .option('--max-concurrent-requests <n>', 'above it requests are refused as overloaded', integer(1))
     .option('--batch-divergence', 'the text depends on how many requests run at once')
+    .addOption(
+      new Option(
+        '--chat-marker <when>',
+        'chats whose template writes <s>, which /tokenize always puts in front (default: always)',
+      ).choices(CHAT_MARKERS),
+    )
     .addOption(
       new Option(
         '--fault <fault...>',

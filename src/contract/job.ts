@@ -24,9 +24,18 @@ const text = z.string().refine((value) => value.isWellFormed(), {
   error: 'expected whole characters, got half of a surrogate pair',
 })
 
+/** A field of OpenAI's chats that has no way to a replica yet: refused by what it is for. */
+function ofTools(field: string) {
+  const why = `${field} comes with the OpenAI-compatible routes and is not supported yet; leave it out`
+  return z.never({ error: (issue) => `${why}, got ${typeof issue.input}` }).optional()
+}
+
 /** A message of a chat, in the replica's own template's terms. */
 const messageSchema = z.strictObject({
   role: z.string().min(1),
+  name: ofTools('name'),
+  tool_calls: ofTools('tool_calls'),
+  tool_call_id: ofTools('tool_call_id'),
   content: z.union([text, z.array(z.strictObject({ type: z.literal('text'), text })).min(1)]),
 })
 
@@ -62,6 +71,8 @@ const jobFields = {
     .min(1, { error: 'expected at least one message' })
     .optional()
     .describe("rendered with the replica's own chat template, then generated like any prompt"),
+  tools: ofTools('tools'),
+  tool_choice: ofTools('tool_choice'),
   parameters: parametersSchema.default({}),
   priority: z.enum(['interactive', 'batch']).default('interactive'),
   deadline_ms: z

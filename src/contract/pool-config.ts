@@ -43,6 +43,12 @@ export const poolConfigSchema = z.object({
     .refine((value) => value === 0 || value >= 500, { error: 'expected 0 (off) or at least 500' })
     .default(0)
     .describe('how often a running job writes `metrics`; 0 is never'),
+  chat_leading_marker: z
+    .enum(['accept', 'refuse'])
+    .default('accept')
+    .describe(
+      "chats on a model whose tokenizer puts a marker in front of every prompt while its chat template writes none: accept them with that one token more than TGI's chat route feeds, or refuse them",
+    ),
   pin: pinSchema.default({}),
 })
 

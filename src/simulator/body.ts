@@ -33,7 +33,7 @@ function readBytes(request: IncomingMessage, limit: number): Promise<Buffer | Re
 }
 
 /** Reads one JSON document; what follows it is ignored, as axum 0.7.9 does. The refusal quotes no more than a value of the wrong type. */
-export function parseJson<T extends object>(bytes: Buffer, read: Read<T>): T | Refusal {
+function parseJson<T extends object>(bytes: Buffer, read: Read<T>): T | Refusal {
   const reader = new JsonReader(bytes)
   try {
     return read(reader)

@@ -4,18 +4,26 @@ export interface ChatMessage {
   readonly content: string
 }
 
+/** Which chats begin with `<s>`. */
+export const CHAT_MARKERS = ['always', 'never', 'with-system'] as const
+
+/** One of {@link CHAT_MARKERS}. */
+export type ChatMarker = (typeof CHAT_MARKERS)[number]
+
 const MARKS: Readonly<Record<string, string>> = { system: 'SYS', user: 'INST', tool: 'TOOL' }
 
 /**
  * The simulated model's chat template: `<s>`, then `[SYS] text [/SYS]`, `[INST] text [/INST]` and `[TOOL] text [/TOOL]` for what
  * goes in, and ` text</s>` for what the assistant said; the last message, if it is the assistant's, stays open to be
- * continued. It writes `<s>` itself, like many a real template: whoever sends its text to a generating route gets a second
- * one. A role it does not know is an error, told as a string in `error`.
+ * continued. It writes `<s>` itself, like many a real template, unless told otherwise: whoever sends its text to a generating
+ * route gets a second one. A role it does not know is an error, told as a string in `error`.
  */
 export function renderChat(
   messages: readonly ChatMessage[],
+  marker: ChatMarker = 'always',
 ): { readonly text: string } | { readonly error: string } {
-  let text = '<s>'
+  const isMarked = marker === 'always' || (marker === 'with-system' && messages[0]?.role === 'system')
+  let text = isMarked ? '<s>' : ''
   for (const [index, { role, content }] of messages.entries()) {
     const mark = MARKS[role]
     if (mark !== undefined) text += `[${mark}] ${content} [/${mark}]`

@@ -1,4 +1,5 @@
 import { PoolError } from '../contract/error.ts'
+import type { ChatMarker } from './chat-template.ts'
 import type { Fault } from './faults.ts'
 import type { SimulatorObserver } from './ledger.ts'
 
@@ -38,6 +39,8 @@ export interface SimulatorOptions {
   readonly payloadLimit?: number | undefined
   /** Wanted as `Authorization: Bearer <key>`. @defaultValue none */
   readonly apiKey?: string | undefined
+  /** When the chat template writes `<s>`: `never` is Zephyr's and TinyLlama's way. @defaultValue 'always' */
+  readonly chatMarker?: ChatMarker | undefined
   /** Silence after which a stream gets a comment. @defaultValue 15_000 */
   readonly keepAliveMs?: number | undefined
   /** Text depends, one token in eight, on how many requests run at once; alone it never does. @defaultValue false */
@@ -67,6 +70,7 @@ export interface Settings {
   readonly maxTopNTokens: number
   readonly payloadLimit: number
   readonly apiKey: string | undefined
+  readonly chatMarker: ChatMarker
   readonly keepAliveMs: number
   readonly batchDivergence: boolean
   readonly observer: SimulatorObserver
@@ -104,6 +108,7 @@ export function settle(options: SimulatorOptions): Settings {
     maxTopNTokens: number('maxTopNTokens', options.maxTopNTokens ?? 5, 0, 100),
     payloadLimit: number('payloadLimit', options.payloadLimit ?? 2_000_000, 1, 1e9),
     apiKey: options.apiKey,
+    chatMarker: options.chatMarker ?? 'always',
     keepAliveMs: number('keepAliveMs', options.keepAliveMs ?? 15_000, 1, 1e9, false),
     batchDivergence: options.batchDivergence ?? false,
     observer: options.observer ?? {},

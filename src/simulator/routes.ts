@@ -215,7 +215,7 @@ function tokenizingRoutes(replica: Replica): readonly Route[] {
         const chat = await receive(replica, exchange, chatRequest)
         if (chat === undefined) return
         metrics.record('tgi_request_count', 1)
-        const rendered = renderChat(chat.messages)
+        const rendered = renderChat(chat.messages, replica.settings.chatMarker)
         if ('error' in rendered) {
           countFailure(replica, 'template')
           sendError(exchange, 'template_error', rendered.error)

@@ -8,7 +8,7 @@ const I32_MAX = 2_147_483_647n
 const U64_MAX = 0xffff_ffff_ffff_ffffn
 
 /** A float as serde_json's refusals print it: always with a point or an exponent. */
-export function formatFloat(value: number): string {
+function formatFloat(value: number): string {
   if (Object.is(value, -0)) return '-0.0'
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d)\.?(\d*)e([+-]\d+)$/.exec(value.toExponential()) ?? []

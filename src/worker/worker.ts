@@ -162,7 +162,7 @@ async function assemble({
   const solo = createSolo({ busy: () => attempts.busy, onChange: () => gate.update() })
   const onJobEnd = (end: JobEnd) => logJobEnd(logger, end)
   let { config } = parts
-  let chat: ChatRenderer = createChatRenderer(client)
+  let chat: ChatRenderer = createChatRenderer(client, () => config.chat_leading_marker)
   let lastTokenAt = -Infinity
   let queueDepth: number | undefined
   let stopping = false
@@ -332,7 +332,7 @@ async function assemble({
     else logger.warn(facts, `replica is ${current.state}`)
     if (current.state === 'ready') breaker.reset()
     // Another build or model may render chats in another way.
-    chat = createChatRenderer(client)
+    chat = createChatRenderer(client, () => config.chat_leading_marker)
     gate.update()
   }
 

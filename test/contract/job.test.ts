@@ -179,3 +179,15 @@ function same(left: unknown, right: unknown): boolean {
 function asJson(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value))
 }
+
+test.for([
+  { messages: [{ role: 'assistant', content: 'x', tool_calls: [] }] },
+  { messages: [{ role: 'tool', content: 'x', tool_call_id: '0' }] },
+  { messages: [{ role: 'user', content: 'x', name: 'n' }] },
+  { messages: [{ role: 'user', content: 'x' }], tools: [] },
+  { messages: [{ role: 'user', content: 'x' }], tool_choice: 'auto' },
+])('%j is refused until the OpenAI-compatible routes are there, and the message says so', (body) => {
+  expect(refusalOf(body)).toMatch(
+    /(?:name|tool\w+) comes with the OpenAI-compatible routes and is not supported yet; leave it out/,
+  )
+})

@@ -28,6 +28,23 @@ describe('chats', () => {
     expect(text).toBe((await client.result(plain.job_id)).text)
   })
 
+  test('whose template writes no marker are answered, with the one that the tokenizer adds', async ({
+    lab,
+  }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ chatMarker: 'with-system' })
+    await lab.worker(replica)
+    const parameters = { max_new_tokens: 3 }
+    const user = { role: 'user', content: 'And now?' }
+    const unmarked = await client.result((await client.enqueue({ messages: [user], parameters })).job_id)
+    const chat = [{ role: 'system', content: 'Be brief' }, user]
+    const marked = await client.result((await client.enqueue({ messages: chat, parameters })).job_id)
+    const tgi = createTgiClient({ url: replica.url })
+    expect(unmarked.end.tokens_in).toBe((await tgi.chatTokenize([user])).tokens.length + 1)
+    expect(marked.end.tokens_in).toBe((await tgi.chatTokenize(chat)).tokens.length)
+    await tgi.close()
+  })
+
   test('that the template refuses end in INVALID_PARAMS', async ({ lab }) => {
     const client = await lab.client()
     await lab.worker(await lab.replica())
