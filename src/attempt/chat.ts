@@ -2,6 +2,7 @@ import type { ChatMessage } from '../contract/job.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { TgiError } from '../tgi/error.ts'
 import type { TgiClient } from '../tgi/client.ts'
+import { sameIds } from '../tgi/tokenize.ts'
 import type { TokenSpan } from '../tgi/tokenize.ts'
 
 /** Turns chat messages into a prompt. One per replica session: what it has proven holds for that build and model. */
@@ -70,17 +71,13 @@ async function prove(
   signal: AbortSignal,
 ): Promise<Mend> {
   const fed = await client.tokenize(text, { signal })
-  if (isSame(fed, tokens)) return { kind: 'none' }
+  if (sameIds(fed, tokens)) return { kind: 'none' }
   const marker = tokens[0]?.text ?? ''
   if (marker !== '' && text.startsWith(marker)) {
     const stripped = await client.tokenize(text.slice(marker.length), { signal })
-    if (isSame(stripped, tokens)) return { kind: 'strip', marker }
+    if (sameIds(stripped, tokens)) return { kind: 'strip', marker }
   }
   // Only a marker that the template does not write: two of them are a mistake, one too many is the tokenizer's habit.
-  if (isSame(fed.slice(1), tokens) && fed[0]?.id !== tokens[0]?.id) return { kind: 'extra' }
+  if (sameIds(fed.slice(1), tokens) && fed[0]?.id !== tokens[0]?.id) return { kind: 'extra' }
   throw refused(UNKNOWN)
-}
-
-function isSame(some: readonly TokenSpan[], others: readonly TokenSpan[]): boolean {
-  return some.length === others.length && some.every(({ id }, index) => id === others[index]?.id)
 }

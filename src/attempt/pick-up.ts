@@ -18,7 +18,7 @@ import { describeEnd } from './job-end.ts'
 import type { JobEnd } from './job-end.ts'
 import { readPublished, textOfTokens, viewLog } from './log-view.ts'
 import type { LogView, Published } from './log-view.ts'
-import { planResume } from './resume.ts'
+import { planResume, resumeOf } from './resume.ts'
 import type { Resumption, ResumePlan, ResumeRequest } from './resume.ts'
 import { decideBuildGone, decidePickUp, isFinal } from './policy.ts'
 
@@ -234,7 +234,7 @@ function begin(
     queue_time_ms: Math.max(0, nowMs - acceptedAt),
     determinism: job.determinism ?? 'best_effort',
     next_token: view.tokens,
-    ...(resumption === undefined ? {} : { resume: { mode: resumption.mode, exact: resumption.seam === 0 } }),
+    ...(resumption === undefined ? {} : { resume: resumeOf(resumption) }),
     ...(job.correlation_id === undefined ? {} : { correlation_id: job.correlation_id }),
   }
   const firstTokenMs = published?.tokens[0]?.first_token_ms

@@ -10,8 +10,9 @@
  * To continue is right where the replica reads the text before the seam as the very tokens that were generated: then
  * nothing is cut in two there, and the answer goes on in the middle of the same thought. `/tokenize` tells; it is enough to
  * look at the last {@link PROVEN}, since models now and then write in more tokens than a tokenizer would, and further back
- * that changes nothing at the seam. What is sampled next was drawn from numbers that are gone, and the same text in other
- * tokens is not quite the same: the seam is marked, `exact: false`.
+ * that changes nothing at the seam. It changes what the model is given, though: other tokens for the same text, so that even a
+ * greedy answer may go on in other words. `same_tokens` reports whether all of them are the same; to demand it made one hand-over in
+ * five a replay. What is sampled next was drawn from numbers that are gone, too: the seam is marked, `exact: false`, either way.
  */
 import type { EventData } from '../contract/event.ts'
 import { seedAfter } from '../contract/ids.ts'
@@ -20,6 +21,7 @@ import type { Versions } from '../contract/replica-entry.ts'
 import type { TgiClient } from '../tgi/client.ts'
 import { TgiError } from '../tgi/error.ts'
 import type { TgiErrorKind } from '../tgi/error.ts'
+import { sameIds } from '../tgi/tokenize.ts'
 import { textOfTokens } from './log-view.ts'
 import type { Published } from './log-view.ts'
 
@@ -38,6 +40,8 @@ export interface Resumption {
   readonly repeat: readonly number[]
   /** How many tokens the job's own prompt has, where it was asked. */
   readonly tokensIn?: number | undefined
+  /** With `continue`: the replica reads the text before the seam as the very tokens that were published. */
+  readonly sameTokens?: boolean | undefined
 }
 
 /** What an attempt does with an answer of which a part is there. */
@@ -90,8 +94,8 @@ export async function planResume(request: ResumeRequest): Promise<ResumePlan> {
   if (wantsContinue(job) && by.model_id === versions.model_id && continuable(published, stops, text)) {
     const prompt = await request.prompt()
     const seam = tokens.length
-    const tokensIn = await proveSeam(request, prompt, text)
-    if (tokensIn !== undefined) {
+    const proof = await proveSeam(request, prompt, text)
+    if (proof !== undefined) {
       return {
         kind: 'request',
         mode: 'continue',
@@ -101,7 +105,7 @@ export async function planResume(request: ResumeRequest): Promise<ResumePlan> {
         seam,
         kept: text,
         repeat: [],
-        tokensIn,
+        ...proof,
       }
     }
   }
@@ -130,8 +134,18 @@ function beginsIn(text: string, stop: string): boolean {
   return false
 }
 
-/** Whether the replica reads the last of the published tokens in prompt and text; the length of the prompt (tokens). */
-async function proveSeam(request: ResumeRequest, prompt: string, text: string): Promise<number | undefined> {
+/** What `started` says of how an answer goes on. */
+export function resumeOf({ mode, seam, sameTokens }: Resumption): EventData['started']['resume'] {
+  const exact = seam === 0
+  return sameTokens === undefined ? { mode, exact } : { mode, exact, same_tokens: sameTokens }
+}
+
+/** Whether the replica reads the last of the published tokens in prompt and text; undefined: it does not, or that cannot be seen. */
+async function proveSeam(
+  request: ResumeRequest,
+  prompt: string,
+  text: string,
+): Promise<Required<Pick<Resumption, 'tokensIn' | 'sameTokens'>> | undefined> {
   const { client, versions, signal } = request
   const { tokens } = request.published
   const options = { signal, timeoutMs: TOKENIZE_TIMEOUT_MS }
@@ -146,9 +160,9 @@ async function proveSeam(request: ResumeRequest, prompt: string, text: string): 
     // Where there are fewer, the seam of prompt and answer is looked at as well.
     if (tokens.length < PROVEN && whole.length !== before.length + tokens.length) return undefined
     const last = tokens.slice(-PROVEN)
-    const read = whole.slice(-last.length)
-    const same = read.length === last.length && read.every(({ id }, index) => id === last[index]?.id)
-    return same ? before.length : undefined
+    if (!sameIds(whole.slice(-last.length), last)) return undefined
+    // The prompt's own tokens count, too: the answer's first words may have changed its last.
+    return { tokensIn: before.length, sameTokens: sameIds(whole, [...before, ...tokens]) }
   } catch (error) {
     if (error instanceof TgiError && UNPROVABLE.has(error.kind)) return undefined
     throw error

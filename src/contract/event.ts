@@ -35,6 +35,12 @@ const startedSchema = z.object({
         .enum(['continue', 'replay'])
         .describe('goes on from the text so far, or repeats the tokens so far, unpublished, and goes on'),
       exact: z.boolean().describe('no best-effort seam so far and none here'),
+      same_tokens: z
+        .boolean()
+        .optional()
+        .describe(
+          'with continue: the replica reads all of the text so far as the very tokens that were published, not only those at the seam. False: a greedy answer, too, may go on otherwise than it would have uninterrupted',
+        ),
     })
     .optional()
     .describe('how an answer goes on that was interrupted'),

@@ -16,6 +16,8 @@ export interface DecodingOptions extends Limits {
   /** The first slice, from validation. */
   readonly slice: Slice
   readonly diverges: boolean
+  /** The tokens so far decide, not their text alone. */
+  readonly readsTokens: boolean
 }
 
 /** A window of that many characters is searched for stop sequences (server/text_generation_server/utils/tokens.py). */
@@ -132,7 +134,8 @@ export class Decoding {
   }
 
   #modelOf(slice: Slice): Model {
-    const { diverges } = this.#options
-    return createModel({ text: slice.text, encoding: slice.encoding, key: this.#key, diverges })
+    const { diverges, readsTokens } = this.#options
+    const { text, encoding } = slice
+    return createModel({ text, encoding, key: this.#key, diverges, readsTokens })
   }
 }

@@ -116,6 +116,7 @@ export function prepare(replica: Replica, request: GenerateRequest, receivedAtMs
     request,
     slice,
     diverges: settings.batchDivergence,
+    readsTokens: settings.readsTokens,
     maxInputTokens: limits.maxInputTokens,
     maxTotalTokens: limits.maxTotalTokens,
   })

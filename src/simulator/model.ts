@@ -29,6 +29,13 @@ export function hashBytes(bytes: Iterable<number>, start = 0x811c9dc5): number {
   return hash >>> 0
 }
 
+/** Hashes token ids as {@link hashBytes} does bytes. */
+function hashIds(ids: Iterable<number>, start = 0x811c9dc5): number {
+  let hash = start
+  for (const id of ids) hash = Math.imul(hash ^ id, 0x01000193) >>> 0
+  return hash
+}
+
 const pieceBytes = new Map<number, Uint8Array>()
 
 function bytesOf(id: number): Uint8Array {
@@ -66,6 +73,8 @@ export interface ModelOptions {
   readonly key: number
   /** Let the number of requests that run at once break ties, as it does on a GPU. */
   readonly diverges: boolean
+  /** Let the tokens so far decide, and not their text alone: the same text in other tokens goes on otherwise. @defaultValue false */
+  readonly readsTokens?: boolean | undefined
 }
 
 /** A text that grows token by token. */
@@ -118,12 +127,15 @@ class HashModel implements Model {
   readonly #orders: Orders | undefined
   readonly #key: number
   readonly #diverges: boolean
+  /** All tokens so far, hashed, where they decide. */
+  #history: number | undefined
 
   constructor(options: ModelOptions) {
     this.#hash = hashBytes(utf8.encode(options.text))
     this.#word = lastWord(options.text)
     this.#way = WAYS.get(this.#word) ?? UNKNOWN_WAY
     this.#key = options.key
+    this.#history = options.readsTokens === true ? hashIds(options.encoding.ids) : undefined
     this.#diverges = options.diverges
     this.#orders = parseOrders(options.text)
     if (this.#orders !== undefined) {
@@ -138,12 +150,13 @@ class HashModel implements Model {
   }
 
   next(batchSize: number): void {
-    let draw = mix(this.#hash ^ this.#key)
+    let draw = mix(this.#hash ^ this.#key ^ (this.#history ?? 0))
     // One token in eight stands on a knife's edge: there the company it runs in decides.
     if (this.#diverges && batchSize > 1 && (draw & 7) === 0) draw = mix(draw + batchSize)
     this.draw = draw
     if (this.#pending.length > 0) this.#nextByte()
     else this.#take(this.#ordered() ?? this.#choose(draw))
+    if (this.#history !== undefined) this.#history = hashIds([this.id], this.#history)
     this.#since += 1
   }
 

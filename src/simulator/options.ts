@@ -45,6 +45,8 @@ export interface SimulatorOptions {
   readonly keepAliveMs?: number | undefined
   /** Text depends, one token in eight, on how many requests run at once; alone it never does. @defaultValue false */
   readonly batchDivergence?: boolean | undefined
+  /** Text depends on the tokens of all before it and not on their text alone, as a real model's does. @defaultValue false */
+  readonly readsTokens?: boolean | undefined
   /** @defaultValue none */
   readonly faults?: readonly Fault[] | undefined
   /** Called in this process, for benches. */
@@ -73,6 +75,7 @@ export interface Settings {
   readonly chatMarker: ChatMarker
   readonly keepAliveMs: number
   readonly batchDivergence: boolean
+  readonly readsTokens: boolean
   readonly observer: SimulatorObserver
 }
 
@@ -111,6 +114,7 @@ export function settle(options: SimulatorOptions): Settings {
     chatMarker: options.chatMarker ?? 'always',
     keepAliveMs: number('keepAliveMs', options.keepAliveMs ?? 15_000, 1, 1e9, false),
     batchDivergence: options.batchDivergence ?? false,
+    readsTokens: options.readsTokens ?? false,
     observer: options.observer ?? {},
   }
 }

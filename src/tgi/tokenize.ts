@@ -25,6 +25,14 @@ export interface TemplatedChat {
   readonly templatedText: string
 }
 
+/** Whether two texts are the same tokens. */
+export function sameIds(
+  some: readonly Pick<TokenSpan, 'id'>[],
+  others: readonly Pick<TokenSpan, 'id'>[],
+): boolean {
+  return some.length === others.length && some.every(({ id }, index) => id === others[index]?.id)
+}
+
 const count = z.number().int().min(0)
 const spansSchema = z.array(z.object({ id: count, text: z.string(), start: count, stop: count }))
 const chatSchema = z.object({ tokenize_response: spansSchema, templated_text: z.string() })
