@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { JsonFlaw, JsonReader } from './json-reader.ts'
+import { JsonReader } from './json-reader.ts'
+import { JsonFlaw } from './json-scanner.ts'
 import type { Read } from './serde.ts'
 
 /** Why a body was refused before any handler saw it: an HTTP status and a plain text. */

@@ -1,4 +1,5 @@
-import { JsonFlaw, JsonReader } from './json-reader.ts'
+import { JsonReader } from './json-reader.ts'
+import { JsonFlaw } from './json-scanner.ts'
 import type { Read } from './serde.ts'
 import { any, optional, refuse, string, struct } from './serde.ts'
 

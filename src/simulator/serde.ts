@@ -1,4 +1,5 @@
-import type { JsonNumber, JsonReader } from './json-reader.ts'
+import type { JsonReader } from './json-reader.ts'
+import type { JsonNumber } from './json-scanner.ts'
 
 /** Reads one value of a type, or throws a `JsonFlaw` in serde's words (serde 1.0.219, serde_json 1.0.140). */
 export type Read<T> = (reader: JsonReader) => T
@@ -60,15 +61,20 @@ const narrowed =
   (reader) =>
     Number(read(reader))
 
+/** Rust's integers; a float is none, whatever its value. */
 export const u32: Read<number> = narrowed(integer('u32', 0n, U32_MAX))
+/** See {@link u32}. */
 export const i32: Read<number> = narrowed(integer('i32', -I32_MAX - 1n, I32_MAX))
+/** See {@link u32}; beyond 2^53 it loses digits. */
 export const usize: Read<number> = narrowed(integer('usize', 0n, U64_MAX))
+/** See {@link u32}; it keeps all digits. */
 export const u64: Read<bigint> = integer('u64', 0n, U64_MAX)
 
 /** A number, rounded to 32 bits. */
 export const f32: Read<number> = (reader) =>
   isNumber(reader.peek()) ? Math.fround(Number(reader.number().value)) : refuse(reader, 'f32')
 
+/** `true` or `false`. */
 export const bool: Read<boolean> = (reader) => {
   const byte = reader.peek()
   if (byte !== 0x74 && byte !== 0x66) return refuse(reader, 'a boolean')
@@ -76,6 +82,7 @@ export const bool: Read<boolean> = (reader) => {
   return byte === 0x74
 }
 
+/** A string, whole characters only. */
 export const string: Read<string> = (reader) =>
   reader.peek() === 0x22 ? reader.string() : refuse(reader, 'a string')
 
@@ -91,6 +98,7 @@ export function option<T>(read: Read<T>): Read<T | undefined> {
   }
 }
 
+/** A `Vec`: an array of one type. */
 export function sequence<T>(read: Read<T>): Read<readonly T[]> {
   return (reader) => {
     if (reader.peek() !== 0x5b) return refuse(reader, 'a sequence')
