@@ -68,7 +68,7 @@ test('a chat whose offsets count UTF-8 bytes is rendered as any other', async ()
     // A prompt gets the marker from the replica.
     tokenize: async (prompt: string) => [{ ...first, start: 0, stop: 0 }, ...spansOf(prompt)],
   }
-  expect(await createChatRenderer(client).render(messages, signal)).toBe(text)
+  expect(await createChatRenderer(client, accept).render(messages, signal)).toBe(text)
 })
 
 test('a template that no prompt can repeat is refused by name', async () => {
