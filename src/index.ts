@@ -1,6 +1,7 @@
 /**
  * tgi-pool as a library: put jobs in, read their events from any point, cancel them, from any process.
  */
+import './runtime/need-node.ts'
 export type { JobEnd, JobEndListener } from './attempt/job-end.ts'
 export { openPool, openPools } from './client/pools.ts'
 export type { PoolClientOptions, Pools, PoolsOptions } from './client/pools.ts'

@@ -1,3 +1,4 @@
+import '../runtime/need-node.ts'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { PoolError } from '../contract/error.ts'

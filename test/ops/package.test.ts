@@ -1,45 +1,120 @@
-import { readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { copyCheckout, lendPackages, must, run, tempFolder, tool } from './run.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { copyCheckout, must, run, tempFolder, tool } from './run.ts'
 import { serveOneJob } from './serve-one-job.ts'
 
-/** The package as npm would publish it, installed into an empty project. */
+/** The package as npm would publish it, installed into an empty project; the same from git; and Nodes to try them on. */
 let project = ''
+let gitProject = ''
 let installed = ''
+let checkout = ''
+let nodes = ''
 let packed: { readonly filename: string; readonly files: readonly { readonly path: string }[] }
 let tarball = ''
 const undo: (() => Promise<void>)[] = []
 
+const QUIET = ['--no-audit', '--no-fund', '--loglevel=error']
+
 beforeAll(async () => {
   const [source, target] = [await tempFolder(), await tempFolder()]
   undo.push(source.done, target.done)
-  const manifests = [
-    'package.json',
-    'tsconfig.json',
-    'tsconfig.build.json',
-    'README.md',
-    'CHANGELOG.md',
-    'LICENSE',
-  ]
-  await copyCheckout([...manifests, 'src', 'workers', 'schemas'], source.path)
-  await lendPackages(source.path)
-  await must('npm', ['run', 'build', '--ignore-scripts'], { cwd: source.path })
-  const told = JSON.parse(
-    await must('npm', ['pack', '--json', '--ignore-scripts'], { cwd: source.path }),
-  ) as [typeof packed]
-  packed = told[0]
-  tarball = join(source.path, packed.filename)
-  project = target.path
-  await writeFile(join(project, 'package.json'), '{ "name": "empty", "private": true, "type": "module" }')
-  await must('npm', ['install', '--no-audit', '--no-fund', tarball], { cwd: project })
+  checkout = source.path
+  await cloneCheckout(checkout)
+  const told = await must('npm', ['pack', '--json'], { cwd: checkout })
+  // What its scripts say comes before.
+  packed = (JSON.parse(told.slice(told.search(/^\[$/m))) as [typeof packed])[0]
+  tarball = join(checkout, packed.filename)
+  project = await emptyProject(join(target.path, 'tarball'))
+  await must('npm', ['install', ...QUIET, tarball], { cwd: project })
   installed = join(project, 'node_modules', 'tgi-pool')
+  gitProject = await emptyProject(join(target.path, 'git'))
+  await must('npm', ['install', ...QUIET, `git+file://${checkout}`], { cwd: gitProject })
+  nodes = await emptyProject(join(target.path, 'nodes'))
+  const binary = `npm:node-linux-${process.arch}`
+  await must(
+    'npm',
+    ['install', ...QUIET, `node18@${binary}@18.20.8`, `node20@${binary}@20.19.0`, `node22@${binary}@22.19.0`],
+    { cwd: nodes },
+  )
 })
 
 afterAll(async () => {
   for (const step of undo.toReversed()) await step()
+})
+
+/** A clone of the checkout as it stands, uncommitted changes included. */
+async function cloneCheckout(to: string): Promise<void> {
+  const git = (...args: readonly string[]) =>
+    must('git', ['-c', 'user.name=test', '-c', 'user.email=test@example.com', ...args], { cwd: to })
+  const listed = await must('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+    cwd: new URL('../..', import.meta.url).pathname,
+  })
+  const tops = listed.split('\n').map((path) => path.split('/')[0] ?? '')
+  await copyCheckout([...new Set(tops)].filter(Boolean), to)
+  await git('init', '--quiet')
+  await git('add', '--all')
+  await git('commit', '--quiet', '--message', 'The checkout')
+}
+
+async function emptyProject(path: string): Promise<string> {
+  await mkdir(path)
+  await writeFile(join(path, 'package.json'), '{ "name": "empty", "private": true, "type": "module" }')
+  return path
+}
+
+/** A Node of that major version. */
+function nodeOf(major: 18 | 20 | 22 | 24): string {
+  return major === 24 ? tool('node') : join(nodes, 'node_modules', `node${major}`, 'bin', 'node')
+}
+
+const IMPORT = `import { openPool } from 'tgi-pool'; console.log(typeof openPool)`
+
+describe.each(['tarball', 'git'] as const)('installed from %s', (from) => {
+  const place = () => (from === 'git' ? gitProject : project)
+
+  test.each([22, 24] as const)('Node %i has its help, its library and its demo', async (major) => {
+    const [node, cwd] = [nodeOf(major), place()]
+    const bin = join('node_modules', '.bin', 'tgi-pool')
+    expect(await must(node, [bin, '--help'], { cwd })).toContain('Usage: tgi-pool')
+    expect(await must(node, ['--input-type=module', '-e', IMPORT], { cwd })).toBe('function\n')
+    const required = `console.log(typeof require('tgi-pool').openPool)`
+    expect(await must(node, ['--input-type=commonjs', '-e', required], { cwd })).toBe('function\n')
+    await must(node, [bin, 'demo'], { cwd })
+  })
+
+  test.each([18, 20] as const)('Node %i is refused in one line by command and library', async (major) => {
+    const [node, cwd] = [nodeOf(major), place()]
+    const line = /tgi-pool: expected Node 22\.19 or newer, got [\d.]+ \(.+\)\. Install a newer Node: \S+/
+    const command = await run(node, [join('node_modules', '.bin', 'tgi-pool'), 'demo'], { cwd })
+    expect(command.stderr).toMatch(new RegExp(`^${line.source}\n$`))
+    expect(command.status).toBe(2)
+    const library = await run(node, ['--input-type=module', '-e', IMPORT], { cwd })
+    expect(library.stderr).toMatch(line)
+    expect(library.stderr).not.toMatch(/^ +at |SyntaxError/m)
+    expect(library.status).toBe(1)
+  })
+
+  test('its types serve a strict consumer that checks libraries, too', () => compileConsumer(place()))
+})
+
+test('a clone runs its command by npx, without a build', async () => {
+  const { path, done } = await tempFolder()
+  undo.push(done)
+  await cloneCheckout(path)
+  await must('npm', ['ci', ...QUIET, '--ignore-scripts'], { cwd: path })
+  const { version } = JSON.parse(await readFile(join(path, 'package.json'), 'utf8')) as { version: string }
+  expect(await must('npx', ['tgi-pool', '--version'], { cwd: path })).toBe(`${version}\n`)
+})
+
+test('an install in a checkout without TypeScript goes through', async () => {
+  const { path, done } = await tempFolder()
+  undo.push(done)
+  await cloneCheckout(path)
+  await must('npm', ['ci', ...QUIET, '--omit=dev'], { cwd: path })
+  expect(await readdir(path)).not.toContain('dist')
 })
 
 test('it can be imported, and gives what the README says', async () => {
@@ -51,41 +126,6 @@ test('it can be imported, and gives what the README says', async () => {
   expect(await must(process.execPath, ['--input-type=module', '-e', schema], { cwd: project })).toBe(
     'object\n',
   )
-})
-
-test('its types serve a strict consumer that checks libraries, too', async () => {
-  await writeFile(
-    join(project, 'consumer.ts'),
-    `import { openPool, PoolError } from 'tgi-pool'
-import type { JobEvent, JobInput, Restart } from 'tgi-pool'
-const job: JobInput = { inputs: 'hello', parameters: { max_new_tokens: 5 } }
-const pool = await openPool({ redisUrl: 'redis://127.0.0.1:6379', pool: 'p' })
-const { job_id } = await pool.enqueue(job)
-for await (const event of pool.events(job_id)) {
-  const seen: JobEvent | Restart = event
-  if (seen.event === 'token') seen.data.t satisfies string
-}
-// @ts-expect-error a prompt is a text
-await pool.enqueue({ inputs: 1 })
-export const kind = (error: unknown): string | undefined => (error instanceof PoolError ? error.kind : undefined)
-`,
-  )
-  await must('npm', ['install', '--no-audit', '--no-fund', '--no-save', '@types/node@24'], { cwd: project })
-  const options = [
-    '--module',
-    'nodenext',
-    '--target',
-    'es2024',
-    '--strict',
-    '--skipLibCheck',
-    'false',
-    '--noEmit',
-  ]
-  const { status, stdout } = await run(tool('tsc'), [...options, '--types', 'node', 'consumer.ts'], {
-    cwd: project,
-  })
-  expect(stdout).toBe('')
-  expect(status).toBe(0)
 })
 
 test('its command says its version and has every verb of the checkout', async () => {
@@ -112,7 +152,7 @@ test('every process of workers/ is in it', async () => {
 test('it holds what runs and what describes it: no sources, no tests, no tools', () => {
   for (const { path } of packed.files) {
     expect(path).toMatch(
-      /^(dist\/(src|workers)\/.*\.(js|d\.ts|lua|json)|schemas\/.*\.json|[A-Z]+(\.md)?|package\.json)$/,
+      /^(bin\/tgi-pool\.cjs|dist\/(src|workers)\/.*\.(js|d\.ts|lua|json)|schemas\/.*\.json|[A-Z]+(\.md)?|package\.json)$/,
     )
   }
 })
@@ -144,6 +184,41 @@ test('npm audit knows nothing against it', async ({ skip }) => {
   if (report.vulnerabilities === undefined) return skip(`the registry answers no audits: ${report.message}`)
   expect(Object.keys(report.vulnerabilities)).toEqual([])
 })
+
+async function compileConsumer(cwd: string): Promise<void> {
+  await writeFile(
+    join(cwd, 'consumer.ts'),
+    `import { openPool, PoolError } from 'tgi-pool'
+import type { JobEvent, JobInput, Restart } from 'tgi-pool'
+const job: JobInput = { inputs: 'hello', parameters: { max_new_tokens: 5 } }
+const pool = await openPool({ redisUrl: 'redis://127.0.0.1:6379', pool: 'p' })
+const { job_id } = await pool.enqueue(job)
+for await (const event of pool.events(job_id)) {
+  const seen: JobEvent | Restart = event
+  if (seen.event === 'token') seen.data.t satisfies string
+}
+// @ts-expect-error a prompt is a text
+await pool.enqueue({ inputs: 1 })
+export const kind = (error: unknown): string | undefined => (error instanceof PoolError ? error.kind : undefined)
+`,
+  )
+  await must('npm', ['install', '--no-audit', '--no-fund', '--no-save', '@types/node@24'], { cwd })
+  const options = [
+    '--module',
+    'nodenext',
+    '--target',
+    'es2024',
+    '--strict',
+    '--skipLibCheck',
+    'false',
+    '--noEmit',
+  ]
+  const { status, stdout } = await run(tool('tsc'), [...options, '--types', 'node', 'consumer.ts'], {
+    cwd,
+  })
+  expect(stdout).toBe('')
+  expect(status).toBe(0)
+}
 
 /** The bytes of all files below a folder, without those of some. */
 async function sizeOf(folder: string, without: readonly string[] = []): Promise<number> {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -61,11 +61,6 @@ export async function copyCheckout(names: readonly string[], to: string): Promis
       filter: (source) => !/\/(node_modules|dist)(\/|$)/.test(source.slice(ROOT.length - 1)),
     })
   }
-}
-
-/** Lends a folder the packages of the checkout. */
-export async function lendPackages(to: string): Promise<void> {
-  await symlink(join(ROOT, 'node_modules'), join(to, 'node_modules'))
 }
 
 /** A tool of the checkout. */
