@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import type { JobInput } from '../contract/job.ts'
 import { EXIT, exitStatus, printError } from './exit.ts'
+import { isBlank, openLines, parseJsonLine } from './job-lines.ts'
 import { startProgress } from './progress.ts'
 
 /** How many jobs are on their way to Redis at once. */
@@ -37,19 +37,19 @@ export async function enqueueFile(
     else refused += 1
   }
   try {
-    for await (const text of createInterface({ input: openInput(file), crlfDelay: Infinity, signal })) {
+    for await (const bytes of await openLines(openInput(file, signal), '--file')) {
       if (signal.aborted) break
       line += 1
-      progress.update(Buffer.byteLength(text) + 1, accepted)
-      if (text.trim() === '') continue
-      window.push(enqueueLine(pool, text, line, json, window.at(-1)))
+      progress.update(bytes.length + 1, accepted)
+      if (isBlank(bytes)) continue
+      window.push(enqueueLine(pool, bytes, line, json, window.at(-1)))
       if (window.length >= IN_FLIGHT) await settleFirst()
     }
     while (window.length > 0) await settleFirst()
   } catch (error) {
     const rest = await Promise.allSettled(window)
     accepted += rest.filter((result) => result.status === 'fulfilled' && result.value).length
-    throw error instanceof PoolError ? stoppedBy(error, accepted) : error
+    throw error instanceof PoolError && line > 0 ? stoppedBy(error, accepted) : error
   } finally {
     progress.stop(accepted)
   }
@@ -70,13 +70,13 @@ function stoppedBy(error: PoolError, accepted: number): PoolError {
 /** Enqueues one line and prints its answer once the line before is through; resolves to whether it was accepted. */
 async function enqueueLine(
   pool: PoolClient,
-  text: string,
+  bytes: Buffer,
   line: number,
   json: boolean,
   before: Promise<boolean> | undefined,
 ): Promise<boolean> {
   const answer = (async () => {
-    const { job, jobId } = parseLine(text)
+    const { job, jobId } = parseLine(bytes)
     return pool.enqueue(job, { jobId })
   })()
   const [result] = await Promise.allSettled([answer, before])
@@ -94,13 +94,8 @@ async function enqueueLine(
   return false
 }
 
-function parseLine(text: string): { job: JobInput; jobId: string | undefined } {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    throw new PoolError('INVALID_PARAMS', 'expected a JSON object, got something that is not JSON')
-  }
+function parseLine(bytes: Buffer): { job: JobInput; jobId: string | undefined } {
+  const value = parseJsonLine(bytes)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new PoolError(
       'INVALID_PARAMS',
@@ -114,7 +109,16 @@ function parseLine(text: string): { job: JobInput; jobId: string | undefined } {
   return { job, jobId }
 }
 
-function openInput(file: string): NodeJS.ReadableStream {
-  if (file === '-') return process.stdin
-  return createReadStream(file)
+/** The bytes of a file, or of standard input; they end early when the signal is aborted. */
+async function* openInput(file: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const input = file === '-' ? process.stdin : createReadStream(file)
+  const stop = () => input.destroy()
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    yield* input as AsyncIterable<Buffer>
+  } catch (error) {
+    if (!signal.aborted) throw error
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
 }

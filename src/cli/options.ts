@@ -6,6 +6,7 @@ import type { JobInput } from '../contract/job.ts'
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
 import { openPool } from '../client/pools.ts'
 import type { PoolClient } from '../client/pool-client.ts'
+import { decodeText } from './read-text.ts'
 import { LOG_LEVELS, createLogger } from '../runtime/log.ts'
 import type { LogLevel, Logger } from '../runtime/log.ts'
 
@@ -104,11 +105,10 @@ export async function readApiKey(env: NodeJS.ProcessEnv): Promise<string | undef
   const { TGI_API_KEY: key, TGI_API_KEY_FILE: file } = env
   if (key !== undefined && key !== '') return key
   if (file === undefined || file === '') return undefined
-  try {
-    return (await readFile(file, 'utf8')).trim()
-  } catch (cause) {
+  const bytes = await readFile(file).catch((cause: unknown) => {
     throw new PoolError('CONFIG', `TGI_API_KEY_FILE: cannot read ${file}`, { cause })
-  }
+  })
+  return decodeText(bytes, `TGI_API_KEY_FILE: ${file}`).trim()
 }
 
 /** Options that describe one job. */
@@ -139,7 +139,7 @@ export function withJob(command: Command): Command {
 }
 
 function collect(text: string, before: string[] = []): string[] {
-  return [...before, text]
+  return [...before, typed(text, '--stop')]
 }
 
 /** The job that a prompt and its options describe. */
@@ -161,10 +161,23 @@ export function jobOf(prompt: string, flags: JobFlags): JobInput {
   }
 }
 
-/** A prompt as typed, or all of standard input when it is `-`. */
+/**
+ * A prompt as typed, or all of standard input when it is `-`.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS` for bytes that are no text
+ */
 export async function readPrompt(argument: string): Promise<string> {
-  if (argument !== '-') return argument
+  if (argument !== '-') return typed(argument, 'the prompt')
   const chunks: Buffer[] = []
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks).toString('utf8')
+  return decodeText(Buffer.concat(chunks), 'standard input')
+}
+
+/** Node puts U+FFFD in an argument where bytes are not UTF-8. */
+function typed(argument: string, what: string): string {
+  if (!argument.includes('\uFFFD')) return argument
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `${what}: expected UTF-8, got other bytes or the character U+FFFD, which stands for them. A prompt that has U+FFFD goes to standard input, with - in its place`,
+  )
 }

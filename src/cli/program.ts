@@ -30,7 +30,10 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     await buildProgram().parseAsync([...argv])
     return EXIT.success
   } catch (error) {
-    const known = error instanceof CommanderError ? usageError(error) : error
+    const known =
+      error instanceof CommanderError
+        ? usageError(error, argv.includes('generate') || argv.includes('enqueue'))
+        : error
     if (known === undefined) return EXIT.success
     printError(known, json)
     return exitStatus(known)
@@ -38,7 +41,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
 }
 
 /** commander's error as one of ours; undefined for --help and --version, which are none. */
-function usageError(error: CommanderError): PoolError | undefined {
+function usageError(error: CommanderError, takesPrompt: boolean): PoolError | undefined {
   if (error.exitCode === 0) return undefined
   if (error.code === 'commander.help')
     return new PoolError('INVALID_PARAMS', 'expected a verb; add --help for what there is')
@@ -46,11 +49,20 @@ function usageError(error: CommanderError): PoolError | undefined {
   const message =
     error.code === 'commander.excessArguments'
       ? 'too many arguments: put a prompt of several words in quotes'
-      : error.message.replace(/^error: /, '')
+      : error.code === 'commander.unknownOption'
+        ? unknownOption(error.message.replace(/^error: /, ''), takesPrompt)
+        : error.message.replace(/^error: /, '')
   return new PoolError(
     'INVALID_PARAMS',
     `${message.replaceAll(/\s*\n\s*/g, ' ')} (add --help for what it takes)`,
   )
+}
+
+/** A prompt that starts with - is read as an option; it is not repeated unless it looks like one. */
+function unknownOption(message: string, takesPrompt: boolean): string {
+  if (!takesPrompt) return message
+  const what = /^unknown option '--?[a-z][a-z-]*'/i.test(message) ? message : 'unknown option'
+  return `${what}; a prompt that starts with - goes after --, e.g. tgi-pool generate -- "-5 + 3 ="`
 }
 
 /**

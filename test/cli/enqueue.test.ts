@@ -121,7 +121,7 @@ describe.concurrent('a file of jobs', () => {
     expect(status).toBe(2)
     expect(jsonLines(stdout)).toMatchObject([{ job_id: 'a' }, { job_id: 'b' }])
     expect(stderr.split('\n')).toEqual([
-      'tgi-pool: line 2: expected a JSON object, got something that is not JSON',
+      'tgi-pool: line 2: expected a JSON object such as {"inputs":"a prompt"}, got something that is not JSON',
       'tgi-pool: line 4: job: unknown field "paramters"',
       'tgi-pool: line 5: expected a JSON object, got an array',
       expect.stringMatching(/^tgi-pool: line 6: job: parameters\.max_new_tokens: expected number, got /),
@@ -142,6 +142,25 @@ describe.concurrent('a file of jobs', () => {
     })
     expect(result).toMatchObject({ status: 0, stderr: '' })
     expect(idsOf(result)).toEqual(['x', 'y'])
+  })
+
+  test('is torn nowhere but at its line ends, and is refused where it is not UTF-8', async ({ stage }) => {
+    await stage.client()
+    const file = join(stage.dir, 'jobs.jsonl')
+    const bad = Buffer.from('{"inputs":"SECRET caf\xe9"}\n', 'latin1')
+    await writeFile(file, Buffer.concat([Buffer.from('{"job_id":"u","inputs":"a\u2028b\u0085c"}\n'), bad]))
+    const result = await stage.cli(['enqueue', '--file', file])
+    expect(result).toMatchObject({ status: 2, stdout: '{"job_id":"u","queue_position":0}\n' })
+    expect(result.stderr).toMatch(/^tgi-pool: line 2: .*expected UTF-8, got other bytes from byte 21 on/)
+    expect(result.stderr).not.toContain('SECRET')
+  })
+
+  test('that is one JSON array is refused with what to do', async ({ stage }) => {
+    await stage.client()
+    const result = await stage.cli(['enqueue', '--file', '-'], { stdin: '[{"inputs":"SECRET"}]' })
+    expect(result).toMatchObject({ status: 2, stdout: '' })
+    expect(result.stderr).toMatch(/^tgi-pool: INVALID_PARAMS: --file: .*a JSON array.*jq -c/)
+    expect(result.stderr).not.toContain('SECRET')
   })
 
   test('that is not there is bad usage that names it', async ({ stage }) => {

@@ -1,0 +1,171 @@
+import { PoolError } from '../contract/error.ts'
+import { findJsonFault } from '../gateway/json-fault.ts'
+import { decodeText, toUtf8 } from './read-text.ts'
+
+/** The longest line that is read (bytes): far above what any replica takes as a prompt. */
+const MAX_LINE_BYTES = 64 * 1024 * 1024
+const [LF, CR] = [0x0a, 0x0d]
+const EXAMPLE = '{"inputs":"a prompt"}'
+
+/**
+ * The lines of a file of jobs, as bytes without their ends. A line ends at LF, CR or CRLF only: JSON may hold every other
+ * character that some call a line break (U+2028, U+2029, U+0085). Each line comes as soon as its end is read, and a line
+ * above the bound comes cut, one byte longer than it.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS`, before the first line, for a file that is of another kind as a whole
+ */
+export async function openLines(input: AsyncIterable<Buffer>, what: string): Promise<AsyncIterable<Buffer>> {
+  const lines = splitLines(refuseArray(toUtf8(input, what), what))
+  const head: Buffer[] = []
+  for (;;) {
+    const next = await lines.next()
+    if (next.done === true) break
+    head.push(next.value)
+    if (isBlank(next.value)) continue
+    refuseKind(next.value, head.length, what)
+    break
+  }
+  return (async function* () {
+    yield* head
+    yield* lines
+  })()
+}
+
+/** Whether a line holds nothing but white space. */
+export function isBlank(line: Buffer): boolean {
+  return line.length < 1000 && line.toString('utf8').trim() === ''
+}
+
+async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let parts: Buffer[] = []
+  let size = 0
+  let afterCr = false
+  const add = (part: Buffer) => {
+    const room = MAX_LINE_BYTES + 1 - size
+    if (room <= 0 || part.length === 0) return
+    parts.push(part.subarray(0, room))
+    size += Math.min(room, part.length)
+  }
+  const take = (): Buffer => {
+    const line = Buffer.concat(parts)
+    parts = []
+    size = 0
+    return line
+  }
+  for await (const chunk of input) {
+    let from = afterCr && chunk[0] === LF ? 1 : 0
+    if (chunk.length > 0) afterCr = chunk.at(-1) === CR
+    let [lf, cr] = [chunk.indexOf(LF, from), chunk.indexOf(CR, from)]
+    while (lf >= 0 || cr >= 0) {
+      const end = lf < 0 || (cr >= 0 && cr < lf) ? cr : lf
+      add(chunk.subarray(from, end))
+      yield take()
+      from = end + (end === cr && lf === end + 1 ? 2 : 1)
+      if (lf >= 0 && lf < from) lf = chunk.indexOf(LF, from)
+      if (cr >= 0 && cr < from) cr = chunk.indexOf(CR, from)
+    }
+    add(chunk.subarray(from))
+  }
+  if (size > 0) yield take()
+}
+
+/** Such a file may be one line of any length, so its first character decides. */
+async function* refuseArray(input: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
+  let begun = false
+  for await (const chunk of input) {
+    const first: string | undefined = begun
+      ? undefined
+      : chunk
+          .toString('utf8')
+          .replace(/^\uFEFF/, '')
+          .trimStart()[0]
+    if (first === '[') {
+      throw invalid(
+        `${what}: expected one JSON object a line, got a JSON array. Write lines: jq -c '.[]' FILE, or in pandas to_json(orient='records', lines=True)`,
+      )
+    }
+    begun ||= first !== undefined
+    yield chunk
+  }
+}
+
+/** What the first line shows of a file that has no good line; any other bad line is refused by itself. */
+function refuseKind(line: Buffer, number: number, what: string): void {
+  const text = line.subarray(0, 1000).toString('utf8').trim()
+  if (text === '{') {
+    throw invalid(
+      `${what}: line ${number}: expected a whole JSON object on each line, got one that goes on. Put each on one line: jq -c . FILE`,
+    )
+  }
+  if (!/^[\uFEFF\s]*\{/.test(text) && /[,;\t]/.test(text) && !text.includes('{')) {
+    throw invalid(
+      `${what}: line ${number}: expected a JSON object such as ${EXAMPLE}, got what looks like a table (CSV) or plain text. Write one JSON object a line`,
+    )
+  }
+}
+
+/**
+ * Reads one line as JSON.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS` that says where it stops being JSON, never what it holds
+ */
+export function parseJsonLine(line: Buffer): unknown {
+  if (line.length > MAX_LINE_BYTES) {
+    throw invalid(`expected a line of at most ${MAX_LINE_BYTES} bytes, got a longer one`)
+  }
+  const text = decodeText(line, 'the line')
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    throw invalid(describeFault(text))
+  }
+}
+
+/** What other languages write where JSON has something else, and what that is. */
+const FOREIGN: readonly (readonly [RegExp, string])[] = [
+  [/^[-+]?(?:nan|inf(?:inity)?)\b/i, 'NaN or Infinity, which JSON does not have. Leave the field out'],
+  [/^(?:None|True|False|undefined)\b/, 'a word that JSON does not have: it has null, true and false'],
+  [/^'/, "a single quote. JSON's strings stand in double quotes"],
+  [/^\0/, 'a NUL byte'],
+  [/^[},\]]/, 'a comma or a bracket too many'],
+  // oxlint-disable-next-line no-control-regex -- it is what is looked for
+  [/^[\u0001-\u001f]/, 'a raw control character, e.g. a tab. Escape it: \\t'],
+  [/^(?:\/\/|\/\*|#)/, 'a comment, which JSON does not have'],
+]
+
+function describeFault(text: string): string {
+  if (!/^\s*[{["]/.test(text) && !text.includes('{')) {
+    return `expected a JSON object such as ${EXAMPLE}, got something that is not JSON`
+  }
+  const at = findFaultyCharacter(text)
+  if (at >= text.length) return 'expected a whole JSON object on the line, got one that ends too early'
+  const rest = text.slice(at, at + 20)
+  const foreign = FOREIGN.find(([pattern]) => pattern.test(rest))
+  if (foreign !== undefined) return `expected JSON, got ${foreign[1]} (character ${at})`
+  if (isJson(text.slice(0, at)))
+    return `expected one JSON object on the line, got more (from character ${at})`
+  return `expected a JSON object, got something that is not JSON from character ${at} on`
+}
+
+/** Inside a string, where no token ends, the string's own first bad character. */
+function findFaultyCharacter(text: string): number {
+  const at = findJsonFault(text)
+  if (text[at] !== '"') return at
+  // oxlint-disable-next-line no-control-regex -- JSON's strings hold none (RFC 8259, section 7)
+  const good = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})[^"\\\u0000-\u001f]*)*/y
+  good.lastIndex = at
+  return good.test(text) ? good.lastIndex : at
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function invalid(message: string): PoolError {
+  return new PoolError('INVALID_PARAMS', message)
+}
