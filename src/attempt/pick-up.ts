@@ -13,6 +13,7 @@ import { errorSeal } from '../stream/seal.ts'
 import type { TgiClient } from '../tgi/client.ts'
 import { TgiError } from '../tgi/error.ts'
 import type { ChatRenderer } from './chat.ts'
+import { acceptedAtOf } from './foreign-deadlines.ts'
 import type { GivenJob, RefusedJob } from './given-job.ts'
 import { describeEnd } from './job-end.ts'
 import type { JobEnd } from './job-end.ts'
@@ -28,6 +29,8 @@ export interface PickUpRequest {
   readonly jobId: string
   readonly given: GivenJob | RefusedJob
   readonly handBacks: number
+  /** When the job was put in its queue, by its producer's clock (ms since 1970). */
+  readonly queuedAtMs: number
   readonly pool: string
   readonly replicaId: string
   readonly versions: Versions
@@ -128,15 +131,16 @@ type Decision =
 async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
   const { config, given, pool, replicaId } = request
   const { view, nowMs } = seen
-  // Without `queued`, a plain BullMQ producer's job: its time counts from its first pick-up, by Redis's clock.
-  const acceptedAt = view.queued?.accepted_at ?? view.firstStartedAt ?? nowMs
+  // Without `queued`, a plain BullMQ producer's job: its time counts from when it was added.
+  const acceptedAt =
+    view.queued?.accepted_at ?? acceptedAtOf(request.queuedAtMs, view.firstStartedAt ?? nowMs)
   const details = { pool_id: pool, replica_id: replicaId, tokens_out: view.tokens }
   if (given.kind === 'refused')
     return seal(errorSeal('INVALID_PARAMS', { ...details, message: given.message }))
   const { job, budget, seed } = given
   const deadlineAt = view.queued?.deadline_at ?? acceptedAt + budget.deadlineMs
   const last = seen.entries.at(-1)
-  if (last !== undefined && nowMs >= deadlineAt) return seal(deadlineSeal(last, pool))
+  if (nowMs >= deadlineAt) return seal(deadlineSeal(last, pool))
   const ended = decidePickUp({
     tokens: view.tokens,
     spent: view.attempts - request.handBacks,

@@ -112,7 +112,8 @@ export async function runAttempt(
   const given = readGivenJob(job.id, job.body, context.config)
   const early = job.isNew && given.kind === 'job' ? startEarly(given, context, signal) : undefined
   try {
-    const begun = await pickUp({ ...context, jobId: job.id, given, handBacks: job.handBacks, signal })
+    const { id: jobId, handBacks, queuedAtMs } = job
+    const begun = await pickUp({ ...context, jobId, given, handBacks, queuedAtMs, signal })
     if (begun.kind === 'over') return endedAtPickUp(begun.end)
     if (begun.kind === 'elsewhere') return notBegun(new Interruption('elsewhere'), context)
     // Another request is wanted: this one is closed before that one is opened.

@@ -17,6 +17,7 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
  * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → since when it is in that state (ms since 1970); one that is over leaves with its stream |
+ * | `<prefix>:{<pool>}:scan` | which process looks for waiting jobs that plain BullMQ producers added, with a TTL |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
  * | `<prefix>:{<pool>}:drains` | HASH replica id → JSON `{since, grace_ms?}`: replicas that are to take nothing |
@@ -33,6 +34,7 @@ export interface PoolKeys {
   readonly counters: string
   /** One for each of {@link JOB_STATES}, in that order. */
   readonly indexes: readonly string[]
+  readonly scan: string
   readonly replicas: string
   readonly drains: string
   readonly cancelChannel: string
@@ -44,6 +46,9 @@ export interface PoolKeys {
 
 /** The name of BullMQ's queue of a pool. */
 export const QUEUE_NAME = 'jobs'
+
+/** Every queue of a pool in which jobs wait. */
+export const QUEUE_NAMES = { interactive: QUEUE_NAME } as const
 
 /** The name every BullMQ job of ours has. */
 export const JOB_NAME = 'generate'
@@ -66,6 +71,7 @@ export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKey
     counters: `${base}:counters`,
     indexes: JOB_STATES.map(index),
     index,
+    scan: `${base}:scan`,
     replicas: `${base}:replicas`,
     drains: `${base}:drains`,
     cancelChannel: `${base}:cancel`,

@@ -25,6 +25,8 @@ export interface TakenJob {
   readonly handBacks: number
   /** Marks that it shares with jobs that failed together with it. */
   readonly failedWith: readonly string[]
+  /** When it was put in the queue, by its producer's clock (ms since 1970). */
+  readonly queuedAtMs: number
   /** It was put in the queue a moment ago and nobody has taken it before, as far as the queue knows. */
   readonly isNew: boolean
   /** Aborted when the lock can no longer be trusted. */
@@ -194,6 +196,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         id,
         body: job.data,
         ...memory,
+        queuedAtMs: job.timestamp,
         isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
         lockLost: mine.lost.signal,
         confirmLock: async () => (await renew([mine])).length === 0,

@@ -12,12 +12,16 @@ describe('a plain BullMQ producer', () => {
     queue,
   }) => {
     const client = await lab.client()
-    await queue.add('generate', GOOD, { ...OPTS, jobId: 'foreign-1' })
+    const from = Date.now()
+    await queue.add('generate', GOOD, { ...OPTS, jobId: 'foreign-1', timestamp: from - 5000 })
     const reading = collect(client, 'foreign-1')
     await lab.worker(await lab.replica())
     const events = await reading
     expect(endOf(events)).toMatchObject({ tokens_out: 4, attempts: 1 })
-    expect(events[0]).toMatchObject({ event: 'started', data: { queue_time_ms: 0 } })
+    const [started] = only(events, 'started')
+    // Waiting counts from BullMQ's own time of the job.
+    expect(started?.data.queue_time_ms).toBeGreaterThanOrEqual(5000)
+    expect(started?.data.queue_time_ms).toBeLessThanOrEqual(Date.now() - from + 5000)
     expect(await client.job('foreign-1')).toMatchObject({ state: 'ended' })
     expect(await lab.redis.pttl(KEYS.events('foreign-1'))).toBeGreaterThan(0)
     await expect.poll(() => queue.getJobCounts()).toMatchObject({ active: 0, completed: 0, failed: 0 })
@@ -38,11 +42,75 @@ describe('a plain BullMQ producer', () => {
     expect(endOf(await collect(client, 'foreign-3')).attempts).toBe(2)
   })
 
-  test('has its deadline from the first pick-up on', async ({ lab, queue }) => {
+  test.for([
+    { name: 'ahead of Redis', timestamp: () => Date.now() + 3_600_000 },
+    { name: 'in seconds', timestamp: () => Math.floor(Date.now() / 1000) },
+    { name: 'below zero', timestamp: () => -1 },
+  ])('with a clock $name is served, and has waited no time', async ({ timestamp }, { lab, queue }) => {
+    const client = await lab.client()
+    await queue.add('generate', GOOD, { ...OPTS, jobId: 'clock', timestamp: timestamp() })
+    const reading = collect(client, 'clock')
+    await lab.worker(await lab.replica())
+    expect(only(await reading, 'started')[0]?.data.queue_time_ms).toBe(0)
+  })
+
+  test('has its deadline from when its job was added, also while it runs', async ({ lab, queue }) => {
     const client = await lab.client()
     await lab.worker(await lab.replica({ prefillMs: 60_000 }))
-    await queue.add('generate', { ...GOOD, deadline_ms: 300 }, { ...OPTS, jobId: 'foreign-4' })
+    await queue.add('generate', { ...GOOD, deadline_ms: 3000 }, { ...OPTS, jobId: 'foreign-4' })
     expect(errorOf(await collect(client, 'foreign-4')).code).toBe('DECODE_TIMEOUT')
+  })
+
+  test.for([
+    { name: 'with our priority', opts: OPTS },
+    { name: 'with none', opts: {} },
+    { name: 'with one of its own', opts: { priority: 7 } },
+    { name: 'with a delay beyond the deadline', opts: { delay: 3_600_000 } },
+  ])('$name has its deadline also while no worker is free', async ({ opts }, { lab, queue }) => {
+    const client = await lab.client()
+    const replica = await lab.replica()
+    const worker = await lab.worker(replica)
+    await client.drain(worker.replicaId)
+    await expect.poll(async () => (await client.replicas())[0]?.state).toBe('draining')
+    const from = Date.now()
+    await queue.add('generate', { ...GOOD, deadline_ms: 1000 }, { ...opts, jobId: 'f1' })
+    await queue.add('generate', 'no body', { ...opts, jobId: 'unreadable' })
+    await queue.add('generate', GOOD, { ...opts, jobId: 'later' })
+    await expect.poll(() => client.job('f1').then(({ state }) => state)).toBe('failed')
+    expect(Date.now() - from).toBeGreaterThanOrEqual(1000)
+    expect((await client.job('f1')).error).toMatchObject({ code: 'DEADLINE_UNMET', retriable: false })
+    expect(errorOf(await collect(client, 'f1')).code).toBe('DEADLINE_UNMET')
+    expect(await queue.getJobState('f1')).toBe('unknown')
+    expect(await client.job('unreadable')).toMatchObject({ state: 'queued' })
+    expect(await client.job('later')).toMatchObject({ state: 'queued' })
+    expect(replica.seen.requests).toHaveLength(0)
+  })
+
+  test('that takes its job back leaves nothing behind', async ({ lab, queue }) => {
+    const client = await lab.client()
+    const worker = await lab.worker(await lab.replica())
+    await client.drain(worker.replicaId)
+    await expect.poll(async () => (await client.replicas())[0]?.state).toBe('draining')
+    await queue.add('generate', { ...GOOD, deadline_ms: 1500 }, { ...OPTS, jobId: 'back' })
+    await expect.poll(() => lab.redis.zscore(KEYS.deadlines, 'back')).not.toBe(null)
+    await queue.remove('back')
+    await expect.poll(() => lab.redis.zscore(KEYS.deadlines, 'back')).toBe(null)
+    expect(await lab.redis.exists(KEYS.events('back'))).toBe(0)
+  })
+
+  test('of more jobs than a page has finds the deadline of each', async ({ lab, queue }) => {
+    const client = await lab.client({ max_queued: 10_000 })
+    const worker = await lab.worker(await lab.replica())
+    await client.drain(worker.replicaId)
+    await expect.poll(async () => (await client.replicas())[0]?.state).toBe('draining')
+    await queue.addBulk(
+      Array.from({ length: 2500 }, (_, index) => ({
+        name: 'generate',
+        data: GOOD,
+        opts: { ...OPTS, jobId: `many-${index}` },
+      })),
+    )
+    await expect.poll(() => lab.redis.zcard(KEYS.deadlines), { timeout: 30_000 }).toBe(2500)
   })
 
   test.for([

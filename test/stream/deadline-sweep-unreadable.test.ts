@@ -3,7 +3,7 @@ import { sweepDeadlines } from '../../src/stream/deadline-sweep.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
 import { test } from '../support/redis.ts'
 
-const QUEUE = { removeWaiting: async () => undefined }
+const QUEUE = { holds: async () => false, removeWaiting: async () => undefined }
 
 test('a stream of others and a key of another kind do not keep the jobs behind them from ending', async ({
   redis: { redis, keys },

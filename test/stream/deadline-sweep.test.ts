@@ -15,6 +15,8 @@ interface Stage {
   /** A job whose deadline passes in so many ms. */
   add(jobId: string, inMs: number, ...entries: LogEntry[]): Promise<void>
   readonly removed: string[]
+  /** What the queue holds without a stream. */
+  readonly waiting: Set<string>
   sweep(log?: EventLog): Promise<number>
   /** The last event of a job. */
   last(jobId: string): Promise<unknown>
@@ -23,7 +25,9 @@ interface Stage {
 const test = base.extend('stage', async ({ redis: { redis, keys } }): Promise<Stage> => {
   const log = createEventLog(redis, keys)
   const removed: string[] = []
-  const queue: Pick<QueuePort, 'removeWaiting'> = {
+  const waiting = new Set<string>()
+  const queue: QueuePort = {
+    holds: async (jobId) => waiting.has(jobId),
     async removeWaiting(jobId) {
       removed.push(jobId)
     },
@@ -31,6 +35,7 @@ const test = base.extend('stage', async ({ redis: { redis, keys } }): Promise<St
   return {
     log,
     removed,
+    waiting,
     async add(jobId, inMs, ...entries) {
       await log.write({ jobId, expect: START, entries, deadlineAt: Date.now() + inMs, retentionMs: 60_000 })
     },
@@ -67,6 +72,19 @@ describe('a sweep', () => {
     })
     expect(stage.removed).toEqual(['j'])
     expect(await stage.sweep()).toBe(0)
+  })
+
+  test('ends a job without a stream while the queue holds it, and forgets it otherwise', async ({
+    stage,
+    redis: { redis, keys },
+  }) => {
+    await redis.zadd(keys.deadlines, 1, 'waits', 1, 'gone')
+    stage.waiting.add('waits')
+    expect(await stage.sweep()).toBe(1)
+    expect(await stage.last('waits')).toMatchObject({ id: SEAL_ID, data: { code: 'DEADLINE_UNMET' } })
+    expect(await stage.last('gone')).toBe(undefined)
+    expect(stage.removed).toEqual(['waits'])
+    expect(await redis.zcard(keys.deadlines)).toBe(0)
   })
 
   test('leaves jobs alone that have time, or are over', async ({ stage, redis }) => {

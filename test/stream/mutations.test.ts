@@ -81,7 +81,7 @@ end`,
   },
   'a sweep that does not expect what it has read': {
     file: 'stream/deadline-sweep.ts',
-    text: 'expect: last.id,',
+    text: 'expect: last?.id ?? START,',
     becomes: `expect: '*',`,
   },
 }

@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto'
+import type { PoolKeys } from '../contract/keys.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
+import { startWaitingScan } from '../queue/waiting-scan.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
+import { readGivenJob } from './given-job.ts'
+
+/** Finds jobs that wait and have no deadline yet: a plain BullMQ producer added them and wrote no `queued`. */
+export interface ForeignDeadlines {
+  /**
+   * Looks at the next page of waiting jobs and gives those without a deadline theirs, from which on the sweep ends them
+   * like any other. A no-op while another process does it.
+   *
+   * A job is seen within one beat of the sweeper (0.7 s) a thousand jobs that wait in its line.
+   */
+  scan(config: PoolConfig): Promise<void>
+}
+
+/** How long the process that scans may be silent before another takes over (ms): two beats. */
+const CLAIM_MS = 1500
+/** Before 2001: not a time in ms. */
+const MIN_TIME_MS = 1e12
+
+/** For one pool. */
+export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): ForeignDeadlines {
+  const me = randomUUID()
+  const waiting = startWaitingScan(redis, keys)
+
+  /** One process is enough, however many there are. */
+  async function claim(): Promise<boolean> {
+    const holder = await redis.set(keys.scan, me, 'PX', CLAIM_MS, 'NX', 'GET')
+    if (holder === me) await redis.pexpire(keys.scan, CLAIM_MS)
+    return holder === null || holder === me
+  }
+
+  return {
+    async scan(config) {
+      if (!(await claim())) return
+      const ids = await waiting.next()
+      if (ids.length === 0) return
+      const known = await redis.zmscore(keys.deadlines, ids)
+      const foreign = ids.filter((_, index) => known[index] === null)
+      if (foreign.length === 0) return
+      const [nowMs, jobs] = await Promise.all([redisTimeMs(redis, keys.config), waiting.read(foreign)])
+      for (const { id, addedAtMs, body } of jobs) {
+        const given = readGivenJob(id, body, config)
+        // A body that no pool takes says so when a worker picks it up, or ends by the default deadline.
+        const budgetMs = given.kind === 'job' ? given.budget.deadlineMs : config.deadline_ms
+        await redis.zadd(keys.deadlines, 'NX', acceptedAtOf(addedAtMs, nowMs) + budgetMs, id)
+      }
+    },
+  }
+}
+
+/**
+ * When a job without `queued` was accepted (ms since 1970): when its producer added it, by the producer's clock, but not
+ * later than `nowMs`; that, when the producer gives no time.
+ */
+export function acceptedAtOf(addedAtMs: number, nowMs: number): number {
+  return addedAtMs >= MIN_TIME_MS ? Math.min(addedAtMs, nowMs) : nowMs
+}

@@ -1,0 +1,81 @@
+import { QueueKeys } from 'bullmq'
+import { QUEUE_NAMES } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import type { RedisConnection } from '../redis/connect.ts'
+
+/** A job in a queue, as its producer put it there. */
+export interface AddedJob {
+  readonly id: string
+  /** BullMQ's `timestamp`: ms since 1970 by the producer's clock, which may be wrong. */
+  readonly addedAtMs: number
+  /** Its body; undefined when it is no JSON. */
+  readonly body: unknown
+}
+
+/** Goes through the jobs that wait in all queues of a pool, page by page and round after round. */
+export interface WaitingScan {
+  /** The ids on the next page of each line. What is taken meanwhile moves others, and one that was missed comes next round. */
+  next(): Promise<string[]>
+  /** Jobs that wait still. */
+  read(ids: readonly string[]): Promise<AddedJob[]>
+}
+
+/** How many jobs of one line a page has. */
+export const PAGE = 1000
+/** How many bodies are read at once, since each may be megabytes. */
+const BODIES = 16
+
+/** Starts at the first page. */
+export function startWaitingScan(redis: RedisConnection, keys: PoolKeys): WaitingScan {
+  const names = new QueueKeys(keys.queuePrefix)
+  const queues = Object.values(QUEUE_NAMES)
+  const lines = queues.flatMap((queue) =>
+    (['wait', 'paused', 'prioritized', 'delayed'] as const).map((type) => {
+      const key = names.toKey(queue, type)
+      const isList = type === 'wait' || type === 'paused'
+      const range = (from: number, to: number): Promise<string[]> =>
+        isList ? redis.lrange(key, from, to) : redis.zrange(key, String(from), String(to))
+      return { range, from: 0 }
+    }),
+  )
+
+  async function readJob(id: string): Promise<AddedJob[]> {
+    for (const queue of queues) {
+      const [timestamp, data] = await redis.hmget(names.toKey(queue, id), 'timestamp', 'data')
+      if (typeof timestamp === 'string') {
+        return [{ id, addedAtMs: Number(timestamp), body: parse(data ?? null) }]
+      }
+    }
+    return []
+  }
+
+  return {
+    async next() {
+      const pages = await Promise.all(
+        lines.map(async (line) => {
+          const page = await line.range(line.from, line.from + PAGE - 1)
+          line.from = page.length < PAGE ? 0 : line.from + PAGE
+          return page
+        }),
+      )
+      // BullMQ's own entry in the list (a marker of old versions) is no job.
+      return pages.flat().filter((id) => !id.startsWith('0:'))
+    },
+    async read(ids) {
+      const jobs: AddedJob[] = []
+      for (let at = 0; at < ids.length; at += BODIES) {
+        const read = await Promise.all(ids.slice(at, at + BODIES).map(readJob))
+        jobs.push(...read.flat())
+      }
+      return jobs
+    },
+  }
+}
+
+function parse(data: string | null): unknown {
+  try {
+    return data === null ? undefined : (JSON.parse(data) as unknown)
+  } catch {
+    return undefined
+  }
+}
