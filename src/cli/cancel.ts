@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
+import { jsonLine } from '../contract/json-line.ts'
 
 /** `tgi-pool cancel`. */
 export function addCancel(program: Command): void {
@@ -14,7 +15,7 @@ export function addCancel(program: Command): void {
     const outcome = await usingPool(flags, (pool) => pool.cancel(jobId, { reason: flags.reason }))
     const text = outcome === 'cancelled' ? 'cancelled' : 'was over already'
     process.stdout.write(
-      flags.json === true ? `${JSON.stringify({ job_id: jobId, outcome })}\n` : `job ${jobId} ${text}\n`,
+      flags.json === true ? `${jsonLine({ job_id: jobId, outcome })}\n` : `job ${jobId} ${text}\n`,
     )
   })
 }

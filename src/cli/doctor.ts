@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
+import { jsonLine } from '../contract/json-line.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema } from '../contract/ids.ts'
 import { EXIT, Exit } from './exit.ts'
@@ -28,7 +29,7 @@ export function addDoctor(program: Command): void {
     ])
     const { redis: redisUrl, prefix, pool } = flags
     const report = await examine({ redisUrl, prefix, pool, apiKey: await readApiKey(process.env) })
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : formatReport(report))
+    process.stdout.write(flags.json === true ? `${jsonLine(report)}\n` : formatReport(report))
     if (!report.ok) throw new Exit(EXIT.fault)
   })
 }

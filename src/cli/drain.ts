@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
+import { jsonLine } from '../contract/json-line.ts'
 import type { DrainOutcome, UndrainOutcome } from '../client/drain.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
@@ -87,7 +88,7 @@ export function addUndrain(program: Command): void {
 }
 
 function print(outcome: DrainOutcome | UndrainOutcome, flags: { json?: boolean }, text: string): void {
-  process.stdout.write(flags.json === true ? `${JSON.stringify(outcome)}\n` : `${text}\n`)
+  process.stdout.write(flags.json === true ? `${jsonLine(outcome)}\n` : `${text}\n`)
 }
 
 function wordsFor({ outcome }: DrainOutcome, waited: boolean): string {

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs'
+import { jsonLine } from '../contract/json-line.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import type { JobInput } from '../contract/job.ts'
@@ -12,7 +13,7 @@ const IN_FLIGHT = 64
 /** Prints the answer to one job. */
 export function printAdmission(admission: { job_id: string; queue_position: number }): void {
   const { job_id, queue_position } = admission
-  process.stdout.write(`${JSON.stringify({ job_id, queue_position })}\n`)
+  process.stdout.write(`${jsonLine({ job_id, queue_position })}\n`)
 }
 
 /**

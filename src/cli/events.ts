@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { jsonLine } from '../contract/json-line.ts'
 import type { JobEvent } from '../contract/event.ts'
 import type { Restart } from '../stream/reader.ts'
 import { EXIT, Exit } from './exit.ts'
@@ -19,7 +20,7 @@ export function addEvents(program: Command): void {
       withInterrupt(async (signal) => {
         let last: JobEvent | Restart | undefined
         for await (const event of pool.events(jobId, { after: flags.after, signal })) {
-          process.stdout.write(flags.json === true ? `${JSON.stringify(event)}\n` : line(event))
+          process.stdout.write(flags.json === true ? `${jsonLine(event)}\n` : line(event))
           last = event
         }
         return last?.event === 'error'
@@ -30,6 +31,6 @@ export function addEvents(program: Command): void {
 }
 
 function line(event: JobEvent | Restart): string {
-  const text = event.event === 'token' ? JSON.stringify(event.data.t) : JSON.stringify(event.data)
+  const text = event.event === 'token' ? jsonLine(event.data.t) : jsonLine(event.data)
   return `${event.id}\t${event.event}\t${text}\n`
 }

@@ -1,3 +1,4 @@
+import { jsonLine } from '../contract/json-line.ts'
 import { CODES } from '../contract/codes.ts'
 import { PoolError } from '../contract/error.ts'
 import type { ErrorKind } from '../contract/error.ts'
@@ -39,7 +40,7 @@ export function printError(error: unknown, json: boolean, line?: number): void {
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
     const { kind, retriable } = known ? error : { kind: 'INTERNAL', retriable: CODES.INTERNAL.retriable }
-    process.stderr.write(`${JSON.stringify({ error: { kind, message, retriable, line } })}\n`)
+    process.stderr.write(`${jsonLine({ error: { kind, message, retriable, line } })}\n`)
   } else {
     const where = line === undefined ? '' : `line ${line}: `
     const what = known && line === undefined ? `${error.kind}: ` : ''

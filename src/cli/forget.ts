@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
+import { jsonLine } from '../contract/json-line.ts'
 
 /** `tgi-pool forget`. */
 export function addForget(program: Command): void {
@@ -14,9 +15,7 @@ export function addForget(program: Command): void {
   withPool(command).action(async (jobId: string, flags: PoolFlags & { json?: boolean }) => {
     await usingPool(flags, (pool) => pool.forget(jobId))
     process.stdout.write(
-      flags.json === true
-        ? `${JSON.stringify({ job_id: jobId, forgotten: true })}\n`
-        : `job ${jobId} forgotten\n`,
+      flags.json === true ? `${jsonLine({ job_id: jobId, forgotten: true })}\n` : `job ${jobId} forgotten\n`,
     )
   })
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { jsonLine } from '../contract/json-line.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import { newJobId } from '../contract/ids.ts'
@@ -42,7 +43,7 @@ export function addGenerate(program: Command): void {
 
 async function printEvents(pool: PoolClient, jobId: string, signal: AbortSignal): Promise<void> {
   for await (const event of pool.events(jobId, { signal })) {
-    process.stdout.write(`${JSON.stringify(event)}\n`)
+    process.stdout.write(`${jsonLine(event)}\n`)
     if (event.event === 'error') throw new Exit(EXIT.jobFailed)
   }
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
+import { jsonLine } from '../contract/json-line.ts'
 
 /** `tgi-pool job`. */
 export function addJob(program: Command): void {
@@ -12,7 +13,7 @@ export function addJob(program: Command): void {
   withPool(command).action(async (jobId: string, flags: PoolFlags & { json?: boolean }) => {
     const state = await usingPool(flags, (pool) => pool.job(jobId))
     if (flags.json === true) {
-      process.stdout.write(`${JSON.stringify(state)}\n`)
+      process.stdout.write(`${jsonLine(state)}\n`)
       return
     }
     const facts = [

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { jsonLine } from '../contract/json-line.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
@@ -33,7 +34,7 @@ export function addPool(program: Command): void {
       try {
         const pools = await listPools(redis, flags.prefix)
         const names = pools.map(({ pool_id: id }) => `${id}\n`).join('')
-        process.stdout.write(flags.json === true ? `${JSON.stringify(pools)}\n` : names)
+        process.stdout.write(flags.json === true ? `${jsonLine(pools)}\n` : names)
       } finally {
         redis.disconnect()
       }
@@ -81,10 +82,10 @@ function parseValue(text: string): unknown {
 
 function print(config: PoolConfig, flags: JsonFlag): void {
   if (flags.json === true) {
-    process.stdout.write(`${JSON.stringify(config)}\n`)
+    process.stdout.write(`${jsonLine(config)}\n`)
     return
   }
   for (const [name, value] of Object.entries(config)) {
-    process.stdout.write(`${name.padEnd(24)} ${JSON.stringify(value)}\n`)
+    process.stdout.write(`${name.padEnd(24)} ${jsonLine(value)}\n`)
   }
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { jsonLine } from '../contract/json-line.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
@@ -11,7 +12,7 @@ export function addReplicas(program: Command): void {
     .option('--json', 'one JSON array')
   withPool(command).action(async (flags: PoolFlags & { json?: boolean }) => {
     const replicas = await usingPool(flags, (pool) => pool.replicas())
-    process.stdout.write(flags.json === true ? `${JSON.stringify(replicas)}\n` : table(replicas))
+    process.stdout.write(flags.json === true ? `${jsonLine(replicas)}\n` : table(replicas))
   })
 }
 

@@ -1,15 +1,16 @@
 /**
  * Events as Server-Sent Events (WHATWG HTML, section 9.2): `id` is the cursor to resume after, `event` the name, `data`
- * the event's data. Ids, names and JSON hold no line ends, so nothing in an event can forge another.
+ * the event's data. Ids, names and JSON as written here hold no line ends, whatever a reader takes for one, so nothing in an event can forge another.
  */
 import type { JobEvent } from '../contract/event.ts'
+import { jsonLine } from '../contract/json-line.ts'
 
 /** Anything that has an id, a name and data: a job's events, and a reader's `restart`. */
 export type SseEvent = JobEvent | { readonly id: string; readonly event: 'restart'; readonly data: object }
 
 /** One event as it goes over the wire. */
 export function formatSse({ id, event, data }: SseEvent): string {
-  return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+  return `id: ${id}\nevent: ${event}\ndata: ${jsonLine(data)}\n\n`
 }
 
 /** A comment: readers ignore it, and nobody in between takes the line for dead. */
@@ -18,7 +19,8 @@ export const SSE_HEARTBEAT = ': still here\n\n'
 /** The headers of such an answer. */
 export const SSE_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
-  'Cache-Control': 'no-store',
+  // A proxy that compresses (no-transform forbids it) holds what it has until there is more.
+  'Cache-Control': 'no-store, no-transform',
   // nginx collects answers otherwise.
   'X-Accel-Buffering': 'no',
 } as const

@@ -30,6 +30,21 @@ describe.concurrent('events', () => {
     expect(lines.at(-1)?.id).toBe(SEAL_ID)
   })
 
+  test('are one line also to readers that end one at U+2028', async ({ stage }) => {
+    await stage.client()
+    await stage.cli(['enqueue', 'hello', '--job-id', 'j'])
+    await stage.cli(['cancel', 'j', '--reason', 'a\u2028b\u2029c'])
+    for (const args of [
+      ['events', 'j', '--json'],
+      ['events', 'j'],
+      ['job', 'j', '--json'],
+    ]) {
+      const { stdout } = await stage.cli(args)
+      expect(stdout).toContain('a\\u2028b\\u2029c')
+      expect(stdout).not.toMatch(/[\u0085\u2028\u2029]/)
+    }
+  })
+
   test('after any id are what follows it', async ({ stage }) => {
     await stage.serve()
     await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '3'])

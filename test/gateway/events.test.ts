@@ -17,7 +17,7 @@ describe('GET /v1/jobs/:id/events', () => {
     const answer = await openEvents(`${url}/v1/jobs/${id}/events`)
     expect(answer.headers).toMatchObject({
       'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-store',
+      'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     })
     expect(await answer.ended).toBe(true)
