@@ -46,7 +46,8 @@ export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/
 /** Routes, what stands before them, and the one shape of every error. */
 export function createApp(options: AppOptions): Hono<HttpEnv> {
   const { jobs, log } = options
-  const app = new Hono<HttpEnv>()
+  // A proxy that joins paths may add a slash.
+  const app = new Hono<HttpEnv>({ strict: false })
   for (const path of Object.keys(ROUTES)) {
     app.use(path, async (context, next) => {
       log.of(context.env.incoming).route = path
@@ -57,7 +58,8 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
     const facts = log.of(incoming)
     const key = options.admit(incoming, facts.route)
     if (key !== undefined) facts.key = key
-    if (facts.correlationRefused) {
+    // Only a job carries it on; elsewhere one that a proxy has repeated or made in its own way is no fault.
+    if (facts.correlationRefused && facts.route === '/v1/jobs') {
       throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
     }
     await next()

@@ -14,12 +14,14 @@ export interface GuardOptions {
 }
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** Say nothing but whether the process works, and are asked by whatever stands in front, under any name. */
+const PROBES = new Set(['/livez', '/readyz'])
 
 /**
  * Lets a request in, or not:
  *
  * - Without keys, trust is in the address alone. A web page may reach it under a name of its own that it lets point
- *   here (DNS rebinding), but then `Host` has that name: it must be loopback.
+ *   here (DNS rebinding), but then `Host` has that name: it must be loopback. Probes say nothing and take any.
  * - A page that is not trusted may send what changes something before any preflight. Browsers name it in `Origin`.
  * - With keys, one must be in `Authorization`; a preflight has none by its nature.
  *
@@ -28,7 +30,8 @@ const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
  */
 export function admit(incoming: IncomingMessage, route: string, options: GuardOptions): string | undefined {
   const { headers, method = '' } = incoming
-  if (options.keys === undefined && !isLoopback(hostnameOf(headers.host))) {
+  const probe = READING.has(method) && PROBES.has(route)
+  if (options.keys === undefined && !probe && !isLoopback(hostnameOf(headers.host))) {
     throw new PoolError(
       'FORBIDDEN',
       'Host: without bearer keys this gateway serves loopback only, expected localhost, 127.0.0.1 or [::1]',

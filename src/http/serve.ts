@@ -46,10 +46,16 @@ const LIMITS = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 10_000,
   requestTimeout: 30_000,
-  keepAliveTimeout: 5_000,
+  /** Balancers keep a connection for 60 s and would send into one that is being closed. */
+  keepAliveTimeout: 75_000,
+  /** A health check may send none; what depends on it looks at it. */
+  requireHostHeader: false,
   /** How often Node looks for requests that are late. */
   connectionsCheckingInterval: 1000,
 } as const
+
+/** Stands for a Host that is none: a probe does not depend on it, and for what does it is a stranger's. */
+const UNREADABLE_HOST = 'unreadable.invalid'
 
 /**
  * Serves an app; resolves when it listens.
@@ -61,12 +67,16 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   // Its own Request and Response stay out of our globals: what else runs in this process keeps Node's.
   const answer = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
+    // For a request without Host, as HTTP/1.0 has it: fetch's Request needs a whole URL.
+    hostname: 'localhost',
     errorHandler: answerUnreadable,
   })
   const server = createServer(LIMITS)
   // Without a listener of its own Node answers an odd Expect with an empty 417; it may be ignored as well (RFC 9110, 10.1.1).
   for (const name of ['request', 'checkExpectation'] as const) {
     server.on(name, (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      const { host } = incoming.headers
+      if (host !== undefined && !URL.canParse(`http://${host}`)) incoming.headers.host = UNREADABLE_HOST
       options.onRequest?.(incoming, outgoing)
       void answer(incoming, outgoing)
     })

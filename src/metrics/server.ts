@@ -77,7 +77,7 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
 }
 
 function createApp(collector: Collector, logger: Logger): Hono<HttpEnv> {
-  const app = new Hono<HttpEnv>()
+  const app = new Hono<HttpEnv>({ strict: false })
   app.get('/metrics', async (context) =>
     context.body(await collector.collect(), 200, { 'content-type': EXPOSITION_TYPE }),
   )

@@ -70,7 +70,7 @@ async function serveHealth(
     import('../http/health.ts'),
     import('../http/serve.ts'),
   ])
-  const app = new Hono<HttpEnv>()
+  const app = new Hono<HttpEnv>({ strict: false })
   addHealth(app, readiness)
   const server = await startHttpServer({ app, ...address })
   logger.info({ url: server.url }, 'health server started')

@@ -66,12 +66,6 @@ describe('a server of ours', () => {
       'INVALID_PARAMS',
     ],
     [
-      'a Host that is none',
-      'GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n',
-      400,
-      'INVALID_PARAMS',
-    ],
-    [
       'a path that is none',
       'GET http:// HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
       400,
