@@ -29,7 +29,7 @@
  * | `replica-lease` | it never ends, or another worker has it | it is about to run out |
  * | `replica-worker` | | its worker has said nothing for 3 s |
  * | `replica-slots` | | more slots are configured than the replica takes requests |
- * | `replica-address` | two workers serve one address: its slots are doubled | perhaps so |
+ * | `replica-address` | two workers serve one address: its slots are doubled | perhaps so, or one id has several addresses |
  * | `replica-reachable` | | it does not answer here, or answers as another one than its worker tells |
  */
 export type CheckName =

@@ -3,9 +3,10 @@ import type { Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import { showAddress } from './replica-look.ts'
 import { isLoopback } from '../runtime/loopback.ts'
+import { addressKey } from '../tgi/address.ts'
 
 /**
- * Finds replicas that are one: the same address under several ids, or in several pools. Each has a lease and all its
+ * Finds ids that have several addresses: only one of them is served. And replicas that are one: the same address under several ids, or in several pools. Each has a lease and all its
  * slots, so the server gets more requests than anybody meant. An address of loopback may be another server on another
  * machine.
  *
@@ -13,13 +14,23 @@ import { isLoopback } from '../runtime/loopback.ts'
  */
 export function judgeAddresses(all: readonly ReplicaFacts[]): Finding[] {
   const alive = all.filter(({ entry, standbys }) => entry.state !== 'lost' || standbys > 0)
-  const groups = Map.groupBy(alive, ({ entry }) => addressOf(entry.url))
+  const groups = Map.groupBy(alive, ({ entry }) => addressKey(entry.url))
   return [...groups.values()].flatMap((group) => group.map((replica) => judgeAddress(replica, group)))
 }
 
 function judgeAddress(replica: ReplicaFacts, group: readonly ReplicaFacts[]): Finding {
   const judge = judgeOf(`replica ${name(replica)}`)
   const url = showAddress(replica.entry.url)
+  const apart = replica.standbyUrls.filter((other) => addressKey(other) !== addressKey(replica.entry.url))
+  if (apart.length > 0) {
+    const urls = [...new Set(apart.map(showAddress))].join(', ')
+    return judge.warning(
+      'replica-address',
+      `one id has several addresses: ${url} is served, the worker for ${urls} stands by`,
+      'give each replica an id of its own with --replica-id, unless these addresses lead to one server',
+      apart.length,
+    )
+  }
   const others = group.filter((other) => other !== replica).map(name)
   if (others.length === 0) return judge.ok('replica-address', `nobody else serves ${url}`)
   const slots = group.reduce((sum, { entry }) => sum + entry.slots, 0)
@@ -33,13 +44,4 @@ function judgeAddress(replica: ReplicaFacts, group: readonly ReplicaFacts[]): Fi
 
 function name({ poolId, entry }: ReplicaFacts): string {
   return `${poolId}/${entry.replica_id}`
-}
-
-/** An address such that two spellings of one compare equal. */
-function addressOf(url: string): string {
-  if (!URL.canParse(url)) return url
-  const { protocol, hostname, port, pathname } = new URL(url)
-  const host = isLoopback(hostname) ? 'localhost' : hostname
-  const number = port === '' ? (protocol === 'https:' ? '443' : '80') : port
-  return `${host}:${number}${pathname.replace(/\/+$/, '')}`
 }

@@ -21,6 +21,8 @@ export interface ReplicaFacts {
   readonly entry: ReplicaEntry
   /** Workers that stand by for it. */
   readonly standbys: number
+  /** The addresses that those serve. */
+  readonly standbyUrls: readonly string[]
 }
 
 /** What Redis knows of one pool. */
@@ -98,6 +100,7 @@ function groupReplicas(poolId: string, entries: readonly ReplicaEntry[]): Replic
     const serving = group.find(({ state }) => state !== 'standby')
     const entry = serving ?? group[0]
     if (entry === undefined) return []
-    return [{ poolId, entry, standbys: group.filter(({ state }) => state === 'standby').length }]
+    const standbyUrls = group.filter(({ state }) => state === 'standby').map(({ url }) => url)
+    return [{ poolId, entry, standbys: standbyUrls.length, standbyUrls }]
   })
 }

@@ -1,4 +1,5 @@
 import { PoolError } from '../contract/error.ts'
+import { isLoopback } from '../runtime/loopback.ts'
 
 /** Where a TGI server is, taken apart once. */
 export interface TgiAddress {
@@ -59,4 +60,13 @@ function decode(part: string): string {
   } catch {
     return part
   }
+}
+
+/** What two spellings of one server's address have in common: host, port and path. */
+export function addressKey(url: string): string {
+  if (!URL.canParse(url)) return url
+  const { protocol, hostname, port, pathname } = new URL(url)
+  const host = isLoopback(hostname) ? 'localhost' : hostname
+  const number = port === '' ? (protocol === 'https:' ? '443' : '80') : port
+  return `${host}:${number}${pathname.replace(/\/+$/, '')}`
 }

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { replicaIdSchema } from '../contract/ids.ts'
 import type { Logger } from '../runtime/log.ts'
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
 
@@ -7,7 +9,7 @@ export interface WorkerOptions {
   readonly pool: string
   /** The replica's address, e.g. `http://127.0.0.1:8080`. */
   readonly replicaUrl: string
-  /** @defaultValue host and port of the address, e.g. `127.0.0.1-8080` */
+  /** @defaultValue host and port of the address, e.g. `127.0.0.1-8080`, and a hash where that is not all of it */
   readonly replicaId?: string | undefined
   /** Sent to the replica as a Bearer token. */
   readonly apiKey?: string | undefined
@@ -64,12 +66,21 @@ export function settingsOf(options: WorkerOptions): WorkerSettings {
   }
 }
 
-/** Names a replica after its address. */
+/**
+ * Names a replica after its address: `<host>-<port>` where that is a replica id as it stands. Where anything is left out
+ * (a path, a character that ids do not have, what is too long), a hash of the whole address follows, so that no two
+ * addresses have one name.
+ */
 export function replicaIdOf(url: string): string {
-  const { hostname, port, protocol } = new URL(url)
+  const { hostname, port, protocol, pathname } = new URL(url)
   const number = port === '' ? (protocol === 'https:' ? '443' : '80') : port
-  return `${hostname.replace(/[^a-z0-9.-]/gi, '')}-${number}`
+  const whole = `${hostname}-${number}${pathname.replace(/\/+$/, '')}`
+  if (replicaIdSchema.safeParse(whole).success) return whole
+  // A simple id ends in digits after its last -, so none has a hash's x there.
+  const hash = `-x${createHash('sha256').update(whole).digest('hex').slice(0, 10)}`
+  const readable = whole
     .toLowerCase()
-    .slice(-63)
-    .replace(/^[.-]+/, '')
+    .replaceAll(/[^a-z0-9.]+/g, '-')
+    .replace(/^[.-]+|-+$/g, '')
+  return `${readable.slice(0, 63 - hash.length)}${hash}`
 }

@@ -54,6 +54,7 @@ import { createDrainWatch } from './drain-watch.ts'
 import { createFailedHere } from './failed-here.ts'
 import { createFaultLog } from './fault-log.ts'
 import { createPace } from './pace.ts'
+import { findOtherAddress, sharedIdError } from './other-address.ts'
 import { watchPrefills } from './prefills.ts'
 import { probeReplica } from './probe.ts'
 import { startRegistration } from './registration.ts'
@@ -110,6 +111,14 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
   try {
     const keys = poolKeys(pool, settings.prefix)
     const config = await ensurePool(connections.commands, keys)
+    const claimed = { replicaId, url: client.url }
+    const other = await findOtherAddress(connections.commands, keys, claimed)
+    if (other !== undefined && options.replicaId === undefined) throw sharedIdError(claimed, other)
+    if (other !== undefined)
+      settings.logger.warn(
+        { replica_id: replicaId, url: client.url, other_url: other },
+        'replica id has another address, so this worker stands by; if these are two replicas, give each its own --replica-id',
+      )
     // Known before anything is taken: a replica that is drained stays so, whoever serves it.
     const firstWish = await readDrain(connections.commands, keys, replicaId)
     return await assemble({ settings, pool, replicaId, client, connections, config, firstWish })

@@ -238,6 +238,7 @@ test.for([
     poolId: `p${index}`,
     entry: entry('r', url),
     standbys: 0,
+    standbyUrls: [],
   }))
   expect(judgeAddresses(all).map((finding) => finding.status)).toEqual([status, status])
 })
@@ -247,6 +248,7 @@ test('an address whose other worker is gone is nobody else’s', () => {
     poolId: state,
     entry: entry('r', 'http://gpu-1:8080', state),
     standbys: 0,
+    standbyUrls: [],
   }))
   expect(judgeAddresses(all).map(({ status }) => status)).toEqual(['ok'])
 })

@@ -89,7 +89,7 @@ describe('a job', () => {
     await stage.write(START, QUEUED, started())
     await redis.del(keys.events('j'))
     await redis.zadd(keys.deadlines, 1, 'j')
-    const queue = { removeWaiting: async () => undefined }
+    const queue = { holds: async () => false, removeWaiting: async () => undefined }
     await sweepDeadlines({ redis, log: stage.log, queue, keys, retentionMs: RETENTION_MS })
     expect(await stage.states()).toEqual([])
   })

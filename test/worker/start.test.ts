@@ -1,4 +1,6 @@
 import { describe, expect } from 'vitest'
+import { replicaIdOf } from '../../src/worker/worker-options.ts'
+import { found, until } from '../doctor/stage.ts'
 import { KEYS, test } from '../support/lab.ts'
 
 describe('a worker that cannot start', () => {
@@ -45,5 +47,60 @@ describe('a worker of a pool whose config somebody broke', () => {
     await expect(lab.worker(await lab.replica())).rejects.toMatchObject({
       message: expect.stringContaining('deadline_ms'),
     })
+  })
+})
+
+describe('the default replica id', () => {
+  test.for<[url: string, id: string]>([
+    ['http://127.0.0.1:8080', '127.0.0.1-8080'],
+    ['http://gpu-1.example:8080/', 'gpu-1.example-8080'],
+    ['https://gpu-1', 'gpu-1-443'],
+    ['http://GPU-1', 'gpu-1-80'],
+    ['http://user:secret@gpu-1:80', 'gpu-1-80'],
+  ])('of %s is %s', ([url, id]) => {
+    expect(replicaIdOf(url)).toBe(id)
+  })
+
+  test('is another one for every other address, always the same one', () => {
+    const long = 'x'.repeat(60)
+    const urls = [
+      ...['', '/x', '/y', '/X', '/x/y', '/x-y', '/x%20y'].map((path) => `http://10.0.0.1:80${path}`),
+      ...['[::1]', '[::11]', '[1::1]', '[11::]', 'a_b', 'ab', 'a-b', '-ab', '.ab'].map(
+        (host) => `http://${host}:80`,
+      ),
+      ...['a', 'b'].flatMap((end) => [`http://${end}${long}.${long}:80`, `http://${long}.${long}${end}:80`]),
+    ]
+    const ids = urls.map(replicaIdOf)
+    expect(new Set(ids).size).toBe(urls.length)
+    expect(urls.map((url) => replicaIdOf(`${url}/`))).toEqual(ids)
+    for (const id of ids) expect(id).toMatch(/^[a-z0-9][a-z0-9.-]{0,62}$/)
+  })
+})
+
+describe('a worker whose replica id another address has', () => {
+  test('refuses to start when that is its default, and warns when it was given', async ({ lab }) => {
+    const [first, second] = [await lab.replica(), await lab.replica()]
+    const id = replicaIdOf(second.url)
+    const holder = await lab.worker(first, { replicaId: id })
+    await expect.poll(() => holder.state).toBe('ready')
+    await expect(lab.worker(second, { replicaId: undefined })).rejects.toMatchObject({
+      kind: 'CONFIG',
+      message: expect.stringMatching(new RegExp(`${id}.*${second.url}.*${first.url}.*--replica-id`)),
+    })
+    const given = await lab.worker(second, { replicaId: id })
+    await expect.poll(() => given.state).toBe('standby')
+    expect(lab.lines.join('')).toMatch(/replica id has another address/)
+    const report = await until(lab.redisUrl, (seen) =>
+      expect(found(seen, 'replica-address').status).toBe('warning'),
+    )
+    expect(found(report, 'replica-address').message).toContain('one id has several addresses')
+  })
+
+  test('starts as a standby when it is the same address, however spelt', async ({ lab }) => {
+    const replica = await lab.replica()
+    const holder = await lab.worker(replica, { replicaId: 'gpu-0' })
+    await expect.poll(() => holder.state).toBe('ready')
+    await lab.worker({ url: `${replica.url.replace('127.0.0.1', 'localhost')}/` }, { replicaId: 'gpu-0' })
+    expect(lab.lines.join('')).not.toMatch(/replica id has another address/)
   })
 })

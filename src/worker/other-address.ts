@@ -1,0 +1,35 @@
+import { PoolError } from '../contract/error.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import type { RedisConnection } from '../redis/connect.ts'
+import { listReplicas } from '../replica/registry.ts'
+import { addressKey } from '../tgi/address.ts'
+
+/** A worker that wants to serve a replica under an id. */
+export interface ClaimedAddress {
+  readonly replicaId: string
+  /** Without credentials. */
+  readonly url: string
+}
+
+/**
+ * The address that another live worker serves under the same replica id, when it is another one; undefined otherwise. Only one
+ * of the two would ever be served: the second worker stands by. They may still be one server, reached by two names.
+ */
+export async function findOtherAddress(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  { replicaId, url }: ClaimedAddress,
+): Promise<string | undefined> {
+  const entries = await listReplicas(redis, keys)
+  const holder = entries.find(({ replica_id: id, state }) => id === replicaId && state !== 'standby')
+  if (holder === undefined || holder.state === 'lost') return undefined
+  return addressKey(holder.url) === addressKey(url) ? undefined : holder.url
+}
+
+/** Such an address is a fault where the id is a default one, since default ids never meet: somebody gave it by hand. */
+export function sharedIdError({ replicaId, url }: ClaimedAddress, other: string): PoolError {
+  return new PoolError(
+    'CONFIG',
+    `replica id ${replicaId}: expected it for ${url} alone, but another worker serves ${other} under it. Give each replica an id of its own with --replica-id`,
+  )
+}
