@@ -13,7 +13,7 @@ export interface GatewayOptions {
   readonly port: number
   /** A file of bearer keys, one a line; without it whoever reaches the port may do everything. */
   readonly bearerFile?: string | undefined
-  /** Origins whose pages may call, exactly as browsers send them. @defaultValue none */
+  /** Origins whose pages may call, `scheme://host[:port]`; no wildcards. @defaultValue none */
   readonly corsOrigins?: readonly string[] | undefined
   readonly logger: Logger
   /** Silence after which a comment goes out on an event stream (ms). @defaultValue 15000 */
@@ -58,6 +58,7 @@ export interface GatewaySettings extends GatewayOptions {
 export function settle(options: GatewayOptions): GatewaySettings {
   const settings: GatewaySettings = {
     ...options,
+    corsOrigins: options.corsOrigins?.map(browserOrigin),
     host: options.host ?? GATEWAY_DEFAULTS.host,
     heartbeatMs: options.heartbeatMs ?? GATEWAY_DEFAULTS.heartbeatMs,
     stallMs: options.stallMs ?? GATEWAY_DEFAULTS.stallMs,
@@ -65,7 +66,6 @@ export function settle(options: GatewayOptions): GatewaySettings {
     maxBodyBytes: options.maxBodyBytes ?? GATEWAY_DEFAULTS.maxBodyBytes,
     redisTimeoutMs: options.redisTimeoutMs ?? GATEWAY_DEFAULTS.redisTimeoutMs,
   }
-  for (const origin of settings.corsOrigins ?? []) checkOrigin(origin)
   if (!isLoopback(settings.host) && settings.bearerFile === undefined) {
     throw new PoolError(
       'CONFIG',
@@ -75,11 +75,16 @@ export function settle(options: GatewayOptions): GatewaySettings {
   return settings
 }
 
-function checkOrigin(origin: string): void {
-  const parsed = URL.canParse(origin) ? new URL(origin) : undefined
-  if (parsed?.origin === origin && parsed.host !== '') return
+/** An origin as browsers send it: host in lower case and ASCII, no port that the scheme implies. */
+function browserOrigin(origin: string): string {
+  const parsed = /^https?:\/\/[^\s/?#@\\]+$/i.test(origin) ? URL.parse(origin) : null
+  // A page's host has letters, digits and the like; with anything else (a wildcard, a pattern) no page can ever match.
+  const can =
+    parsed !== null && /^(?:\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)$/.test(parsed.hostname)
+  if (can) return parsed.origin
+  const wildcard = origin.includes('*') ? '; name each origin, there are no wildcards' : ''
   throw new PoolError(
     'CONFIG',
-    `gateway: CORS origins: expected scheme://host[:port] as browsers send it, e.g. https://example.org, got ${JSON.stringify(origin.slice(0, 100))}`,
+    `gateway: CORS origins: expected scheme://host[:port] as browsers send it, without a path or a slash at the end, e.g. https://example.org, got ${JSON.stringify(origin.slice(0, 100))}${wildcard}`,
   )
 }

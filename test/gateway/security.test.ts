@@ -186,12 +186,43 @@ describe('CORS', () => {
     expect(answer.status).toBe(204)
   })
 
-  test.for(['*', 'example.org', 'https://example.org/', 'https://example.org/a', 'null', ''])(
-    'refuses the origin %j at the start',
-    async (origin, { lab }) => {
-      await expect(openGateway(lab.redisUrl, { corsOrigins: [origin] })).rejects.toMatchObject({
-        kind: 'CONFIG',
-      })
-    },
-  )
+  test.for([
+    ['HTTPS://Example.ORG', 'https://example.org'],
+    ['https://example.org:443', 'https://example.org'],
+    ['http://example.org:80', 'http://example.org'],
+    ['https://b\u00fccher.example', 'https://xn--bcher-kva.example'],
+    ['http://[::1]:3000', 'http://[::1]:3000'],
+    ['http://my_app.local:3000', 'http://my_app.local:3000'],
+  ])('takes the origin %s as browsers send it', async ([given = '', sent = ''], { gateway }) => {
+    const { url } = await gateway({ corsOrigins: [given] })
+    const { headers } = await call(`${url}/livez`, { headers: { Origin: sent } })
+    expect(headers['access-control-allow-origin']).toBe(sent)
+  })
+
+  test.for([
+    '*',
+    'https://*.example',
+    'https://*',
+    'https://app-*.example.org',
+    'https://.+.example',
+    'https://.example.org',
+    'https://a..example.org',
+    'https://example.org:*',
+    'example.org',
+    '//example.org',
+    'https:example.org',
+    'ftp://example.org',
+    'https://example.org/',
+    'https://example.org/a',
+    'https://example.org?a',
+    'https://user@example.org',
+    'https://example.org https://b.example',
+    ' https://example.org',
+    'null',
+    '',
+  ])('refuses the origin %j at the start', async (origin, { lab }) => {
+    await expect(openGateway(lab.redisUrl, { corsOrigins: [origin] })).rejects.toMatchObject({
+      kind: 'CONFIG',
+    })
+  })
 })
