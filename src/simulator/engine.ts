@@ -1,4 +1,5 @@
 // Past 250 lines: queue, places, permits and the clock change together, and a reader has to see them do so.
+import type { Clock } from './clock.ts'
 import type { Decoding } from './decoding.ts'
 import type { Registry } from './exposition.ts'
 import type { Entry, Ledger } from './ledger.ts'
@@ -19,12 +20,12 @@ export interface Run {
   fail(message: string): void
 }
 
-/** What beats on the engine's clock. `nowMs` is `performance.now()`. */
+/** What beats with the engine. `nowMs` is on the simulator's clock. */
 interface Beating {
   beat(nowMs: number): void
 }
 
-/** The one clock that drives all generations, in place of the GPU. */
+/** What drives all generations, in place of the GPU. */
 export interface Engine {
   readonly permitsInUse: number
   readonly running: number
@@ -50,6 +51,7 @@ export interface EngineOptions {
   readonly tokensPerSecond: number
   readonly maxConcurrentRequests: number
   readonly maxBatchSize: number
+  readonly clock: Clock
   readonly metrics: Registry
   readonly ledger: Ledger
 }
@@ -87,7 +89,7 @@ class TokenEngine implements Engine {
   readonly #places = new Map<Run, Place>()
   readonly #beating = new Set<Beating>()
   #queue: Place[] = []
-  #timer: NodeJS.Timeout | undefined
+  #stopTicking: (() => void) | undefined
   #admission: NodeJS.Immediate | undefined
   #round: NodeJS.Immediate | undefined
   #isStopped = false
@@ -122,7 +124,7 @@ class TokenEngine implements Engine {
   }
 
   submit(run: Run): void {
-    const now = performance.now()
+    const now = this.#options.clock.now()
     run.entry.phase = 'queued'
     this.#queue.push({
       run,
@@ -174,7 +176,7 @@ class TokenEngine implements Engine {
 
   stop(): void {
     this.#isStopped = true
-    clearInterval(this.#timer)
+    this.#stopTicking?.()
     clearImmediate(this.#round)
     clearImmediate(this.#admission)
     this.#places.clear()
@@ -201,7 +203,7 @@ class TokenEngine implements Engine {
         continue
       }
       admitted += 1
-      place.startedAtMs = performance.now()
+      place.startedAtMs = this.#options.clock.now()
       this.#places.set(place.run, place)
       this.#prefill(place)
       metrics.record('tgi_request_queue_duration', (place.startedAtMs - place.queuedAtMs) / 1000)
@@ -217,20 +219,20 @@ class TokenEngine implements Engine {
 
   #prefill(place: Place): void {
     place.isPrefilled = false
-    place.dueMs = performance.now() + place.run.prefillMs
+    place.dueMs = this.#options.clock.now() + place.run.prefillMs
     place.run.entry.phase = 'prefill'
   }
 
   #wake(): void {
     if (this.#isStopped) return
-    if (this.#timer === undefined && this.#places.size + this.#beating.size > 0) {
-      this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    if (this.#places.size + this.#beating.size > 0) {
+      this.#stopTicking ??= this.#options.clock.every(TICK_MS, () => this.#tick())
     }
     if (this.#intervalMs === 0) this.#round ??= setImmediate(() => this.#playRound())
   }
 
   #tick(): void {
-    const now = performance.now()
+    const now = this.#options.clock.now()
     const countDecodes = this.#startDecodes()
     for (const place of this.#places.values()) {
       if (place.dueMs > now || place.isBlocked) continue
@@ -245,8 +247,8 @@ class TokenEngine implements Engine {
     countDecodes()
     for (const beating of this.#beating) beating.beat(now)
     if (this.#places.size + this.#beating.size > 0) return
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    this.#stopTicking?.()
+    this.#stopTicking = undefined
   }
 
   /** All tokens due by now, each in a write of its own. */
@@ -336,7 +338,7 @@ class TokenEngine implements Engine {
   #finish(place: Place): void {
     const { metrics } = this.#options
     const { tokens } = place.run.decoding
-    const seconds = (performance.now() - place.startedAtMs) / 1000
+    const seconds = (this.#options.clock.now() - place.startedAtMs) / 1000
     this.#release(place)
     metrics.record('tgi_request_inference_duration', seconds)
     metrics.record('tgi_request_mean_time_per_token_duration', seconds / tokens)

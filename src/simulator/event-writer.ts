@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Clock } from './clock.ts'
 import { COMMENT_FRAME } from './frames.ts'
 
 /** Generation stops while so many bytes wait for a client that does not read; TGI itself would let them grow. */
@@ -6,6 +7,7 @@ const MAX_UNSENT_BYTES = 4 * 1024 * 1024
 
 /** How the bytes of a body leave. */
 export interface EventWriterOptions {
+  readonly clock: Clock
   /** Silence after which a comment goes out (ms). */
   readonly keepAliveMs: number
   /** Every byte a write of its own. */
@@ -22,7 +24,7 @@ export interface EventWriter {
   flush(): boolean
   /** Unsent bytes are past {@link MAX_UNSENT_BYTES}. */
   readonly isFull: boolean
-  /** Sends a comment if nothing was sent for long enough. `nowMs` is `performance.now()`. */
+  /** Sends a comment if nothing was sent for long enough. `nowMs` is on the writer's clock. */
   beat(nowMs: number): void
   /** No comment from now on. */
   silence(): void
@@ -66,14 +68,14 @@ function createDripper(response: ServerResponse) {
 export function createEventWriter(response: ServerResponse, options: EventWriterOptions): EventWriter {
   const dripper = options.cut ? createDripper(response) : undefined
   let pending = ''
-  let lastSentMs = performance.now()
+  let lastSentMs = options.clock.now()
   let isSilent = false
 
   function send(): boolean {
     if (pending === '' || response.destroyed) return true
     const text = pending
     pending = ''
-    lastSentMs = performance.now()
+    lastSentMs = options.clock.now()
     if (dripper === undefined) return response.write(text)
     dripper.write(text)
     return true

@@ -56,6 +56,7 @@ export function generateStream(
   })
   response.flushHeaders()
   const writer = createEventWriter(response, {
+    clock: settings.clock,
     keepAliveMs: settings.keepAliveMs,
     cut: hits.has('cut'),
     merge: hits.has('merge'),

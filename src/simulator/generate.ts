@@ -157,8 +157,8 @@ function detailFields(decoding: Decoding): string {
     .replace(/,"input_length":\d+\}$/, '')
 }
 
-function computeHeaders({ exchange, request }: Answer, decoding: Decoding): Record<string, string> {
-  const totalMs = performance.now() - exchange.receivedAtMs
+function computeHeaders({ exchange, replica, request }: Answer, decoding: Decoding): Record<string, string> {
+  const totalMs = replica.settings.clock.now() - exchange.receivedAtMs
   return {
     'x-compute-type': 'gpu+optimized',
     'x-compute-time': String(totalMs / 1000),

@@ -95,10 +95,10 @@ export function countShardFailure(replica: Replica, tokens: number): void {
   replica.isSuspect = true
 }
 
-/** Counts an answer that is whole. `receivedAtMs` is on `performance.now()`'s clock. */
+/** Counts an answer that is whole. `receivedAtMs` is on the simulator's clock. */
 export function countSuccess(replica: Replica, receivedAtMs: number): void {
   replica.metrics.record('tgi_request_success', 1)
-  replica.metrics.record('tgi_request_duration', (performance.now() - receivedAtMs) / 1000)
+  replica.metrics.record('tgi_request_duration', (replica.settings.clock.now() - receivedAtMs) / 1000)
 }
 
 /** Validates a request that holds its permit: what to decode, or the message TGI refuses it with. Both are counted. */
@@ -111,7 +111,7 @@ export function prepare(replica: Replica, request: GenerateRequest, receivedAtMs
   }
   metrics.record('tgi_request_input_length', slice.inputTokens)
   metrics.record('tgi_request_max_new_tokens', slice.length)
-  metrics.record('tgi_request_validation_duration', (performance.now() - receivedAtMs) / 1000)
+  metrics.record('tgi_request_validation_duration', (settings.clock.now() - receivedAtMs) / 1000)
   return new Decoding({
     request,
     slice,

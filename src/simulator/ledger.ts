@@ -1,3 +1,5 @@
+import type { Clock } from './clock.ts'
+
 /** Where a generation request is. */
 type RequestPhase =
   | 'received'
@@ -42,7 +44,7 @@ export interface SimulatorState {
   readonly requests: readonly RequestState[]
 }
 
-/** A request as an observer sees it; times are `performance.now()` of this process. */
+/** A request as an observer sees it; times are on the simulator's clock, `performance.now()` unless another is given. */
 interface ObservedRequest {
   readonly n: number
   /** The text of `[tag:TEXT]` in the prompt, to tell requests apart without showing prompts. */
@@ -84,7 +86,7 @@ export interface Ledger {
 const KEPT = 50
 
 /** An empty ledger. */
-export function createLedger(observer: SimulatorObserver): Ledger {
+export function createLedger(observer: SimulatorObserver, clock: Clock): Ledger {
   const totals = { requests: 0, finished: 0, failed: 0, aborted: 0 }
   const last: { readonly n: number; readonly startedAtMs: number; readonly entry: Entry }[] = []
   let openRequests = 0
@@ -107,7 +109,7 @@ export function createLedger(observer: SimulatorObserver): Ledger {
           totals[outcome] += 1
           entry.phase = outcome
           const { tokens } = entry
-          observer.requestClosed?.({ ...observed, closedAtMs: performance.now(), outcome, tokens })
+          observer.requestClosed?.({ ...observed, closedAtMs: clock.now(), outcome, tokens })
         },
       }
       last.push({ n: observed.n, startedAtMs: Date.now(), entry })

@@ -1,5 +1,7 @@
 import { PoolError } from '../contract/error.ts'
 import type { ChatMarker } from './chat-template.ts'
+import type { Clock } from './clock.ts'
+import { REAL_CLOCK } from './clock.ts'
 import type { Fault } from './faults.ts'
 import type { SimulatorObserver } from './ledger.ts'
 
@@ -51,6 +53,8 @@ export interface SimulatorOptions {
   readonly faults?: readonly Fault[] | undefined
   /** Called in this process, for benches. */
   readonly observer?: SimulatorObserver | undefined
+  /** What paces and delays run on, for tests that step it. @defaultValue the clock of this process */
+  readonly clock?: Clock | undefined
 }
 
 /** {@link SimulatorOptions} with every default in place and every number checked. */
@@ -77,6 +81,7 @@ export interface Settings {
   readonly batchDivergence: boolean
   readonly readsTokens: boolean
   readonly observer: SimulatorObserver
+  readonly clock: Clock
 }
 
 function number(name: string, value: number, min: number, max: number, whole = true): number {
@@ -116,5 +121,6 @@ export function settle(options: SimulatorOptions): Settings {
     batchDivergence: options.batchDivergence ?? false,
     readsTokens: options.readsTokens ?? false,
     observer: options.observer ?? {},
+    clock: options.clock ?? REAL_CLOCK,
   }
 }

@@ -32,7 +32,7 @@ export function createReplica(options: SimulatorOptions): Replica {
   const settings = settle(options)
   const limits = { ...settings, maxBestOf: 2 }
   const metrics = createMetrics(limits)
-  const ledger = createLedger(settings.observer)
+  const ledger = createLedger(settings.observer, settings.clock)
   return {
     settings,
     limits,

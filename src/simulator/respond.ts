@@ -8,7 +8,7 @@ export interface Exchange {
   readonly response: ServerResponse
   /** Without the query. */
   readonly path: string
-  /** `performance.now()` when the headers had arrived. */
+  /** When the headers had arrived, on the simulator's clock. */
   readonly receivedAtMs: number
 }
 

@@ -88,7 +88,7 @@ function createHttpServer(replica: Replica, controls: Controls, sockets: Set<Soc
     socket.on('end', () => socket.destroy())
   })
   server.on('request', (request, response) => {
-    const receivedAtMs = performance.now()
+    const receivedAtMs = replica.settings.clock.now()
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/'
     setCommonHeaders(response)
     const failed = (): void => {

@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import type { Simulator } from '../../src/simulator/server.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { generate, open, openRaw, send, test } from './support.ts'
 
 const dropped = async (simulator: Simulator) =>
@@ -9,36 +10,40 @@ const body = { inputs: 'x', parameters: { max_new_tokens: 1000 } }
 
 describe('a client that leaves', () => {
   test('frees its permit at once and its place at its next token', async ({ simulate }) => {
-    const simulator = await simulate({ tokensPerSecond: 10, maxConcurrentRequests: 1 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, tokensPerSecond: 10, maxConcurrentRequests: 1 })
     const stream = await open(simulator, '/generate_stream', { body })
     await expect.poll(() => stream.events().length).toBe(1)
     expect((await generate(simulator, 'y')).at(0)?.error_type).toBe('overloaded')
     stream.destroy()
-    await expect.poll(() => simulator.state().permits_in_use, { interval: 1 }).toBe(0)
+    await expect.poll(() => simulator.state().permits_in_use).toBe(0)
+    clock.advance(95)
     expect(simulator.state()).toMatchObject({ running: 1, open_requests: 0, aborted_total: 1 })
     expect(await dropped(simulator)).toBeUndefined()
-    await expect.poll(() => simulator.state().running, { interval: 5 }).toBe(0)
+    clock.advance(5)
+    expect(simulator.state().running).toBe(0)
     expect(await dropped(simulator)).toBe('1')
     expect(simulator.state().requests[0]).toMatchObject({ n: 1, state: 'aborted', tokens: 1 })
     expect((await send(simulator, '/metrics')).text).not.toContain('tgi_request_success')
   })
 
   test('in prefill holds its place to the end of it', async ({ simulate }) => {
-    const simulator = await simulate({ prefillMs: 150 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, tokensPerSecond: 10, prefillMs: 150 })
     const stream = await open(simulator, '/generate_stream', { body })
     await expect.poll(() => simulator.state().running).toBe(1)
-    const startedMs = performance.now()
     stream.destroy()
-    await expect.poll(() => simulator.state().permits_in_use, { interval: 1 }).toBe(0)
+    await expect.poll(() => simulator.state().permits_in_use).toBe(0)
+    clock.advance(145)
     expect(simulator.state().running).toBe(1)
-    await expect.poll(() => simulator.state().running, { interval: 5 }).toBe(0)
-    expect(performance.now() - startedMs).toBeGreaterThan(50)
-    expect(simulator.state().tokens_total).toBe(0)
+    clock.advance(5)
+    expect(simulator.state()).toMatchObject({ running: 0, tokens_total: 0 })
     expect(await dropped(simulator)).toBe('1')
   })
 
   test('in the queue stays in it until its turn comes', async ({ simulate }) => {
-    const simulator = await simulate({ tokensPerSecond: 200, maxBatchSize: 1 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, tokensPerSecond: 200, maxBatchSize: 1 })
     const first = await open(simulator, '/generate_stream', { body })
     await expect.poll(() => simulator.state().running).toBe(1)
     const second = await open(simulator, '/generate_stream', { body })
@@ -48,28 +53,35 @@ describe('a client that leaves', () => {
     expect(simulator.state().queued).toBe(1)
     expect((await send(simulator, '/metrics')).text).toContain('\ntgi_queue_size 1\n')
     first.destroy()
+    await expect.poll(() => simulator.state().permits_in_use).toBe(0)
+    expect(simulator.state()).toMatchObject({ queued: 1, running: 1 })
+    clock.advance(5)
     await expect.poll(() => simulator.state()).toMatchObject({ queued: 0, running: 0 })
     expect(await dropped(simulator)).toBe('2')
   })
 
   test('by closing only its half has left as well', async ({ simulate }) => {
-    const simulator = await simulate({ tokensPerSecond: 50 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, tokensPerSecond: 50 })
     const socket = await openRaw(simulator, body)
-    await new Promise((resolve) => socket.once('data', resolve))
+    await expect.poll(() => simulator.state().running).toBe(1)
     socket.end()
-    await expect
-      .poll(() => simulator.state())
-      .toMatchObject({ aborted_total: 1, running: 0, open_sockets: 0 })
+    await expect.poll(() => simulator.state()).toMatchObject({ aborted_total: 1, open_sockets: 0 })
+    clock.advance(20)
+    expect(simulator.state().running).toBe(0)
     socket.destroy()
   })
 
   test('on a route that does not stream is noticed just so', async ({ simulate }) => {
-    const simulator = await simulate({ tokensPerSecond: 50 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, tokensPerSecond: 50 })
     const socket = await openRaw(simulator, body, '/generate')
     await expect.poll(() => simulator.state().running).toBe(1)
     socket.destroy()
-    await expect.poll(() => simulator.state().permits_in_use, { interval: 1 }).toBe(0)
-    await expect.poll(() => simulator.state()).toMatchObject({ aborted_total: 1, running: 0 })
+    await expect.poll(() => simulator.state()).toMatchObject({ aborted_total: 1, permits_in_use: 0 })
+    expect(simulator.state().running).toBe(1)
+    clock.advance(20)
+    expect(simulator.state().running).toBe(0)
     expect(await dropped(simulator)).toBe('1')
   })
 

@@ -3,6 +3,7 @@ import { PoolError } from '../../src/contract/error.ts'
 import type { Fault } from '../../src/simulator/faults.ts'
 import { FAULT_KINDS, parseFault } from '../../src/simulator/faults.ts'
 import type { Simulator } from '../../src/simulator/server.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { generate, joined, open, send, test } from './support.ts'
 
 async function strike(simulator: Simulator, parameters: object = {}) {
@@ -91,11 +92,13 @@ describe('faults of an answer', () => {
   )
 
   test('a shard error takes the whole batch with it', async ({ simulate }) => {
-    const simulator = await simulate({ prefillMs: 50, tokensPerSecond: 100 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, prefillMs: 50, tokensPerSecond: 100 })
     simulator.addFault({ kind: 'generation-error', batch: true, after: 3, match: 'bad' })
-    const answers = await Promise.all(
-      ['good', 'bad', 'fine'].map((inputs) => generate(simulator, inputs, { max_new_tokens: 50 })),
-    )
+    const asked = ['good', 'bad', 'fine'].map((inputs) => generate(simulator, inputs, { max_new_tokens: 50 }))
+    await expect.poll(() => simulator.state().running).toBe(3)
+    clock.advance(80)
+    const answers = await Promise.all(asked)
     expect(answers.map((events) => events.at(-1)?.error_type)).toEqual([
       'generation',
       'generation',
@@ -143,10 +146,14 @@ describe('faults of an answer', () => {
   })
 
   test('slow-prefill holds the first token back', async ({ simulate }) => {
-    const simulator = await simulate({ faults: [{ kind: 'slow-prefill', ms: 80, times: 1 }] })
-    const startedMs = performance.now()
-    await strike(simulator)
-    expect(performance.now() - startedMs).toBeGreaterThan(75)
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, faults: [{ kind: 'slow-prefill', ms: 80, times: 1 }] })
+    const answer = strike(simulator)
+    await expect.poll(() => simulator.state().running).toBe(1)
+    clock.advance(75)
+    expect(simulator.state().requests).toMatchObject([{ state: 'prefill', tokens: 0 }])
+    clock.advance(5)
+    expect((await answer).events.length).toBe(6)
   })
 
   test('logprobs are null or -0.0 on demand', async ({ simulate }) => {

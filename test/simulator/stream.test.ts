@@ -1,4 +1,5 @@
 import { describe, expect } from 'vitest'
+import { createManualClock } from '../support/manual-clock.ts'
 import { generate, ids, joined, open, send, test } from './support.ts'
 
 describe('the bytes of a stream', () => {
@@ -64,20 +65,29 @@ describe('the bytes of a stream', () => {
   })
 
   test('a stream that is silent gets comments, before its first token too', async ({ simulate }) => {
-    const simulator = await simulate({ prefillMs: 60_000, keepAliveMs: 10 })
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, prefillMs: 60_000 })
     const stream = await open(simulator, '/generate_stream', { body: { inputs: 'x' } })
-    await expect.poll(() => stream.text()).toMatch(/^(:\n\n){3,}$/)
+    clock.advance(3 * 15_000)
+    await expect.poll(() => stream.text()).toBe(':\n\n'.repeat(3))
     stream.destroy()
   })
 
   test('paced tokens come one write each', async ({ simulate }) => {
-    const stream = await open(await simulate({ tokensPerSecond: 100 }), '/generate_stream', {
+    const clock = createManualClock()
+    const simulator = await simulate({ clock, tokensPerSecond: 100 })
+    const stream = await open(simulator, '/generate_stream', {
       body: { inputs: 'x', parameters: { max_new_tokens: 10 } },
     })
-    const startedMs = performance.now()
-    await stream.closed
+    for (let count = 1; count < 10; count += 1) {
+      await expect.poll(() => stream.chunks.length, { interval: 1 }).toBe(count)
+      clock.advance(5)
+      expect(simulator.state().tokens_total).toBe(count)
+      clock.advance(5)
+      expect(simulator.state().tokens_total).toBe(count + 1)
+    }
+    expect(await stream.closed).toBe('end')
     expect(stream.chunks.length).toBe(10)
-    expect(performance.now() - startedMs).toBeGreaterThan(60)
   })
 })
 

@@ -1,0 +1,16 @@
+/** The time that a simulator lives in: every pace, delay and measured duration is on it. */
+export interface Clock {
+  /** Milliseconds since some moment; never goes back. */
+  now(): number
+  /** Calls `action` every `ms` until the function it returns is called. */
+  every(ms: number, action: () => void): () => void
+}
+
+/** The clock of this process: `performance.now()` and Node's timers. */
+export const REAL_CLOCK: Clock = {
+  now: () => performance.now(),
+  every(ms, action) {
+    const timer = setInterval(action, ms)
+    return () => clearInterval(timer)
+  },
+}

@@ -1,0 +1,32 @@
+import type { Clock } from '../../src/simulator/clock.ts'
+
+/** A simulator's clock that stands still until a test moves it. */
+export interface ManualClock extends Clock {
+  /** Moves the clock; what falls due on the way happens before this returns, each thing at its own time. */
+  advance(ms: number): void
+}
+
+/** A clock at 0. A simulator on it looks for what is due every 5 ms, so advance it by multiples of 5. */
+export function createManualClock(): ManualClock {
+  const timers = new Set<{ readonly ms: number; readonly action: () => void; dueMs: number }>()
+  let nowMs = 0
+  return {
+    now: () => nowMs,
+    every(ms, action) {
+      const timer = { ms, action, dueMs: nowMs + ms }
+      timers.add(timer)
+      return () => void timers.delete(timer)
+    },
+    advance(ms) {
+      const untilMs = nowMs + ms
+      for (;;) {
+        const [next] = [...timers].toSorted((a, b) => a.dueMs - b.dueMs)
+        if (next === undefined || next.dueMs > untilMs) break
+        nowMs = next.dueMs
+        next.dueMs += next.ms
+        next.action()
+      }
+      nowMs = untilMs
+    },
+  }
+}
