@@ -1,17 +1,40 @@
+import type { ServerResponse } from 'node:http'
+
 import { expect, test } from 'vitest'
 
+import { openSockets } from '../support/leaks.ts'
 import { event, KEEP_ALIVE, tokenFrame } from './frames.ts'
 import { fullBacklog } from './full-backlog.ts'
 import { clientOf, generate } from './listen.ts'
+import type { Heard } from './listen.ts'
 import { serveHttp, serveTcp, startStream } from './scripted-server.ts'
+import type { ScriptedServer } from './scripted-server.ts'
 
 const REASON = new Error('nobody wants it any more')
 
-/** How long `done` took to reject with the reason, in ms. */
-async function timeToReject(done: Promise<unknown>): Promise<number> {
-  const begin = performance.now()
-  await expect(done).rejects.toBe(REASON)
-  return performance.now() - begin
+/** Aborts, and checks that `done` has rejected with the reason before the event loop turns. */
+async function abortAtOnce(heard: Heard): Promise<void> {
+  heard.abort.abort(REASON)
+  const turn = new Promise((resolve) => setImmediate(() => resolve('the event loop has turned')))
+  const outcome = heard.done.then(
+    () => 'the answer ended',
+    (reason: unknown) => reason,
+  )
+  expect(await Promise.race([outcome, turn])).toBe(REASON)
+}
+
+/** A server that answers probes, and generations by this script. */
+function serveProbes(script: (response: ServerResponse) => void): Promise<ScriptedServer> {
+  return serveHttp((response, { path }) => void (path === '/health' ? response.end() : script(response)))
+}
+
+/**
+ * The socket of request 0 is closed before a probe that is sent now gets its answer: that the abort closed it at once,
+ * in terms that hold on a machine of any speed.
+ */
+async function closesBeforeNextAnswer(server: ScriptedServer): Promise<void> {
+  await clientOf(server.url).health()
+  expect(server.requests[0]?.closed()).toBe(true)
 }
 
 test('a signal that is aborted already sends nothing', async () => {
@@ -38,13 +61,13 @@ test('an abort while connecting rejects at once, and a late handshake sends noth
   const aborted = generate(clientOf(listener.url, { apiKey: 'aborted', connectTimeoutMs: 10_000 }))
   const kept = generate(clientOf(listener.url, { apiKey: 'kept', connectTimeoutMs: 10_000 }))
   let sent = false
+  const before = openSockets()
   const watched = generate(clientOf(listener.url), {}, { onRequestSent: () => (sent = true) })
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  await expect.poll(openSockets).toBeGreaterThan(before)
   expect(sent).toBe(false)
 
-  aborted.abort.abort(REASON)
-  watched.abort.abort(REASON)
-  expect(await timeToReject(aborted.done)).toBeLessThan(50)
+  await abortAtOnce(aborted)
+  await abortAtOnce(watched)
   listener.release()
   // All three would have got through by the same repeated SYN; the question after it comes later still.
   expect(await kept.done).toMatchObject({ text: 'late' })
@@ -54,13 +77,13 @@ test('an abort while connecting rejects at once, and a late handshake sends noth
 
 test('close() while connecting leaves no socket behind', async () => {
   const listener = await fullBacklog()
-  const client = clientOf(listener.url, { connectTimeoutMs: 10_000 })
+  const before = openSockets()
+  // Longer than the test may take: close() does not wait for the handshake to time out.
+  const client = clientOf(listener.url, { connectTimeoutMs: 300_000 })
   const heard = generate(client)
-  await new Promise((resolve) => setTimeout(resolve, 20))
-  const begin = performance.now()
+  await expect.poll(openSockets).toBe(before + 1)
   await client.close()
-  // The handshake itself would go on until it times out.
-  expect(performance.now() - begin).toBeLessThan(1000)
+  await expect.poll(openSockets).toBe(before)
   expect(await heard.failure()).toMatchObject({ kind: 'disconnected' })
 })
 
@@ -73,30 +96,24 @@ test('a connection that is not made in time is a failure to connect', async () =
   })
 })
 
-test('an abort while waiting for headers closes the socket within 100 ms', async () => {
-  const server = await serveHttp(() => {})
+test('an abort while waiting for headers closes the socket at once', async () => {
+  const server = await serveProbes(() => {})
   const heard = generate(clientOf(server.url))
   await expect.poll(() => server.requests.length).toBe(1)
-  const begin = performance.now()
-  heard.abort.abort(REASON)
-  expect(await timeToReject(heard.done)).toBeLessThan(50)
-  await expect.poll(() => server.requests[0]?.closedAt(), { interval: 5 }).toBeDefined()
-  expect((server.requests[0]?.closedAt() ?? Infinity) - begin).toBeLessThan(100)
+  await abortAtOnce(heard)
+  await closesBeforeNextAnswer(server)
 })
 
-test('an abort in prefill, behind headers and keep-alives, closes the socket within 100 ms', async () => {
-  const server = await serveHttp((response) => void startStream(response).write(KEEP_ALIVE))
+test('an abort in prefill, behind headers and keep-alives, closes the socket at once', async () => {
+  const server = await serveProbes((response) => void startStream(response).write(KEEP_ALIVE))
   const heard = generate(clientOf(server.url))
   await expect.poll(() => server.requests.length).toBe(1)
-  const begin = performance.now()
-  heard.abort.abort(REASON)
-  expect(await timeToReject(heard.done)).toBeLessThan(50)
-  await expect.poll(() => server.requests[0]?.closedAt(), { interval: 5 }).toBeDefined()
-  expect((server.requests[0]?.closedAt() ?? Infinity) - begin).toBeLessThan(100)
+  await abortAtOnce(heard)
+  await closesBeforeNextAnswer(server)
 })
 
-test('an abort in mid-stream closes the socket within 100 ms and no token is told after it', async () => {
-  const server = await serveHttp((response) => {
+test('an abort in mid-stream closes the socket at once and no token is told after it', async () => {
+  const server = await serveProbes((response) => {
     startStream(response)
     let index = 0
     const timer = setInterval(() => {
@@ -106,12 +123,9 @@ test('an abort in mid-stream closes the socket within 100 ms and no token is tol
   })
   const heard = generate(clientOf(server.url), { maxNewTokens: 1_000_000 })
   await expect.poll(() => heard.tokens.length).toBeGreaterThan(20)
-  const begin = performance.now()
-  heard.abort.abort(REASON)
   const told = heard.tokens.length
-  expect(await timeToReject(heard.done)).toBeLessThan(50)
-  await expect.poll(() => server.requests[0]?.closedAt(), { interval: 5 }).toBeDefined()
-  expect((server.requests[0]?.closedAt() ?? Infinity) - begin).toBeLessThan(100)
+  await abortAtOnce(heard)
+  await closesBeforeNextAnswer(server)
   expect(heard.tokens).toHaveLength(told)
 })
 
@@ -157,8 +171,7 @@ test('an abort rejects at once when the server never reacts to the closed connec
   const client = clientOf(server.url)
   const heard = generate(client)
   await expect.poll(server.received).toBeGreaterThan(0)
-  heard.abort.abort(REASON)
-  expect(await timeToReject(heard.done)).toBeLessThan(50)
+  await abortAtOnce(heard)
   await client.close()
 })
 

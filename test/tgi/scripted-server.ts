@@ -13,14 +13,16 @@ export interface SeenRequest {
   readonly path: string
   readonly headers: IncomingHttpHeaders
   readonly body: string
-  /** When its connection was closed (`performance.now`); undefined while it is open. */
-  readonly closedAt: () => number | undefined
+  /** Its connection is closed. */
+  readonly closed: () => boolean
 }
 
 /** A server that does as told, for one test. */
 export interface ScriptedServer {
   readonly url: string
   readonly requests: readonly SeenRequest[]
+  /** Answers that it has sent to their end. */
+  readonly answered: () => number
   /** Connections that are open now. */
   readonly open: () => number
   /** Connections ever made. */
@@ -34,32 +36,34 @@ export async function serveHttp(
   script: (response: ServerResponse, request: SeenRequest) => void | Promise<void>,
 ): Promise<ScriptedServer> {
   const requests: SeenRequest[] = []
+  let answered = 0
   const server = createHttpServer((request, response) => {
     const { socket } = request
-    let closedAt: number | undefined
-    socket.once('close', () => (closedAt = performance.now()))
+    let closed = false
+    socket.once('close', () => (closed = true))
+    response.once('finish', () => (answered += 1))
     void (async () => {
       const seen: SeenRequest = {
         method: request.method ?? '',
         path: request.url ?? '',
         headers: request.headers,
         body: await text(request),
-        closedAt: () => closedAt,
+        closed: () => closed,
       }
       requests.push(seen)
       await script(response, seen)
     })().catch(() => socket.destroy())
   })
-  return { ...(await listen(server)), requests }
+  return { ...(await listen(server)), requests, answered: () => answered }
 }
 
 /** A TCP server on a free loopback port; gone when the test is over. */
 export async function serveTcp(script: (socket: Socket) => void): Promise<ScriptedServer> {
   const server = createTcpServer(script)
-  return { ...(await listen(server)), requests: [] }
+  return { ...(await listen(server)), requests: [], answered: () => 0 }
 }
 
-async function listen(server: Server): Promise<Omit<ScriptedServer, 'requests'>> {
+async function listen(server: Server): Promise<Omit<ScriptedServer, 'requests' | 'answered'>> {
   const sockets = new Set<Socket>()
   let accepted = 0
   let received = 0
