@@ -2,9 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { collect, endOf, only, readLog, tokensIn } from '../support/job-log.ts'
 import { KEYS, test } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 
-/** Long enough to be looked at, and over by itself soon after. */
-const SOME = { tokensPerSecond: 50 }
 const SHORT = { max_new_tokens: 3 }
 
 describe('a replica that is drained', () => {
@@ -12,7 +11,8 @@ describe('a replica that is drained', () => {
     lab,
   }) => {
     const client = await lab.client()
-    const replica = await lab.replica(SOME)
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 50 })
     const worker = await lab.worker(replica)
     await expect.poll(() => worker.state).toBe('ready')
     const { job_id: running } = await client.enqueue({ inputs: 'Go', parameters: { max_new_tokens: 60 } })
@@ -24,7 +24,7 @@ describe('a replica that is drained', () => {
       since: expect.any(Number),
       ready_replicas: 0,
     })
-    await expect.poll(() => worker.state, { interval: 5, timeout: 1000 }).toBe('draining')
+    await expect.poll(() => worker.state).toBe('draining')
     await expect
       .poll(() => client.replicas())
       .toMatchObject([
@@ -36,6 +36,7 @@ describe('a replica that is drained', () => {
         },
       ])
     const { job_id: late } = await client.enqueue({ inputs: 'Wait', parameters: SHORT })
+    clock.run()
     expect(endOf(await collect(client, running))).toMatchObject({ attempts: 1, tokens_out: 60 })
     await expect.poll(() => client.replicas()).toMatchObject([{ state: 'draining', busy: 0 }])
     // A worker that was waiting for a job when it shut takes that one and puts it back.
@@ -47,7 +48,7 @@ describe('a replica that is drained', () => {
       replica_id: worker.replicaId,
       outcome: 'undrained',
     })
-    await expect.poll(() => worker.state, { interval: 5, timeout: 1000 }).toBe('ready')
+    await expect.poll(() => worker.state).toBe('ready')
     expect(endOf(await collect(client, late)).attempts).toBe(1)
     await expect.poll(() => client.replicas()).toMatchObject([{ state: 'ready', slots: 8 }])
   })

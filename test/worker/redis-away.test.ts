@@ -1,23 +1,32 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { collect, endOf, only, readLog, textOf, tokensIn } from '../support/job-log.ts'
 import { KEYS } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { labOn, startOwnRedis } from '../support/own-redis.ts'
 import { startProxy } from '../support/proxy.ts'
 import { freeze, killed } from '../support/signals.ts'
+
+/** A lock and a lease that outlast the start of a Redis on a busy machine, and only hold what is said of the answer. */
+const LONG_TRUST = { lockMs: 30_000, leaseMs: 30_000 }
 
 describe('Redis that dies in mid-stream and comes back with its append-only file', () => {
   test('within the lock time leaves no hole and no repeat, for the worker and for readers', async () => {
     const { server, again } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 100 })
-    await lab.worker(replica)
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 100 })
+    await lab.worker(replica, LONG_TRUST)
     const parameters = { max_new_tokens: 150 }
     const jobs = await Promise.all([1, 2, 3].map((n) => client.enqueue({ inputs: `Job ${n}`, parameters })))
     const readings = jobs.map(({ job_id: jobId }) => collect(client, jobId))
+    for (const { job_id: jobId } of jobs) await tokensIn(lab.redis, KEYS, jobId)
+    clock.advance(190)
     for (const { job_id: jobId } of jobs) await tokensIn(lab.redis, KEYS, jobId, 20)
     await killed(server.pid)
+    clock.advance(500)
     await again()
+    clock.run()
     for (const [index, reading] of readings.entries()) {
       const events = await reading
       expect(endOf(events)).toMatchObject({ tokens_out: 150, attempts: 1, text: textOf(events) })
@@ -30,7 +39,8 @@ describe('Redis that dies in mid-stream and comes back with its append-only file
     const { server, again } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
-    await lab.worker(await lab.replica({ tokensPerSecond: 200 }), { slots: 1 })
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 200 }), { slots: 1 })
     const parameters = { max_new_tokens: 40 }
     const jobs = []
     for (let n = 0; n < 5; n += 1)
@@ -38,6 +48,7 @@ describe('Redis that dies in mid-stream and comes back with its append-only file
     await tokensIn(lab.redis, KEYS, jobs[0] ?? '')
     await killed(server.pid)
     await again()
+    clock.run()
     await expect
       .poll(() => client.enqueue({ inputs: 'Late', parameters }, { jobId: 'late' }).catch(() => undefined))
       .toBeDefined()
@@ -50,18 +61,20 @@ describe('Redis that is frozen', () => {
     const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 50 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 50 })
     await lab.worker(replica, { lockMs: 1000, stalledIntervalMs: 300 })
     const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 60 } })
+    await tokensIn(lab.redis, KEYS, jobId)
+    clock.advance(80)
     await tokensIn(lab.redis, KEYS, jobId, 5)
     const thaw = freeze(server.pid)
-    const since = performance.now()
-    await expect.poll(() => replica.seen.open, { interval: 5, timeout: 3000 }).toBe(0)
-    // The lock is trusted for 0.9 s from its last renewal; the watch looks every fifth of a lock's time.
-    expect(performance.now() - since).toBeLessThan(1250)
+    // While Redis is still frozen: the lock is trusted for 0.9 of its time, whatever becomes of it.
+    await expect.poll(() => replica.seen.open).toBe(0)
     const held = performance.now()
     await expect.poll(() => performance.now() - held).toBeGreaterThan(500)
     thaw()
+    clock.run()
     const events = await collect(client, jobId)
     expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 60 })
     expect(replica.seen.requests).toHaveLength(2)
@@ -80,7 +93,7 @@ describe('Redis that is frozen', () => {
     const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 5 } })
     await expect.poll(() => replica.seen.open).toBe(1)
     const thaw = freeze(server.pid)
-    await expect.poll(() => replica.seen.open, { interval: 5, timeout: 3000 }).toBe(0)
+    await expect.poll(() => replica.seen.open).toBe(0)
     thaw()
     expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 2, tokens_out: 5 })
   })
@@ -89,14 +102,19 @@ describe('Redis that is frozen', () => {
     const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 200 })
-    await lab.worker(replica)
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 200 })
+    await lab.worker(replica, LONG_TRUST)
     const { job_id: jobId } = await client.enqueue({ inputs: 'Freeze', parameters: { max_new_tokens: 300 } })
-    await tokensIn(lab.redis, KEYS, jobId, 5)
+    await tokensIn(lab.redis, KEYS, jobId)
     const thaw = freeze(server.pid)
     const held = performance.now()
-    await expect.poll(() => performance.now() - held, { timeout: 3000 }).toBeGreaterThan(600)
+    const stopClock = clock.run()
+    await expect.poll(() => replica.state().tokens_total).toBeGreaterThan(50)
+    stopClock()
+    await expect.poll(() => performance.now() - held).toBeGreaterThan(600)
     thaw()
+    clock.run()
     expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 1, tokens_out: 300 })
     expect(replica.seen.requests).toHaveLength(1)
   })
@@ -107,16 +125,21 @@ describe('a failover that loses a tail', () => {
     const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
-    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 100 }))
     const { job_id: jobId } = await client.enqueue({ inputs: 'Lose', parameters: { max_new_tokens: 400 } })
     const key = KEYS.events(jobId)
+    await tokensIn(lab.redis, KEYS, jobId)
+    clock.advance(90)
     await tokensIn(lab.redis, KEYS, jobId, 10)
     const reading = collect(client, jobId)
     const copy = await lab.redis.dumpBuffer(key)
     const ttl = await lab.redis.pttl(key)
+    clock.advance(300)
     await tokensIn(lab.redis, KEYS, jobId, 40)
     const before = await readLog(lab.redis, KEYS, jobId)
     await lab.redis.restore(key, ttl, copy, 'REPLACE')
+    clock.run()
     const events = await reading
     expect(endOf(events)).toMatchObject({ attempts: 1, tokens_out: 400, text: textOf(events) })
     expect(events.slice(0, before.length)).toEqual(before)
@@ -131,11 +154,15 @@ describe('a failover that loses a tail', () => {
     const { server } = await startOwnRedis()
     const lab = await labOn(server.url)
     const client = await lab.client()
-    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 100 }))
     const { job_id: jobId } = await client.enqueue({ inputs: 'Lose', parameters: { max_new_tokens: 400 } })
+    await tokensIn(lab.redis, KEYS, jobId)
+    clock.advance(90)
     await tokensIn(lab.redis, KEYS, jobId, 10)
     const before = await readLog(lab.redis, KEYS, jobId)
     await lab.redis.multi().del(KEYS.events(jobId)).zrem(KEYS.deadlines, jobId).exec()
+    clock.run()
     const events = await collect(client, jobId)
     expect(endOf(events)).toMatchObject({ attempts: 1, tokens_out: 400 })
     expect(events.slice(0, before.length)).toEqual(before)
@@ -151,7 +178,8 @@ describe('a line to Redis that goes silent', () => {
     onTestFinished(() => proxy.close())
     const lab = await labOn(server.url)
     const client = await lab.client()
-    const replica = await lab.replica({ prefillMs: 0, tokensPerSecond: 20 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, prefillMs: 0, tokensPerSecond: 20 })
     const cutOff = await lab.worker(replica, {
       redisUrl: proxy.url,
       leaseMs: 1000,
@@ -163,10 +191,13 @@ describe('a line to Redis that goes silent', () => {
     const times = { leaseMs: 1000, lockMs: 1000, stalledIntervalMs: 300 }
     const standby = await lab.worker(replica, { ...times, slots: 1 })
     const { job_id: jobId } = await client.enqueue({ inputs: 'Cut', parameters: { max_new_tokens: 40 } })
+    await tokensIn(lab.redis, KEYS, jobId)
+    clock.advance(100)
     await tokensIn(lab.redis, KEYS, jobId, 3)
     proxy.stall()
-    await expect.poll(() => standby.state, { interval: 5, timeout: 5000 }).toBe('ready')
+    await expect.poll(() => standby.state, { interval: 1 }).toBe('ready')
     expect(replica.seen.open).toBe(0)
+    clock.run()
     const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 3 } })
     endOf(await collect(client, next.job_id))
     expect(endOf(await collect(client, jobId))).toMatchObject({ attempts: 2, tokens_out: 40 })

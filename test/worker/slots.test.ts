@@ -2,6 +2,7 @@ import { describe, expect } from 'vitest'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import { collect, endOf, readLog, tokensIn } from '../support/job-log.ts'
 import { KEYS, test } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 
 async function enqueueMany(client: PoolClient, count: number, maxNewTokens: number): Promise<string[]> {
   const admissions = await Promise.all(
@@ -15,9 +16,12 @@ async function enqueueMany(client: PoolClient, count: number, maxNewTokens: numb
 describe('a worker', () => {
   test('holds as many requests open as it has slots and never one more', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 200, prefillMs: 5 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 200, prefillMs: 5 })
     const worker = await lab.worker(replica, { slots: 3 })
     const jobs = await enqueueMany(client, 40, 10)
+    await expect.poll(() => replica.seen.open).toBe(3)
+    clock.run()
     for (const events of await Promise.all(jobs.map((jobId) => collect(client, jobId)))) endOf(events)
     expect(replica.seen.most).toBe(3)
     expect(replica.seen.requests).toHaveLength(40)
@@ -26,9 +30,12 @@ describe('a worker', () => {
 
   test('opens no more than the replica says it takes', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 200, prefillMs: 5, maxConcurrentRequests: 2 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 200, prefillMs: 5, maxConcurrentRequests: 2 })
     await lab.worker(replica, { slots: 8 })
     const jobs = await enqueueMany(client, 20, 10)
+    await expect.poll(() => replica.seen.open).toBe(2)
+    clock.run()
     for (const events of await Promise.all(jobs.map((jobId) => collect(client, jobId)))) {
       expect(endOf(events).attempts).toBe(1)
     }
@@ -38,19 +45,23 @@ describe('a worker', () => {
 
   test('follows the replica when it takes fewer from now on, and more again', async ({ lab }) => {
     const client = await lab.client()
-    // Slow enough that three requests overlap however long each pick-up takes: 100 ms a job.
-    const replica = await lab.replica({ tokensPerSecond: 100, prefillMs: 5 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 100, prefillMs: 5 })
     await lab.worker(replica, { slots: 4, probeMs: 30 })
     const slots = async () => (await client.replicas())[0]?.slots
     await expect.poll(slots).toBe(4)
     replica.setInfo({ max_concurrent_requests: 1 })
     await expect.poll(slots).toBe(1)
     const few = await enqueueMany(client, 6, 10)
+    const stopClock = clock.run()
     await Promise.all(few.map((jobId) => client.result(jobId)))
     expect(replica.seen.most).toBe(1)
+    stopClock()
     replica.setInfo({ max_concurrent_requests: 3 })
     await expect.poll(slots).toBe(3)
     const many = await enqueueMany(client, 12, 10)
+    await expect.poll(() => replica.seen.open).toBe(3)
+    clock.run()
     await Promise.all(many.map((jobId) => client.result(jobId)))
     expect(replica.seen.most).toBe(3)
   })
@@ -96,7 +107,8 @@ describe('a replica that is overloaded', () => {
 describe('a second worker on the same replica', () => {
   test('stands by, and takes over at once when the first stops', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 200 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 200 })
     const first = await lab.worker(replica, { leaseMs: 1000 })
     await expect.poll(() => first.state).toBe('ready')
     const second = await lab.worker(replica, { leaseMs: 1000 })
@@ -108,9 +120,12 @@ describe('a second worker on the same replica', () => {
     const [jobId = ''] = await enqueueMany(client, 1, 40)
     await tokensIn(lab.redis, KEYS, jobId)
     expect([first.busy, second.busy]).toEqual([1, 0])
+    clock.run()
     await first.stop()
+    // Given up, not left to run out.
+    expect(await lab.redis.get(KEYS.lease(first.replicaId))).not.toBe(first.workerId)
     expect(endOf(await readLog(lab.redis, KEYS, jobId)).attempts).toBe(1)
-    await expect.poll(() => second.state, { interval: 5, timeout: 400 }).toBe('ready')
+    await expect.poll(() => second.state).toBe('ready')
     await expect.poll(states).toEqual([[second.workerId, 'ready']])
     const [next = ''] = await enqueueMany(client, 1, 3)
     endOf(await collect(client, next))
@@ -118,11 +133,14 @@ describe('a second worker on the same replica', () => {
 
   test('opens nothing while it stands by, though jobs wait', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 500, prefillMs: 5 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 500, prefillMs: 5 })
     const first = await lab.worker(replica, { slots: 2 })
     await expect.poll(() => first.state).toBe('ready')
     const second = await lab.worker(replica, { slots: 2 })
     const jobs = await enqueueMany(client, 20, 10)
+    await expect.poll(() => replica.seen.open).toBe(2)
+    clock.run()
     await Promise.all(jobs.map((jobId) => client.result(jobId)))
     expect(replica.seen.most).toBe(2)
     expect(second.state).toBe('standby')
@@ -132,7 +150,8 @@ describe('a second worker on the same replica', () => {
     lab,
   }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 20 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 20 })
     const first = await lab.worker(replica, { leaseMs: 1000 })
     await expect.poll(() => first.state).toBe('ready')
     const second = await lab.worker(replica, { leaseMs: 1000 })
@@ -140,6 +159,7 @@ describe('a second worker on the same replica', () => {
     await tokensIn(lab.redis, KEYS, jobId)
     await lab.redis.set(KEYS.lease(first.replicaId), second.workerId, 'PX', 1000)
     await expect.poll(() => [first.state, second.state]).toEqual(['standby', 'ready'])
+    clock.run()
     const events = await collect(client, jobId)
     expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 30 })
     await expect.poll(() => replica.seen.open).toBe(0)
