@@ -24,13 +24,14 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // What needs more than Node and Redis: npm run test:ops.
     exclude: ['test/ops/**', ...LONG],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // No test comes near them beside two busy loops; what hangs is seen before long.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     pool: 'forks',
     // Twice the two processors: most tests wait for locks, leases and processes.
     maxWorkers: 4,
-    // A machine that does other things, too, is no fault of the code.
-    expect: { poll: { timeout: 10_000 } },
+    // Above what starting a process takes on a machine that does other things, too.
+    expect: { poll: { timeout: 50_000 } },
     reporters: ['default'],
   },
 })

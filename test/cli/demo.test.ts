@@ -54,10 +54,8 @@ async function expectNothingLeft(stdout: string): Promise<void> {
 
 describe.concurrent('demo', () => {
   test('shows the main job, exits 0 and leaves nothing', async ({ stage }) => {
-    const begun = performance.now()
     const { status, stdout, stderr } = await stage.cli(['demo'], OWN)
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    expect(performance.now() - begun).toBeLessThan(20_000)
     expect(stdout).toMatch(/: 40 tokens, the first after \d+ ms/)
     expect(stdout).toMatch(/together they are the \d+ events/)
     expect(stdout).toMatch(/the job ended: {2}CANCELLED/)

@@ -1,5 +1,6 @@
 import { describe } from 'vitest'
 import type { ExpectStatic } from 'vitest'
+import { createManualClock } from '../support/manual-clock.ts'
 import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 import type { Stage } from './stage.ts'
@@ -12,7 +13,7 @@ async function busyReplica(
   stage: Stage,
   here: ExpectStatic,
 ): Promise<{ id: string; cancel: () => Promise<unknown> }> {
-  const replica = await stage.serve({ tokensPerSecond: 50 })
+  const replica = await stage.serve({ clock: createManualClock(), tokensPerSecond: 50 })
   const client = await stage.client()
   await client.enqueue({ inputs: 'hello', parameters: { max_new_tokens: 4000 } }, { jobId: 'long' })
   await here.poll(() => replica.seen.open).toBe(1)

@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 
@@ -135,7 +136,8 @@ describe.concurrent('events', () => {
 
   test('are left by Ctrl-C with 130, and the job goes on', async ({ stage, expect: here }) => {
     const client = await stage.client()
-    await stage.serve({ tokensPerSecond: 50 })
+    const clock = createManualClock()
+    await stage.serve({ clock, tokensPerSecond: 50 })
     await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '1000'])
     const events = stage.start(['events', 'j', '--json'])
     await events.printed('"token"')
@@ -146,16 +148,19 @@ describe.concurrent('events', () => {
     expect(stderr).toBe('')
     const tokens = async () => (await client.job('j')).tokens_out
     const before = await tokens()
-    await here.poll(tokens, { interval: 10, timeout: 5000 }).toBeGreaterThan(before)
+    clock.advance(20)
+    await here.poll(tokens).toBeGreaterThan(before)
     await client.cancel('j')
   })
 
   test('stop without a word when whoever reads has gone', async ({ stage }) => {
-    await stage.serve({ tokensPerSecond: 60 })
+    const clock = createManualClock()
+    await stage.serve({ clock, tokensPerSecond: 60 })
     await stage.cli(['enqueue', 'hello', '--job-id', 'j', '--max-new-tokens', '900'])
     const events = stage.start(['events', 'j'])
     await events.printed('queued')
     events.closeStdout()
+    clock.run()
     expect(await events.over).toMatchObject({ status: 0, signal: undefined, stderr: '' })
   })
 })

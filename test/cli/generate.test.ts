@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import { seedOf } from '../../src/contract/ids.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 
@@ -60,7 +61,7 @@ describe.concurrent('generate', () => {
     expect(stderr).toBe('\ntgi-pool: cancelled job j\n')
     expect(await client.job('j')).toMatchObject({ state: 'cancelled', error: { code: 'CANCELLED' } })
     await here
-      .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
+      .poll(() => replica.seen.requests)
       .toMatchObject([{ closedAtMs: expect.any(Number), outcome: 'aborted' }])
   })
 
@@ -75,8 +76,8 @@ describe.concurrent('generate', () => {
   })
 
   test('ends with 3 and says how when the job ends in error', async ({ stage }) => {
-    await stage.serve({ tokensPerSecond: 50 })
-    const flags = ['--max-new-tokens', '1000', '--deadline-ms', '500', '--job-id', 'j']
+    await stage.serve({ clock: createManualClock(), tokensPerSecond: 50 })
+    const flags = ['--max-new-tokens', '1000', '--deadline-ms', '2000', '--job-id', 'j']
     const plain = await stage.cli(['generate', 'hello', ...flags])
     expect(plain).toMatchObject({ status: 3 })
     expect(plain.stderr).toMatch(/^\ntgi-pool: job j ended in DECODE_TIMEOUT: [^\n]+\n$/)
@@ -109,14 +110,16 @@ describe.concurrent('generate', () => {
 
   test('says after two seconds that the replicas are busy', async ({ stage }) => {
     await stage.client()
-    const replica = await stage.replica({ tokensPerSecond: 20 })
+    const clock = createManualClock()
+    const replica = await stage.replica({ clock, tokensPerSecond: 20 })
     await stage.worker(replica, 1)
     const first = stage.start(['generate', 'hello', '--max-new-tokens', '1000'])
-    await first.printed(' ')
+    await expect.poll(() => replica.seen.open).toBe(1)
     const second = stage.start(['generate', 'hello', '--max-new-tokens', '3'])
     await second.printed('1 ready replicas are busy with other jobs', 'stderr')
     first.kill('SIGINT')
     await first.over
+    clock.run()
     expect(await second.over).toMatchObject({ status: 0 })
   })
 

@@ -4,6 +4,7 @@ import { describe, expect } from 'vitest'
 import { freePort } from '../../src/redis/server.ts'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
 import { replicaEntrySchema } from '../../src/contract/replica-entry.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 
@@ -13,19 +14,15 @@ describe.concurrent('cancel', () => {
     expect: here,
   }) => {
     const client = await stage.client()
-    const replica = await stage.serve({ tokensPerSecond: 50 })
+    const replica = await stage.serve({ clock: createManualClock(), tokensPerSecond: 50 })
     await stage.cli(['enqueue', 'hello', '--max-new-tokens', '1000', '--job-id', 'j'])
-    await here
-      .poll(async () => (await client.job('j')).tokens_out, { interval: 10, timeout: 10_000 })
-      .toBeGreaterThan(0)
+    await here.poll(async () => (await client.job('j')).tokens_out).toBeGreaterThan(0)
     const cancel = await stage.cli(['cancel', 'j', '--reason', 'seen enough'])
     expect(cancel).toEqual({ status: 0, signal: undefined, stdout: 'job j cancelled\n', stderr: '' })
     const { error, last_id: lastId } = await client.job('j')
     expect(error).toMatchObject({ code: 'CANCELLED', message: expect.stringContaining('seen enough') })
     expect(lastId).toBe(SEAL_ID)
-    await here
-      .poll(() => replica.seen.requests, { interval: 5, timeout: 5000 })
-      .toMatchObject([{ outcome: 'aborted' }])
+    await here.poll(() => replica.seen.requests).toMatchObject([{ outcome: 'aborted' }])
     const [again, json] = await Promise.all([
       stage.cli(['cancel', 'j']),
       stage.cli(['cancel', 'j', '--json']),

@@ -37,7 +37,7 @@ export interface Stage {
 }
 
 /** How long a command that a test has left may take to end by itself (ms). */
-const ASKED_MS = 5000
+const ASKED_MS = 20_000
 
 async function createStage(redisUrl: string): Promise<Stage & { close(): Promise<void> }> {
   const pool = `p-${randomUUID().slice(0, 8)}`

@@ -23,7 +23,7 @@ export interface ProgramOptions {
 }
 
 /** How long a program may take to end when it is asked to (ms). */
-const ASKED_MS = 5000
+const ASKED_MS = 20_000
 
 /** Starts a program; the caller ends it. */
 export function startProgram(command: string, args: readonly string[], options: ProgramOptions): Program {

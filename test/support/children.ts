@@ -51,7 +51,7 @@ export function spawnWorker(options: ChildOptions): Child {
     pid: child.pid ?? 0,
     output: () => output,
     async hasSaid(text) {
-      await expect.poll(() => output, { interval: 10, timeout: 10_000 }).toContain(text)
+      await expect.poll(() => output, { interval: 10 }).toContain(text)
     },
     kill: (signal) => void child.kill(signal),
     exited,

@@ -78,9 +78,6 @@ export async function tokensIn(
   count = 1,
 ): Promise<void> {
   await expect
-    .poll(async () => only(await readLog(redis, keys, jobId), 'token').length, {
-      interval: 5,
-      timeout: 10_000,
-    })
+    .poll(async () => only(await readLog(redis, keys, jobId), 'token').length, { interval: 5 })
     .toBeGreaterThanOrEqual(count)
 }

@@ -23,7 +23,7 @@ import { test as base } from './redis.ts'
 export const POOL = 'lab'
 
 /** How long workers may take to stop without grace (ms). */
-const STOP_MS = 5000
+const STOP_MS = 20_000
 
 /** A simulator and what was seen of its requests. */
 export interface Replica extends Simulator {
@@ -120,7 +120,7 @@ export async function createLab(redisUrl: string): Promise<Lab> {
       if ((await Promise.race([stopped, late])) === 'late') throw new Error('a worker does not stop')
       // A worker has closed its sockets when it has stopped; its replica hears of it an instant later.
       const open = () => replicas.reduce((sum, replica) => sum + replica.seen.open, 0)
-      for (const until = performance.now() + 200; open() > 0 && performance.now() < until;) await sleep(2)
+      for (const until = performance.now() + 5000; open() > 0 && performance.now() < until;) await sleep(2)
       const left = open()
       await Promise.all(replicas.map((replica) => replica.stop()))
       if (left > 0) throw new Error(`workers that have stopped left ${left} requests open on their replicas`)

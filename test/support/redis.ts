@@ -26,7 +26,7 @@ export interface RedisFixture {
 }
 
 /** How long what a test has closed may take to be gone (ms). */
-const CLOSING_MS = 2000
+const CLOSING_MS = 10_000
 
 /**
  * Set to `cluster`, the server is a node of a Cluster of three: what a test file says is asked of that, too, by another
