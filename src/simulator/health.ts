@@ -35,11 +35,11 @@ function elapsed(replica: Replica, exchange: Exchange, ms: number): Promise<void
 
 /** Waits on the engine's clock for `isOver`, asked once before the first beat when there is nothing to wait for. */
 function waitOnClock(
-  { engine }: Replica,
+  { engine, settings }: Replica,
   { response }: Exchange,
   isOver: (nowMs: number) => boolean,
 ): Promise<void> {
-  if (isOver(performance.now())) return Promise.resolve()
+  if (isOver(settings.clock.now())) return Promise.resolve()
   return new Promise((resolve) => {
     const end = (): void => {
       engine.detach(beating)

@@ -11,7 +11,7 @@ describe('the benches', () => {
     // All of them, and their page, are run by test/ops/bench-report.test.ts.
     const names = ['throughput', 'latency', 'pick-up', 'cancel']
     const args = [MAIN, ...names, '--quick', '--json']
-    const { stdout, stderr } = await run(process.execPath, args, { timeout: 50_000 })
+    const { stdout, stderr } = await run(process.execPath, args, { timeout: 110_000 })
 
     const { benches } = documentSchema.parse(JSON.parse(stdout))
     expect(benches.map(({ name }) => name)).toEqual(names)

@@ -19,7 +19,7 @@ afterAll(() => rm(folder, { recursive: true }))
 
 /** How a run ended, whatever its exit status. */
 async function chaos(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return run(process.execPath, [MAIN, ...args], { timeout: 55_000, env: ENV }).then(
+  return run(process.execPath, [MAIN, ...args], { timeout: 110_000, env: ENV }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     (error: { code: number; stdout: string; stderr: string }) => error,
   )
@@ -58,7 +58,8 @@ describe('the chaos program', () => {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       said += text
     })
-    await expect.poll(() => said, { timeout: 30_000 }).toMatch(/jobs over/)
+    // Nine processes start before that.
+    await expect.poll(() => said, { timeout: 100_000 }).toMatch(/jobs over/)
     const exited = new Promise((resolve) => child.once('exit', resolve))
 
     child.kill('SIGINT')

@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import { KEYS, test } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import type { Lab } from '../support/lab.ts'
 
 const SECRET = 'canary-of-the-prompt'
@@ -41,7 +42,7 @@ describe('forget', () => {
 
   test('cancels a job that runs, and erases it when its worker has let go', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 50 })
+    const replica = await lab.replica({ clock: createManualClock(), tokensPerSecond: 50 })
     const worker = await lab.worker(replica)
     const { job_id: jobId } = await client.enqueue({ inputs: SECRET, parameters: { max_new_tokens: 1000 } })
     const reading = client.result(jobId)

@@ -9,7 +9,7 @@ const SCRIPT = new URL('../../scripts/flaky.ts', import.meta.url).pathname
 const CONFIG = new URL('sample.config.ts', import.meta.url).pathname
 
 async function flaky(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const options = { env: { ...process.env, ...env }, timeout: 50_000 }
+  const options = { env: { ...process.env, ...env }, timeout: 110_000 }
   return promisify(execFile)(process.execPath, [SCRIPT, ...args], options).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }: { code: number; stdout: string; stderr: string }) => ({
@@ -73,7 +73,7 @@ test.for(['SIGINT', 'SIGTERM'] as const)('%s leaves no process behind', async (s
   const exited = new Promise((resolve) => child.once('exit', resolve))
   const pids = async (): Promise<number[]> =>
     JSON.parse(await readFile(join(path, 'pids'), 'utf8').catch(() => '[]'))
-  await expect.poll(async () => (await pids()).length, { timeout: 40_000 }).toBe(3)
+  await expect.poll(async () => (await pids()).length, { timeout: 100_000 }).toBe(3)
   const { stdout } = spawnSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' })
   const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
   const own = rows.filter(([, parent]) => parent === child.pid).map(([pid = 0]) => pid)

@@ -21,7 +21,7 @@ describe('tgi-pool gateway', () => {
     await stage.serve({ tokensPerSecond: 50 })
     const run = stage.start(['gateway'], { env: { TGI_POOL_GATEWAY_PORT: '0' } })
     const url = await urlOf(run)
-    const job = { pool: stage.pool, inputs: 'secret words', parameters: { max_new_tokens: 200 } }
+    const job = { pool: stage.pool, inputs: 'secret words', parameters: { max_new_tokens: 4000 } }
     const { json } = await post(`${url}/v1/jobs`, job)
     const stream = await openEvents(`${url}${String(json['events'])}`)
     await expect.poll(() => stream.events.length).toBeGreaterThan(4)

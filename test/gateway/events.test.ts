@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished } from 'vitest'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
 import { readLog, tokensIn } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { call, expectError } from './calls.ts'
 import { openEvents, readAll } from './sse-client.ts'
 import { test } from './stage.ts'
@@ -170,16 +171,18 @@ describe('GET /v1/jobs/:id/events', () => {
 describe('a reader that leaves', () => {
   test('ends its read at once, and its job goes on', async ({ lab, gateway }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 100 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 100 })
     await lab.worker(replica)
     const gate = await gateway()
     const { job_id: id } = await client.enqueue({ inputs: 'x', parameters: { max_new_tokens: 60 } })
     const answer = await openEvents(`${gate.url}/v1/jobs/${id}/events`)
-    await tokensIn(lab.redis, KEYS, id, 3)
+    await tokensIn(lab.redis, KEYS, id)
     answer.leave()
     await expect.poll(() => gate.streams).toBe(0)
     expect(replica.seen.open).toBe(1)
-    await expect.poll(async () => (await client.job(id)).state, { timeout: 5000 }).toBe('ended')
+    clock.run()
+    await expect.poll(async () => (await client.job(id)).state).toBe('ended')
     await expect
       .poll(() => gate.lines.find((line) => line['route'] === '/v1/jobs/:id/events'))
       .toMatchObject({ status: 200, cut: true, job_id: id, events: expect.any(Number) })
@@ -211,7 +214,7 @@ describe('a reader that does not take its events', () => {
     slow.pause()
     const quick = await readAll(events)
     expect(quick.length).toBe(303)
-    await expect.poll(() => gate.streams, { timeout: 10_000 }).toBe(0)
+    await expect.poll(() => gate.streams).toBe(0)
     // What it had been sent before is all it has; it reads that now, and comes again with the last id.
     const first = await readRest(slow)
     const last = first.at(-1)?.id ?? '0-0'
@@ -226,13 +229,18 @@ describe('a reader that does not take its events', () => {
 describe('a gateway that stops', () => {
   test('ends streams after an event; the rest comes from another one', async ({ lab, gateway }) => {
     const client = await lab.client()
-    await lab.worker(await lab.replica({ tokensPerSecond: 200 }))
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 200 }))
     const gate = await gateway()
     const other = await gateway()
     const { job_id: id } = await client.enqueue({ inputs: 'x', parameters: { max_new_tokens: 100 } })
     const answer = await openEvents(`${gate.url}/v1/jobs/${id}/events`)
+    await tokensIn(lab.redis, KEYS, id)
+    clock.advance(25)
     await expect.poll(() => answer.events.length).toBeGreaterThan(5)
-    await gate.stop(5000)
+    const stopped = gate.stop(60_000)
+    clock.run()
+    await stopped
     expect(await answer.ended).toBe(true)
     expect(answer.body.endsWith('\n\n')).toBe(true)
     const last = answer.events.at(-1)?.id ?? ''

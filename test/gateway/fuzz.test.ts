@@ -187,7 +187,7 @@ describe('whatever is sent', () => {
         }),
         {
           numRuns: RUNS,
-          timeout: 10_000,
+          timeout: 60_000,
           ...(SEED === undefined ? {} : { seed: Number(SEED) }),
           endOnFailure: false,
         },

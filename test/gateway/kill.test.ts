@@ -22,9 +22,7 @@ async function startProcess(redisUrl: string): Promise<{ run: CliRun; url: strin
 }
 
 async function allHave(answers: readonly EventAnswer[], count: number): Promise<void> {
-  await expect
-    .poll(() => answers.every(({ events }) => events.length >= count), { timeout: 30_000 })
-    .toBe(true)
+  await expect.poll(() => answers.every(({ events }) => events.length >= count)).toBe(true)
 }
 
 describe('a gateway that is killed', () => {

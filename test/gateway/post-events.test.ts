@@ -2,6 +2,7 @@ import { describe, expect } from 'vitest'
 import { SEAL_ID } from '../../src/contract/stream-id.ts'
 import { readLog, tokensIn } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { expectError, post } from './calls.ts'
 import { postForEvents, readAll } from './sse-client.ts'
 import { test } from './stage.ts'
@@ -88,14 +89,16 @@ describe('POST /v1/jobs that asks for an event stream', () => {
 
   test('is left without a cancel: the job goes on', async ({ lab, gateway }) => {
     const client = await lab.client()
-    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 100 }))
     const gate = await gateway()
     const job = { ...JOB, parameters: { max_new_tokens: 60 } }
     const answer = await postForEvents(`${gate.url}/v1/jobs`, job)
     const id = String(answer.headers['x-job-id'])
-    await tokensIn(lab.redis, KEYS, id, 3)
+    await tokensIn(lab.redis, KEYS, id)
     answer.leave()
     await expect.poll(() => gate.streams).toBe(0)
-    await expect.poll(async () => (await client.job(id)).state, { timeout: 5000 }).toBe('ended')
+    clock.run()
+    await expect.poll(async () => (await client.job(id)).state).toBe('ended')
   })
 })

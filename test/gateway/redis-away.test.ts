@@ -10,8 +10,8 @@ import { openGateway } from './stage.ts'
 import type { TestGateway } from './stage.ts'
 
 const JOB = { pool: POOL, inputs: 'x' }
-/** How long a call may take when Redis is away, with 500 ms for Redis (ms). */
-const FAST_MS = 3000
+/** How long a call may take when Redis is away (ms): ten times the 500 ms that it gives Redis, and a little. */
+const FAST_MS = 6000
 
 async function withPool(url: string): Promise<{ gate: TestGateway; client: PoolClient }> {
   const gate = await openGateway(url, { redisTimeoutMs: 500 })
@@ -52,42 +52,34 @@ describe('a gateway without its Redis', () => {
     await expect(fault).rejects.not.toThrow('hunter2')
   })
 
-  test(
-    'says so in a moment on every route while it is frozen, and goes on after',
-    { timeout: 60_000 },
-    async () => {
-      const { server } = await startOwnRedis()
-      const { gate, client } = await withPool(server.url)
-      const { job_id: id } = await client.enqueue({ inputs: 'x' })
-      expect((await call(`${gate.url}/v1/jobs/${id}?pool=${POOL}`)).status).toBe(200)
-      process.kill(server.pid, 'SIGSTOP')
-      try {
-        await expectAway(gate.url, id)
-      } finally {
-        process.kill(server.pid, 'SIGCONT')
-      }
-      await expect
-        .poll(async () => (await call(`${gate.url}/v1/jobs/${id}`)).status, { timeout: 10_000 })
-        .toBe(200)
-    },
-  )
-
-  test(
-    'says so while it is gone, and a stream that was open goes on when it is back',
-    { timeout: 60_000 },
-    async () => {
-      const { server, again } = await startOwnRedis()
-      const { gate, client } = await withPool(server.url)
-      const { job_id: id } = await client.enqueue({ inputs: 'x' })
-      const stream = await openEvents(`${gate.url}/v1/jobs/${id}/events?pool=${POOL}`)
-      await expect.poll(() => stream.events.length).toBe(1)
-      await server.stop()
+  test('says so in a moment on every route while it is frozen, and goes on after', async () => {
+    const { server } = await startOwnRedis()
+    const { gate, client } = await withPool(server.url)
+    const { job_id: id } = await client.enqueue({ inputs: 'x' })
+    await expect.poll(async () => (await call(`${gate.url}/v1/jobs/${id}?pool=${POOL}`)).status).toBe(200)
+    process.kill(server.pid, 'SIGSTOP')
+    try {
       await expectAway(gate.url, id)
-      await again()
-      await expect.poll(async () => (await call(`${gate.url}/readyz`)).status, { timeout: 10_000 }).toBe(200)
-      expect((await call(`${gate.url}/v1/jobs/${id}/cancel`, { method: 'POST' })).status).toBe(200)
-      expect(await stream.ended).toBe(true)
-      expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'error'])
-    },
-  )
+    } finally {
+      process.kill(server.pid, 'SIGCONT')
+    }
+    await expect.poll(async () => (await call(`${gate.url}/v1/jobs/${id}`)).status).toBe(200)
+  })
+
+  test('says so while it is gone, and a stream that was open goes on when it is back', async () => {
+    const { server, again } = await startOwnRedis()
+    const { gate, client } = await withPool(server.url)
+    const { job_id: id } = await client.enqueue({ inputs: 'x' })
+    const stream = await openEvents(`${gate.url}/v1/jobs/${id}/events?pool=${POOL}`)
+    await expect.poll(() => stream.events.length).toBe(1)
+    await server.stop()
+    await expectAway(gate.url, id)
+    await again()
+    await expect.poll(async () => (await call(`${gate.url}/readyz`)).status).toBe(200)
+    await expect
+      .poll(async () => (await call(`${gate.url}/v1/jobs/${id}/cancel`, { method: 'POST' })).status)
+      .toBe(200)
+    expect(await stream.ended).toBe(true)
+    expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'error'])
+  })
 })

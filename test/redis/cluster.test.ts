@@ -148,9 +148,7 @@ describe('a Cluster that was left', () => {
     await Promise.allSettled([asked])
     await expect(redis.get(KEY)).rejects.toThrow()
     await expect.poll(() => redis.status).toMatch(/close|end/)
-    const since = performance.now()
     await expect(redis.get(KEY)).rejects.toThrow('Connection is closed')
-    expect(performance.now() - since).toBeLessThan(1000)
   })
 
   test('between two tries to connect gives up what waits', async ({ hold }) => {
@@ -161,9 +159,7 @@ describe('a Cluster that was left', () => {
     await own.stop()
     await expect.poll(() => redis.status, { interval: 5 }).toBe('reconnecting')
     const waiting = redis.get(KEY)
-    const since = performance.now()
     disconnectRedis(redis)
     await expect(waiting).rejects.toThrow('Connection is closed')
-    expect(performance.now() - since).toBeLessThan(1000)
   })
 })

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { connectToServer, disconnectRedis } from '../../src/redis/connect.ts'
 import { freePort } from '../../src/redis/server.ts'
@@ -15,18 +14,14 @@ test('a server that is no primary any more is left at once, and not again for ev
     Number(/^total_connections_received:(\d+)/m.exec(await admin.info('stats'))?.[1])
   await admin.replicaof('127.0.0.1', await freePort())
   const before = await connections()
-  const until = performance.now() + 1200
-  let refused = 0
-  while (performance.now() < until) {
-    await redis.set('a', 'b').catch((error: unknown) => {
-      if (String(error).includes('READONLY')) refused += 1
-    })
-    await sleep(10)
+  const refusals: unknown[] = []
+  while (refusals.length < 200) {
+    const answer = await redis.set('a', 'b').catch((error: unknown) => error)
+    if (String(answer).includes('READONLY')) refusals.push(answer)
   }
   await admin.replicaof('NO', 'ONE')
   const made = (await connections()) - before
   expect(made).toBeGreaterThanOrEqual(1)
-  expect(made).toBeLessThanOrEqual(3)
-  expect(refused).toBeGreaterThan(20)
+  expect(made).toBeLessThanOrEqual(refusals.length / 10)
   expect(await redis.set('a', 'b')).toBe('OK')
 })

@@ -51,7 +51,7 @@ async function blocked(redis: Redis, count: number): Promise<void> {
 }
 
 describe('a hub', () => {
-  test('reads 1,500 live jobs over three connections', { timeout: 30_000 }, async ({ line, redis }) => {
+  test('reads 1,500 live jobs over three connections', async ({ line, redis }) => {
     const jobs = Array.from({ length: 1500 }, (_, index) => `j${index}`)
     const readings = jobs.map((jobId) => read(line.hub, redis, jobId))
     await blocked(redis.redis, 2)
@@ -70,7 +70,7 @@ describe('a hub', () => {
     const since = performance.now()
     await append(redis, 'b', QUEUED, started())
     await expect.poll(() => second.ids, { interval: 2 }).toHaveLength(2)
-    expect(performance.now() - since).toBeLessThan(1000)
+    expect(performance.now() - since).toBeLessThan(4000)
     await append(redis, 'a', QUEUED, end(0))
     await append(redis, 'b', end(0))
     await Promise.all([first.done, second.done])
@@ -202,39 +202,35 @@ describe('a hub', () => {
     second?.end()
   })
 
-  test(
-    'gives a server up that is frozen, and goes on when it wakes',
-    { timeout: 40_000 },
-    async ({ redis: { keys } }) => {
-      const server = await startRedisServer()
-      const line = openLine(createHub, server.url)
-      const writer = await connectToServer(server.url, { role: 'commands' })
-      const add = ({ id, event, data }: LogEntry) =>
-        writer.xadd(keys.events('j'), id, 'event', event, 'data', data)
-      try {
-        await add(QUEUED)
-        const ids: string[] = []
-        const options = { hub: line.hub, keys, jobId: 'j', queueHolds: async () => true }
-        const done = (async () => {
-          for await (const { id } of readEvents(options)) ids.push(id)
-        })()
-        await blocked(writer, 1)
-        process.kill(server.pid, 'SIGSTOP')
-        // Ten seconds after its last read began.
-        await expect.poll(() => line.connections.size, { timeout: 15_000 }).toBe(0)
-        process.kill(server.pid, 'SIGCONT')
-        await add(started())
-        await add(end(0))
-        await done
-        expect(ids).toEqual([QUEUED_ID, started().id, SEAL_ID])
-      } finally {
-        process.kill(server.pid, 'SIGCONT')
-        line.close()
-        writer.disconnect()
-        await server.stop()
-      }
-    },
-  )
+  test('gives a server up that is frozen, and goes on when it wakes', async ({ redis: { keys } }) => {
+    const server = await startRedisServer()
+    const line = openLine(createHub, server.url)
+    const writer = await connectToServer(server.url, { role: 'commands' })
+    const add = ({ id, event, data }: LogEntry) =>
+      writer.xadd(keys.events('j'), id, 'event', event, 'data', data)
+    try {
+      await add(QUEUED)
+      const ids: string[] = []
+      const options = { hub: line.hub, keys, jobId: 'j', queueHolds: async () => true }
+      const done = (async () => {
+        for await (const { id } of readEvents(options)) ids.push(id)
+      })()
+      await blocked(writer, 1)
+      process.kill(server.pid, 'SIGSTOP')
+      // Ten seconds after its last read began.
+      await expect.poll(() => line.connections.size).toBe(0)
+      process.kill(server.pid, 'SIGCONT')
+      await add(started())
+      await add(end(0))
+      await done
+      expect(ids).toEqual([QUEUED_ID, started().id, SEAL_ID])
+    } finally {
+      process.kill(server.pid, 'SIGCONT')
+      line.close()
+      writer.disconnect()
+      await server.stop()
+    }
+  })
 
   test('that is closed ends its readers', async ({ line, redis }) => {
     const abort = new AbortController()

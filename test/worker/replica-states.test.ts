@@ -1,6 +1,7 @@
 import { describe, expect } from 'vitest'
 import { collect, endOf, tokensIn } from '../support/job-log.ts'
 import { KEYS, test } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 
 describe('a replica that is not ready', () => {
   test('takes nothing while it is unhealthy, says so, and goes on when it is well', async ({ lab }) => {
@@ -28,12 +29,14 @@ describe('a replica that is not ready', () => {
 
   test('lets running jobs finish when it turns unhealthy', async ({ lab }) => {
     const client = await lab.client()
-    const replica = await lab.replica({ tokensPerSecond: 100 })
+    const clock = createManualClock()
+    const replica = await lab.replica({ clock, tokensPerSecond: 100 })
     const worker = await lab.worker(replica, { probeMs: 30 })
     const { job_id: jobId } = await client.enqueue({ inputs: 'Go', parameters: { max_new_tokens: 50 } })
     await tokensIn(lab.redis, KEYS, jobId)
     replica.setHealthy(false)
     await expect.poll(() => worker.state).toBe('unhealthy')
+    clock.run()
     expect(endOf(await collect(client, jobId)).attempts).toBe(1)
   })
 
