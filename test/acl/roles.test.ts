@@ -131,7 +131,7 @@ test('a worker ends jobs whose deadline has passed, hands jobs back, and takes o
   await first.worker.stop(0)
   const second = await workerAs(acl)
   // At once when it was handed back; after its lock ran out when it was just being taken.
-  await expect.poll(async () => (await consumer.job(id)).state, { timeout: 30_000 }).toMatch(/ended|failed/)
+  await expect.poll(async () => (await consumer.job(id)).state).toMatch(/ended|failed/)
   expect([...first.complaints, ...second.complaints].filter((line) => line.includes('NOPERM'))).toEqual([])
   expect(rights(await acl.refused())).toEqual([])
 })

@@ -207,7 +207,7 @@ describe.concurrent('a file of jobs', () => {
     expect(result).toMatchObject({ status: 0, stderr: '' })
     expect(new Set(idsOf(result)).size).toBe(10_000)
     expect(await client.waiting()).toMatchObject({ interactive: 10_000, batch: 0 })
-  }, 60_000)
+  })
 
   test('has a bar on a terminal, which ends full, and stdout is the same as ever', async ({ stage }) => {
     await stage.client()

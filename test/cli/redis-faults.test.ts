@@ -151,7 +151,7 @@ describe.concurrent('a Redis that dies under a reader', () => {
         /^(tgi-pool: |\{"error":\{"kind":")REDIS_UNAVAILABLE.*Redis went away while reading job [^\n]*\n$/,
       )
     }
-  }, 60_000)
+  })
 
   test('lets Ctrl-C through while it is away', async ({ stage }) => {
     const redis = await stage.redis()

@@ -41,15 +41,13 @@ export interface CliOptions {
 }
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-/** Node compiles a hundred modules for each command otherwise, half of its time to start. */
-const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/cli-tests', import.meta.url))
 
 /** Starts the real command line as a process of its own. */
 export function startCli(args: readonly string[], options: CliOptions = {}): CliRun {
   const preload = options.preload === undefined ? [] : ['--import', options.preload.href]
   const child = spawn(process.execPath, [...preload, MAIN, ...args], {
     stdio: 'pipe',
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: COMPILE_CACHE, ...options.env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...options.env },
   })
   const pid = child.pid
   if (pid === undefined) throw new Error(`${process.execPath} did not start`)

@@ -91,7 +91,7 @@ describe('a failover by sentinels in mid-stream', () => {
     expect(endOf(events).tokens_out).toBe(300)
     thaw()
     const line = await lineTo(primary)
-    await expect.poll(() => line.info('replication'), { timeout: 20_000 }).toContain('role:slave')
+    await expect.poll(() => line.info('replication')).toContain('role:slave')
     const next = await client.enqueue({ inputs: 'Next', parameters: { max_new_tokens: 2000 } })
     await tokensIn(lab.redis, KEYS, next.job_id)
     expect(await client.cancel(next.job_id)).toBe('cancelled')

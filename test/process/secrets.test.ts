@@ -71,7 +71,7 @@ test('a wrong key makes the replica not ready, says why, and is told nowhere', a
   })
   const { job_id: jobId } = await client.enqueue({ inputs: 'Let me in', deadline_ms: 1500 })
   await expect
-    .poll(() => client.replicas(), { timeout: 1000 })
+    .poll(() => client.replicas())
     .toMatchObject([{ state: 'unhealthy', slots: 0, reason: expect.stringMatching(/key/i) }])
   const error = errorOf(await collect(client, jobId))
   expect(error.code).toBe('DEADLINE_UNMET')

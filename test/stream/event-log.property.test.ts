@@ -7,7 +7,7 @@ const SEED = Number(process.env['PROPERTY_SEED'] ?? Date.now() % 2 ** 31)
 
 test(
   `the event log keeps its promises whatever is lost, late, sent twice, cancelled or rolled back (seed ${SEED})`,
-  { timeout: 60_000 + RUNS * 100 },
+  { timeout: 120_000 + RUNS * 100 },
   async ({ redis }) => {
     const modules = await loadModules()
     const options = { modules, url: redis.url, runs: RUNS, seed: SEED, name: 'real', shrink: true }

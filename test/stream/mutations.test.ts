@@ -103,23 +103,19 @@ test('a copy with nothing wrong is not found, so that what is found is the mista
   expect(await findViolation(options)).toBeUndefined()
 })
 
-test.for(Object.entries(MUTATIONS))(
-  '%s is found',
-  { timeout: 60_000 },
-  async ([, mutation], { redis, onTestFinished }) => {
-    const mutant = await loadMutant(mutation)
-    onTestFinished(() => mutant.remove())
-    const seed = Date.now() % 2 ** 31
-    const violation = await findViolation({
-      modules: mutant.modules,
-      url: redis.url,
-      runs: RUNS,
-      seed,
-      name: 'mutant',
-      shrink: false,
-    })
-    expect(violation).toMatch(/^seed \d+, run \d+: \S/)
-    if (process.env['PROPERTY_VERBOSE'] !== undefined)
-      console.log(violation?.split('\n').slice(0, 2).join('\n'))
-  },
-)
+test.for(Object.entries(MUTATIONS))('%s is found', async ([, mutation], { redis, onTestFinished }) => {
+  const mutant = await loadMutant(mutation)
+  onTestFinished(() => mutant.remove())
+  const seed = Date.now() % 2 ** 31
+  const violation = await findViolation({
+    modules: mutant.modules,
+    url: redis.url,
+    runs: RUNS,
+    seed,
+    name: 'mutant',
+    shrink: false,
+  })
+  expect(violation).toMatch(/^seed \d+, run \d+: \S/)
+  if (process.env['PROPERTY_VERBOSE'] !== undefined)
+    console.log(violation?.split('\n').slice(0, 2).join('\n'))
+})

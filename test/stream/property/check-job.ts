@@ -27,7 +27,7 @@ export interface FinishedJob {
 }
 
 /** How long a reader may take to see the end (ms): it tries a broken line again after 100. */
-const READER_MS = 4000
+const READER_MS = 10_000
 
 /** Holds the whole job against what was promised; throws a sentence when it does not fit. */
 export async function checkJob(job: FinishedJob): Promise<void> {

@@ -43,7 +43,7 @@ export interface Lane {
 }
 
 /** How long a schedule may take to come to rest (ms): the writer's longest pause is 500. */
-const SETTLE_MS = 10_000
+const SETTLE_MS = 30_000
 
 /** Runs one schedule; throws a sentence when a promise of the event log is broken. */
 export async function runSchedule(lane: Lane, jobId: string, schedule: Schedule): Promise<void> {
