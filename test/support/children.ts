@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { expect } from 'vitest'
 import type { WorkerOptions } from '../../src/worker/worker-options.ts'
 
 /** What a worker in a process of its own is told. */
@@ -20,7 +19,7 @@ export interface Child {
   readonly pid: number
   /** All that it has written so far, on stdout and stderr. */
   output(): string
-  /** Resolves when it has said so. */
+  /** Resolves when it has said so; rejects when it ends without. */
   hasSaid(text: string): Promise<void>
   kill(signal: NodeJS.Signals): void
   readonly exited: Promise<Exit>
@@ -39,9 +38,12 @@ export function spawnWorker(options: ChildOptions): Child {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
+  /** Called after every piece of output. */
+  const watchers = new Set<() => void>()
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text
+      for (const look of watchers) look()
     })
   }
   const exited = new Promise<Exit>((resolve) =>
@@ -50,8 +52,15 @@ export function spawnWorker(options: ChildOptions): Child {
   return {
     pid: child.pid ?? 0,
     output: () => output,
-    async hasSaid(text) {
-      await expect.poll(() => output, { interval: 10 }).toContain(text)
+    hasSaid(text) {
+      return new Promise((resolve, reject) => {
+        const look = () => {
+          if (output.includes(text)) resolve()
+        }
+        watchers.add(look)
+        void exited.then(() => reject(new Error(`the worker ended without ${text}: ${output}`)))
+        look()
+      })
     },
     kill: (signal) => void child.kill(signal),
     exited,
