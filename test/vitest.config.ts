@@ -3,10 +3,12 @@ import { defineConfig } from 'vitest/config'
 /** Suites that `npm run test:long` runs: they would take more time than `npm test` has. */
 export const LONG = [
   'test/acl/processes.test.ts',
+  'test/bench/bench.test.ts',
   'test/cli/redis-faults.test.ts',
   'test/cluster/**/*.test.ts',
   'test/doctor/redis.test.ts',
   'test/failover/**/*.test.ts',
+  'test/flaky/flaky.test.ts',
   'test/metrics/verb.test.ts',
   'test/process/canaries*.test.ts',
   'test/process/rolling.test.ts',

@@ -43,10 +43,11 @@ describe('an event as SSE', () => {
 
   pure('sends heartbeats while nothing comes, and ends the reading when the client leaves', async () => {
     let left = false
+    const speaks = Promise.withResolvers<void>()
     async function* silence(): AsyncGenerator<SseEvent> {
       try {
         yield { id: '0-0', event: 'restart', data: {} }
-        await new Promise((resolve) => setTimeout(resolve, 200))
+        await speaks.promise
         yield { id: '0-0', event: 'restart', data: {} }
       } finally {
         left = true
@@ -56,7 +57,9 @@ describe('an event as SSE', () => {
     const chunks: string[] = []
     while (chunks.length < 3) chunks.push(new TextDecoder().decode((await reader.read()).value))
     expect(chunks).toEqual([expect.stringContaining('restart'), ': still here\n\n', ': still here\n\n'])
-    await reader.cancel()
+    const cancelled = reader.cancel()
+    speaks.resolve()
+    await cancelled
     expect(left).toBe(true)
   })
 
@@ -68,7 +71,8 @@ describe('an event as SSE', () => {
     await expect.poll(async () => String(await lab.redis.client('LIST'))).toContain('cmd=xread')
     const since = performance.now()
     await reader.cancel()
-    expect(performance.now() - since).toBeLessThan(1000)
+    // The read that waits ends by itself after five seconds.
+    expect(performance.now() - since).toBeLessThan(4000)
   })
 
   pure('fails with what the reading throws', async () => {

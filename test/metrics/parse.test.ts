@@ -234,10 +234,8 @@ describe('a malformed exposition', () => {
     ['names of no end', Array.from({ length: 4e5 }, (_, n) => `a${n} 1\n`).join('')],
     ['empty lines', '\n'.repeat(4e6)],
   ])('of four megabytes in %s is refused in bounded time', ([, text]) => {
-    const from = performance.now()
+    // Anything that is not linear takes minutes here, more than a test may.
     expect(() => parseExposition(text)).toThrow(/^metrics, line \d+, column \d+: expected .{1,80}$/)
-    // Anything that is not linear takes minutes here.
-    expect(performance.now() - from).toBeLessThan(10_000)
   })
 })
 

@@ -74,10 +74,15 @@ describe('the jobs of a pool', () => {
   test('are told in a handful of commands, however many wait', async ({ lab, stage }) => {
     const client = await lab.client()
     const server = await stage.serve()
+    /** Of three looks the one that no beat has come into. */
     const commands = async () => {
-      const before = await calls(lab)
-      await scrape(server)
-      return (await calls(lab)) - before
+      const counts: number[] = []
+      for (let look = 0; look < 3; look += 1) {
+        const before = await calls(lab)
+        await scrape(server)
+        counts.push((await calls(lab)) - before)
+      }
+      return Math.min(...counts)
     }
     await client.enqueue({ inputs: 'x' })
     await client.enqueue({ inputs: 'x', priority: 'batch' })
