@@ -45,7 +45,9 @@ function state(judge: Judge, sight: ReplicaSight): Finding {
       return judge.fault(
         'replica-state',
         message,
-        `look at the TGI server at ${showAddress(entry.url)} and its log`,
+        wantsKey(entry.reason)
+          ? `start its worker with ${KEY_ADVICE}`
+          : `look at the TGI server at ${showAddress(entry.url)} and its log`,
         entry.state,
       )
     case 'drifted':
@@ -63,6 +65,13 @@ function state(judge: Judge, sight: ReplicaSight): Finding {
     case 'standby':
       return judge.ok('replica-state', message, entry.state)
   }
+}
+
+const KEY_ADVICE = 'TGI_API_KEY (or TGI_API_KEY_FILE) set to the key that the server was started with'
+
+/** Whether a replica or a proxy in front of it has refused the key, by what the TGI client says of it. */
+function wantsKey(reason: string | undefined): boolean {
+  return /API key|\bHTTP 40[13]\b/.test(reason ?? '')
 }
 
 function lostAdvice({ entry, poolId, keys }: ReplicaSight): string {
@@ -141,7 +150,9 @@ function reachable(judge: Judge, { entry, reach }: ReplicaSight): Finding {
     return judge.warning(
       'replica-reachable',
       `not reached from here (${reach.reason}), ${worker}`,
-      `curl -i ${url}/health, here and where the worker runs`,
+      wantsKey(reach.reason)
+        ? `run doctor with ${KEY_ADVICE}`
+        : `curl -i ${url}/health, here and where the worker runs`,
     )
   }
   const { versions } = entry

@@ -47,6 +47,7 @@ export function createCollector(options: CollectorOptions): Collector {
       found.map((replica, index) => ({
         families: scrapes[index]?.families ?? [],
         labels: labelsOf(replica),
+        malformed: scrapes[index]?.malformed,
       })),
       own.types,
     )
@@ -54,8 +55,11 @@ export function createCollector(options: CollectorOptions): Collector {
       const [got, dropped] = [scrapes[index], merged.dropped[index]]
       return got === undefined || dropped === undefined ? [] : [{ replica, scrape: got, dropped }]
     })
-    for (const { replica, scrape: got } of replicas)
-      tell(`replica ${replica.poolId}/${replica.entry.replica_id}`, got.error)
+    for (const { replica, scrape: got } of replicas) {
+      const name = `replica ${replica.poolId}/${replica.entry.replica_id}`
+      tell(name, got.error)
+      tell(`${name}, bad lines`, got.fault)
+    }
     return renderExposition(joined(await own.tell({ pools, replicas }), merged.families))
   }
 

@@ -17,7 +17,7 @@
  * | `tgi_pool_slots_busy` | gauge | `pool_id`, `replica_id` | attempts under way on it |
  * | `tgi_pool_replica_scrape_success` | gauge | `pool_id`, `replica_id` | 1: its own metrics are in this answer; 0: they could not be had |
  * | `tgi_pool_replica_scrape_duration_seconds` | gauge | `pool_id`, `replica_id` | how long that took |
- * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | samples of it that were left out: `type` (another replica told another TYPE first), `reserved` (a name of ours), `duplicate` (told twice) |
+ * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | samples of it that were left out: `type` (another replica told another TYPE first), `reserved` (a name of ours), `duplicate` (told twice), `malformed` (a line could not be read; the log says which and why) |
  * | `tgi_pool_jobs_queued_total` | counter | `pool_id`, `priority` | jobs accepted |
  * | `tgi_pool_jobs_started_total` | counter | `pool_id`, `priority` | jobs whose first attempt began; plain BullMQ jobs are among them, though they were never `queued` |
  * | `tgi_pool_jobs_total` | counter | `pool_id`, `outcome`, `code` | jobs that are over: `ended` with the code "", `failed` with a code of `error`, `cancelled` with `CANCELLED` |

@@ -40,15 +40,29 @@ interface Draft {
  * @throws {@link PoolError} `REPLICA_UNAVAILABLE` for a line that is none: its number, the column, what was expected.
  */
 export function parseExposition(text: string): Family[] {
+  return readLines(text, (error) => {
+    throw error
+  })
+}
+
+/** What becomes of a bad line: throws, or has it skipped. `types` are those of the families so far. */
+type OnFault = (error: Error, line: string, types: ReadonlyMap<string, { readonly type: FamilyType }>) => void
+
+/** Reads an exposition line by line. What was cut is thrown in any case. */
+export function readLines(text: string, onFault: OnFault): Family[] {
   const drafts = new Map<string, Draft>()
   const scanner: Scanner = { text, at: 0, line: 1, lineStart: 0 }
   while (scanner.at < text.length) {
     if (scanner.line > MAX_LINES) throw fault(scanner, `at most ${MAX_LINES} lines`)
-    skipBlanks(scanner)
-    const char = text[scanner.at]
-    if (char === '#') readComment(scanner, drafts)
-    else if (char !== '\n') readSample(scanner, drafts)
-    if (text[scanner.at] !== '\n') throw fault(scanner, 'a newline')
+    try {
+      readLine(scanner, drafts)
+    } catch (error) {
+      const line = text.slice(scanner.lineStart, endOfLine({ ...scanner, at: scanner.lineStart }))
+      const isCut = scanner.lineStart + line.length === text.length
+      if (isCut || !(error instanceof Error)) throw error
+      onFault(error, line, drafts)
+      scanner.at = scanner.lineStart + line.length
+    }
     scanner.at += 1
     scanner.line += 1
     scanner.lineStart = scanner.at
@@ -59,6 +73,15 @@ export function parseExposition(text: string): Family[] {
     ...(help === undefined ? {} : { help }),
     samples,
   }))
+}
+
+function readLine(scanner: Scanner, drafts: Map<string, Draft>): void {
+  const { text } = scanner
+  skipBlanks(scanner)
+  const char = text[scanner.at]
+  if (char === '#') readComment(scanner, drafts)
+  else if (char !== '\n') readSample(scanner, drafts)
+  if (text[scanner.at] !== '\n') throw fault(scanner, 'a newline')
 }
 
 function readComment(scanner: Scanner, drafts: Map<string, Draft>): void {

@@ -1,6 +1,6 @@
 import { createTgiClient } from '../tgi/client.ts'
 import type { Family } from './family.ts'
-import { parseExposition } from './parse.ts'
+import { readExposition } from './tolerant.ts'
 
 /** How to ask a replica for its metrics. */
 export interface ScrapeOptions {
@@ -14,9 +14,13 @@ export interface ScrapeOptions {
 
 /** What came of it. */
 export interface Scrape {
-  /** None when it failed: half of an exposition is worse than none. */
+  /** None when it failed; without what its bad lines put in doubt. */
   readonly families: readonly Family[]
   readonly seconds: number
+  /** What is wrong with its first bad line. */
+  readonly fault?: Error | undefined
+  /** How many samples were left out for bad lines. */
+  readonly malformed: number
   /** Why it failed. */
   readonly error?: Error | undefined
 }
@@ -30,12 +34,12 @@ export async function scrapeReplica(options: ScrapeOptions): Promise<Scrape> {
     const client = createTgiClient({ url, apiKey })
     try {
       const text = await client.metrics({ timeoutMs, signal })
-      return { families: parseExposition(text), seconds: seconds() }
+      return { ...readExposition(text), seconds: seconds() }
     } finally {
       await client.close()
     }
   } catch (cause) {
     const error = cause instanceof Error ? cause : new Error(String(cause))
-    return { families: [], seconds: seconds(), error }
+    return { families: [], malformed: 0, seconds: seconds(), error }
   }
 }

@@ -50,6 +50,21 @@ describe('a replica', () => {
     })
   })
 
+  test('that wants another key is told with TGI_API_KEY, for the worker and for doctor', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica({ apiKey: 'the-key' })
+    await lab.worker(replica, { apiKey: 'another-SECRET' })
+    const report = await until(lab.redisUrl, (seen) =>
+      expect(found(seen, 'replica-state')).toMatchObject({
+        status: 'fault',
+        value: 'unhealthy',
+        message: expect.stringContaining('API key'),
+      }),
+    )
+    expect(found(report, 'replica-state').advice).toMatch(/TGI_API_KEY \(or TGI_API_KEY_FILE\)/)
+    expect(JSON.stringify(report)).not.toContain('SECRET')
+  })
+
   test('that is not the pinned build is a fault', async ({ lab }) => {
     await lab.client({ pin: { model_id: 'another' } })
     await lab.worker(await lab.replica())

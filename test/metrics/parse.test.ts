@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Family, FamilyType, Label, Sample } from '../../src/metrics/family.ts'
 import { parseExposition } from '../../src/metrics/parse.ts'
 import { renderExposition } from '../../src/metrics/render.ts'
+import { readExposition } from '../../src/metrics/tolerant.ts'
 
 describe('an exposition', () => {
   test.for<[what: string, text: string, families: readonly Family[]]>([
@@ -333,4 +334,41 @@ test('no text makes it throw anything but its one error', () => {
     }),
     { numRuns: 2000 },
   )
+})
+
+describe('a bad line', () => {
+  const GOOD = '# TYPE ok counter\nok 1\n'
+  const HISTOGRAM = '# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\nh_sum 3\nh_count 2\n'
+
+  test.for<[what: string, text: string, left: readonly string[], malformed: number, message: RegExp]>([
+    ['with a wrong escape', String.raw`a{x="\t"} 1` + '\na{x="2"} 2\n', ['a', 'ok'], 1, /line 1, column 7/],
+    ['with no number', 'a one\n', ['ok'], 1, /line 1, column 3: expected a number/],
+    ['with a name that is none', 'a 1\n1b 2\n', ['a', 'ok'], 1, /line 2, column 1/],
+    ['of a histogram', HISTOGRAM.replace('"1"} 1', '"1"} x'), ['ok'], 4, /line 2/],
+    ['without a name in a histogram', HISTOGRAM.replace('h_sum', '!'), ['ok'], 4, /line 4/],
+    ['that is an unknown TYPE', HISTOGRAM.replace('histogram', 'histo'), ['ok'], 5, /line 1.*a type/],
+    ['that is a second TYPE', `${HISTOGRAM}# TYPE h counter\n`, ['ok'], 5, /one TYPE a name/],
+    ['that is a second HELP', '# HELP a x\n# HELP a y\na 1\n', ['a', 'ok'], 1, /one HELP a name/],
+    ['with a carriage return', 'a 1\r\n', ['ok'], 1, /column 3: expected a number/],
+  ])('%s is left out with what it puts in doubt, counted and told', ([, text, left, malformed, message]) => {
+    const read = readExposition(text + GOOD)
+    expect(read.families.map(({ name }) => name)).toEqual(left)
+    expect(read.malformed).toBe(malformed)
+    expect(read.fault?.message).toMatch(message)
+  })
+
+  test.for<[what: string, text: string, message: RegExp]>([
+    ['a cut body', `${GOOD}a 1`, /expected a newline/],
+    ['a cut line', `${GOOD}a{x="1`, /closing "/],
+    ['a raw newline in a label', `${GOOD}a{x="1\nb 2\nc"} 1\n`, /line 3, column 7: expected a closing "/],
+    ['no good line', '<html>\n<p>\n', /line 1/],
+    ['a hundred bad lines and one', GOOD + '! 1\n'.repeat(101), /line 3/],
+  ])('that is %s puts all in doubt', ([, text, message]) => {
+    expect(() => readExposition(text)).toThrow(message)
+  })
+
+  test('is found in no good exposition', () => {
+    const read = readExposition(GOOD + HISTOGRAM)
+    expect(read).toEqual({ families: parseExposition(GOOD + HISTOGRAM), fault: undefined, malformed: 0 })
+  })
 })

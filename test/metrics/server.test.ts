@@ -101,6 +101,16 @@ describe('the families of replicas', () => {
     await expect.poll(() => silent.open + dripping.open).toBe(0)
   })
 
+  test('of a replica with a bad line are the others, and the line is counted', async ({ lab, stage }) => {
+    await lab.client()
+    await register(lab, 'bad-line', (await stage.tell(`${GOOD}a one\n`)).url)
+    const told = await scrape(await stage.serve())
+    const of = { replica_id: 'bad-line' }
+    expect(told.value('tgi_queue_size', of)).toBe(7)
+    expect(told.value('tgi_pool_replica_scrape_success', of)).toBe(1)
+    expect(told.value('tgi_pool_replica_scrape_dropped_samples', { ...of, reason: 'malformed' })).toBe(1)
+  })
+
   test('that a replica failed to tell are logged once, and once more when they are back', async ({
     lab,
     stage,

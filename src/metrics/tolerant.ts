@@ -1,0 +1,70 @@
+import type { Family, FamilyType } from './family.ts'
+import { readLines } from './parse.ts'
+
+/** More are no slip of a replica's. */
+const MAX_BAD_LINES = 100
+
+type Types = ReadonlyMap<string, { readonly type: FamilyType; readonly name?: string }>
+
+/** An exposition, and what of it could not be read. */
+interface Exposition {
+  readonly families: readonly Family[]
+  /** What is wrong with the first bad line; undefined when all are good. */
+  readonly fault?: Error | undefined
+  /** How many samples were left out, a bad line counted as one. */
+  readonly malformed: number
+}
+
+/**
+ * Reads an exposition that may have bad lines. A bad sample is left out by itself, or with its whole family where one part
+ * says nothing without the others (histograms, summaries) and where the family's TYPE is in doubt.
+ *
+ * @throws {@link PoolError} `REPLICA_UNAVAILABLE` for what makes all lines doubtful: a body that was cut, a label that does
+ * not end on its line (its newline is raw, so what follows may be its text), too many lines, good or bad; and for a text
+ * without one good family.
+ */
+export function readExposition(text: string): Exposition {
+  let first: Error | undefined
+  let malformed = 0
+  const broken = new Set<string>()
+  const families = readLines(text, (error, line, types) => {
+    if (isOpen(line)) throw error
+    first ??= error
+    malformed += 1
+    if (malformed > MAX_BAD_LINES) throw first
+    const name = doubtful(line, types)
+    if (name !== undefined) broken.add(name)
+  })
+  const isBroken = ({ name, type }: Family): boolean =>
+    broken.has(name) || (type === 'untyped' && broken.has(name.replace(/_(?:bucket|sum|count)$/, '')))
+  const whole = families.filter((family) => !isBroken(family))
+  // An error page, say.
+  if (first !== undefined && whole.length === 0) throw first
+  const left = families.filter(isBroken).reduce((sum, { samples }) => sum + samples.length, 0)
+  return { families: whole, fault: first, malformed: malformed + left }
+}
+
+/** Whether a line ends inside quotes, or begins with the rest of such a line. */
+function isOpen(line: string): boolean {
+  let quotes = 0
+  for (let at = 0; at < line.length; at += 1) {
+    if (line[at] === '\\') at += 1
+    else if (line[at] === '"') quotes += 1
+  }
+  return quotes % 2 === 1 && !line.trimStart().startsWith('#')
+}
+
+/** The family that is in doubt for a bad line; undefined where only the line is. */
+function doubtful(line: string, types: Types): string | undefined {
+  const [, keyword, name = ''] =
+    /^[ \t]*(?:#[ \t]*(HELP|TYPE)[ \t]+)?([a-zA-Z_:][a-zA-Z0-9_:]*)/.exec(line) ?? []
+  if (keyword === 'HELP') return undefined
+  if (keyword === 'TYPE') return name
+  // Without a name it belongs where it stands.
+  const family = name === '' ? [...types.values()].at(-1) : types.get(baseOf(types, name))
+  return family?.type === 'histogram' || family?.type === 'summary' ? family.name : undefined
+}
+
+function baseOf(types: Types, name: string): string {
+  return types.has(name) ? name : name.replace(/_(?:bucket|sum|count)$/, '')
+}
