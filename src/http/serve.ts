@@ -75,8 +75,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   // Without a listener of its own Node answers an odd Expect with an empty 417; it may be ignored as well (RFC 9110, 10.1.1).
   for (const name of ['request', 'checkExpectation'] as const) {
     server.on(name, (incoming: IncomingMessage, outgoing: ServerResponse) => {
-      const { host } = incoming.headers
-      if (host !== undefined && !URL.canParse(`http://${host}`)) incoming.headers.host = UNREADABLE_HOST
+      const given = incoming.headers.host
+      if (given !== undefined && !URL.canParse(`http://${given}`)) incoming.headers.host = UNREADABLE_HOST
       options.onRequest?.(incoming, outgoing)
       void answer(incoming, outgoing)
     })

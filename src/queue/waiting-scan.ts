@@ -4,7 +4,7 @@ import type { PoolKeys } from '../contract/keys.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** A job in a queue, as its producer put it there. */
-export interface AddedJob {
+interface AddedJob {
   readonly id: string
   /** BullMQ's `timestamp`: ms since 1970 by the producer's clock, which may be wrong. */
   readonly addedAtMs: number
@@ -21,7 +21,7 @@ export interface WaitingScan {
 }
 
 /** How many jobs of one line a page has. */
-export const PAGE = 1000
+const PAGE = 1000
 /** How many bodies are read at once, since each may be megabytes. */
 const BODIES = 16
 

@@ -350,8 +350,8 @@ describe('a bad line', () => {
     ['that is a second TYPE', `${HISTOGRAM}# TYPE h counter\n`, ['ok'], 5, /one TYPE a name/],
     ['that is a second HELP', '# HELP a x\n# HELP a y\na 1\n', ['a', 'ok'], 1, /one HELP a name/],
     ['with a carriage return', 'a 1\r\n', ['ok'], 1, /column 3: expected a number/],
-  ])('%s is left out with what it puts in doubt, counted and told', ([, text, left, malformed, message]) => {
-    const read = readExposition(text + GOOD)
+  ])('%s is left out with what it puts in doubt, counted and told', ([, body, left, malformed, message]) => {
+    const read = readExposition(body + GOOD)
     expect(read.families.map(({ name }) => name)).toEqual(left)
     expect(read.malformed).toBe(malformed)
     expect(read.fault?.message).toMatch(message)
@@ -363,8 +363,8 @@ describe('a bad line', () => {
     ['a raw newline in a label', `${GOOD}a{x="1\nb 2\nc"} 1\n`, /line 3, column 7: expected a closing "/],
     ['no good line', '<html>\n<p>\n', /line 1/],
     ['a hundred bad lines and one', GOOD + '! 1\n'.repeat(101), /line 3/],
-  ])('that is %s puts all in doubt', ([, text, message]) => {
-    expect(() => readExposition(text)).toThrow(message)
+  ])('that is %s puts all in doubt', ([, body, message]) => {
+    expect(() => readExposition(body)).toThrow(message)
   })
 
   test('is found in no good exposition', () => {
