@@ -3,7 +3,7 @@ import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, newJobId } from '../contract/ids.ts'
 import { CONTRACT_VERSION, digestOf, parseJob } from '../contract/job.ts'
-import type { Job, JobInput } from '../contract/job.ts'
+import type { Job, JobInput, Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { budgetOf } from '../contract/limits.ts'
 import { QUEUED_ID, START } from '../contract/stream-id.ts'
@@ -15,7 +15,7 @@ import type { RedisConnection } from '../redis/connect.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
 import type { AdmissionBound } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
-import type { StartForecast } from './start-forecast.ts'
+import type { Forecast, StartForecast } from './start-forecast.ts'
 
 /** What enqueueing works with. */
 export interface EnqueuePorts {
@@ -51,7 +51,7 @@ export interface Admission {
  * @param options.jobId the idempotency key; made when absent.
  * @param options.correlationId the job's when its body has none.
  * @throws {@link PoolError} `INVALID_PARAMS`; `ID_CONFLICT` when the id has another body; `POOL_UNAVAILABLE`;
- * `ADMISSION_REJECT` when the queue is full.
+ * `ADMISSION_REJECT` when the queue is full; `DEADLINE_UNMET` when the forecast says that it would not start in time.
  */
 export async function enqueueJob(
   ports: EnqueuePorts,
@@ -77,7 +77,8 @@ export async function enqueueJob(
   }
   const deadlineAt = acceptedAt + deadlineMs
   const position = positionOf(job, waiting)
-  const startMs = await ports.forecast.predict(position)
+  const expected = await ports.forecast.predict({ position, priority: job.priority, config })
+  const startMs = expected?.startMs
   const admit = () =>
     admitJob(ports, {
       id,
@@ -93,6 +94,7 @@ export async function enqueueJob(
     })
   // Whoever comes again with its id is answered also when the queue is full by now.
   if (last !== undefined) return admit()
+  if (expected !== undefined) refuseTooLate(keys, expected, { deadlineMs, position, priority: job.priority })
   return ports.bound.run({
     waiting: totalOf(waiting),
     bound: config.max_queued,
@@ -203,6 +205,31 @@ function queueFull(keys: PoolKeys, waiting: number, limit: number): PoolError {
     `the queue of pool ${keys.pool} is full: ${waiting} jobs wait, at most ${limit} may (the pool's max_queued)`,
     { retryAfterMs: 1000 },
   )
+}
+
+/** A forecast that rests on fewer jobs refuses nobody. */
+const TRUSTED_FROM = 20
+/** Nobody is asked to stay away for longer (ms): the pool may have grown by then. */
+const MAX_RETRY_MS = 60_000
+
+/** Refuses a job that would only wait for its deadline. */
+function refuseTooLate(
+  keys: PoolKeys,
+  { startMs, jobCount }: Forecast,
+  asked: { readonly deadlineMs: number; readonly position: number; readonly priority: Priority },
+): void {
+  const { deadlineMs, position, priority } = asked
+  if (jobCount < TRUSTED_FROM || startMs <= deadlineMs) return
+  const give = priority === 'interactive' ? 'a longer deadline_ms or priority batch' : 'a longer deadline_ms'
+  throw new PoolError(
+    'DEADLINE_UNMET',
+    `pool ${keys.pool}: a job put in now would start in about ${formatMs(startMs)}, after its deadline of ${formatMs(deadlineMs)} (${position} jobs are ahead of it; forecast from the last ${jobCount} jobs). Give it ${give}, start more workers, or try again later`,
+    { retryAfterMs: Math.min(Math.max(startMs - deadlineMs, 1000), MAX_RETRY_MS) },
+  )
+}
+
+function formatMs(ms: number): string {
+  return ms < 10_000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`
 }
 
 function totalOf(waiting: WaitingCounts): number {

@@ -85,7 +85,7 @@ export interface PoolClient {
   /**
    * Accepts a job; from then on it will reach its terminal event.
    *
-   * @throws {@link PoolError} `INVALID_PARAMS`, `ID_CONFLICT`, `POOL_UNAVAILABLE`, `ADMISSION_REJECT`.
+   * @throws {@link PoolError} `INVALID_PARAMS`, `ID_CONFLICT`, `POOL_UNAVAILABLE`, `ADMISSION_REJECT`, `DEADLINE_UNMET`.
    */
   enqueue(job: JobInput, options?: EnqueueOptions): Promise<Admission>
   /**

@@ -1,5 +1,5 @@
 import type { ErrorCode } from './codes.ts'
-import { CODES } from './codes.ts'
+import { AT_THE_DOOR, CODES } from './codes.ts'
 
 /**
  * What can go wrong in a caller's hands, beyond the codes that end jobs:
@@ -43,7 +43,8 @@ const LOCAL_KINDS = {
 /** What a {@link PoolError} is about: an error code, or a fault on the caller's side. */
 export type ErrorKind = ErrorCode | keyof typeof LOCAL_KINDS
 
-const KINDS = { ...CODES, ...LOCAL_KINDS }
+const OF_CALLS = { ...CODES, ...AT_THE_DOOR, ...LOCAL_KINDS }
+const OF_JOBS = { ...OF_CALLS, ...CODES }
 
 /**
  * The one error class. The message says what, where, got and expected, and holds no prompt and no secret;
@@ -68,9 +69,10 @@ export class PoolError extends Error {
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.kind = kind
-    this.retriable = KINDS[kind].retriable
-    this.status = KINDS[kind].status
     this.ofJob = options.ofJob ?? false
+    const { retriable, status } = (this.ofJob ? OF_JOBS : OF_CALLS)[kind]
+    this.retriable = retriable
+    this.status = status
     this.retryAfterMs = options.retryAfterMs
   }
 }

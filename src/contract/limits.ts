@@ -2,6 +2,17 @@ import { PoolError } from './error.ts'
 import type { Job } from './job.ts'
 import type { PoolConfig } from './pool-config.ts'
 
+/** A replica with this many slots or more keeps one for interactive jobs unless its pool says otherwise. */
+const RESERVES_FROM = 4
+
+/** How many of so many slots batch jobs may not have; never all of them, or no batch job would ever run. */
+export function reservedSlots(
+  { reserved_slots: wished }: Pick<PoolConfig, 'reserved_slots'>,
+  slots: number,
+): number {
+  return Math.max(0, Math.min(wished ?? (slots >= RESERVES_FROM ? 1 : 0), slots - 1))
+}
+
 /** What a job asks for once the pool's defaults are in. */
 export interface JobBudget {
   readonly deadlineMs: number
@@ -15,7 +26,9 @@ export interface JobBudget {
  * itself, before its GPU; here only a prompt that no replica would read is refused.
  */
 export function budgetOf(job: Job, config: PoolConfig): JobBudget {
-  const deadlineMs = job.deadline_ms ?? config.deadline_ms
+  const usual = job.priority === 'batch' ? config.batch_deadline_ms : config.deadline_ms
+  // The limit is on what a job asks for: one that asks for nothing is not refused for its pool's settings.
+  const deadlineMs = job.deadline_ms ?? Math.min(usual, config.max_deadline_ms)
   const maxNewTokens = job.parameters.max_new_tokens ?? config.max_new_tokens
   check('deadline_ms', deadlineMs, config.max_deadline_ms, 'max_deadline_ms')
   check('parameters.max_new_tokens', maxNewTokens, config.max_max_new_tokens, 'max_max_new_tokens')

@@ -17,8 +17,11 @@ export type Pin = z.infer<typeof pinSchema>
  * its default, so a new default reaches old pools.
  */
 export const poolConfigSchema = z.object({
-  deadline_ms: ms.default(600_000).describe('of jobs that name none'),
-  max_deadline_ms: ms.default(86_400_000).describe('the longest a job may ask for'),
+  deadline_ms: ms.default(600_000).describe('of interactive jobs that name none'),
+  batch_deadline_ms: ms.default(86_400_000).describe('of batch jobs that name none'),
+  max_deadline_ms: ms
+    .default(86_400_000)
+    .describe('the longest a job may ask for; a longer default above counts as this'),
   max_new_tokens: z.number().int().positive().default(512).describe('of jobs that name none'),
   max_max_new_tokens: z.number().int().positive().default(65_536).describe('the most a job may ask for'),
   max_input_bytes: z
@@ -33,6 +36,13 @@ export const poolConfigSchema = z.object({
     .positive()
     .default(10_000)
     .describe('waiting jobs above which new ones are refused'),
+  reserved_slots: z
+    .number()
+    .int()
+    .nonnegative()
+    .nullable()
+    .default(null)
+    .describe('slots of each replica that batch jobs may not have; null: 1 of 4 or more, else 0'),
   max_attempts: z.number().int().positive().default(5).describe('interruptions a job survives'),
   retention_ms: ms.default(3_600_000).describe('how long events stay readable after the end'),
   first_token_timeout_ms: ms.default(120_000).describe('silence of a replica before the first token'),

@@ -21,6 +21,8 @@ const versionsSchema = z.object({
 /** A replica's version tuple and limits. */
 export type Versions = z.infer<typeof versionsSchema>
 
+const count = z.number().int().nonnegative()
+
 /** One entry of the registry: a replica and the worker that serves it, or stands by for it. */
 export const replicaEntrySchema = z.object({
   replica_id: replicaIdSchema,
@@ -32,14 +34,17 @@ export const replicaEntrySchema = z.object({
     .optional()
     .describe('why it is not ready, or why it is ready though it does not answer its health check'),
   versions: versionsSchema.nullable().describe('null until the replica has told'),
-  slots: z.number().int().nonnegative().describe('requests it may hold open now'),
+  slots: count.describe('requests it may hold open now'),
   slots_configured: z.number().int().positive(),
-  busy: z.number().int().nonnegative(),
+  busy: count,
   job_ms: z
     .number()
     .nonnegative()
     .optional()
     .describe('how long a job holds a slot, over the last ones; absent until one has ended'),
+  job_count: count
+    .optional()
+    .describe('how many jobs have ended since the worker started: what `job_ms` rests on; absent: none'),
   capabilities: z.array(z.string()),
   updated_at: z.number().int().describe("ms since 1970, by Redis's clock"),
 })

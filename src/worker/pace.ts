@@ -4,6 +4,8 @@ export interface Pace {
   record(ms: number): void
   /** A mean in which the last ten jobs or so count most; undefined until one has ended. */
   readonly meanMs: number | undefined
+  /** How many jobs have ended. */
+  readonly count: number
 }
 
 /** How much the newest job counts. */
@@ -12,12 +14,17 @@ const WEIGHT = 0.1
 /** A pace that nothing is known of. */
 export function createPace(): Pace {
   let mean: number | undefined
+  let count = 0
   return {
     record(ms) {
+      count += 1
       mean = mean === undefined ? ms : mean + (ms - mean) * WEIGHT
     },
     get meanMs() {
       return mean === undefined ? undefined : Math.round(mean)
+    },
+    get count() {
+      return count
     },
   }
 }

@@ -311,7 +311,7 @@ async function assemble({
       slots: gate.isOpen ? slots() : 0,
       slots_configured: settings.slots,
       busy: attempts.busy,
-      ...(pace.meanMs === undefined ? {} : { job_ms: pace.meanMs }),
+      ...(pace.meanMs === undefined ? {} : { job_ms: pace.meanMs, job_count: pace.count }),
       capabilities: ['generate', 'chat'],
     }
   }

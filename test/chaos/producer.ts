@@ -38,7 +38,7 @@ export async function enqueueUntilAccepted(ports: ProducerPorts, job: TrackedJob
       if (call > 1) journal.write('accepted', { job: job.jobId, calls: call })
       return
     } catch (error) {
-      if (!isAway(error)) throw error
+      if (!isAway(error) && !isTooLate(error)) throw error
       await sleep(AGAIN_MS, undefined, { signal })
     }
   }
@@ -62,6 +62,11 @@ export async function cancelUntilAnswered(ports: ProducerPorts, job: TrackedJob)
       await sleep(AGAIN_MS, undefined, { signal })
     }
   }
+}
+
+/** Whether a job was refused because it would not start by its deadline, as things stand. */
+function isTooLate(error: unknown): boolean {
+  return error instanceof PoolError && error.kind === 'DEADLINE_UNMET' && !error.ofJob
 }
 
 /** Whether a call failed because Redis is away for now. */

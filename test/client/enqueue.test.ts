@@ -193,6 +193,52 @@ describe('what is refused', () => {
     expect(await client.enqueue(BODY)).toMatchObject({ existing: false, queue_position: 1 })
   })
 
+  test('a job that would start after its deadline, once the pool knows its pace', async ({ lab }) => {
+    const client = await lab.client()
+    await lab.worker(await lab.replica({ tokensPerSecond: 400 }), { slots: 1 })
+    const short = { inputs: 'short', parameters: { max_new_tokens: 10 } }
+    const hurried = { ...short, deadline_ms: 1 }
+    const run = async (count: number) =>
+      Promise.all(
+        Array.from({ length: count }, async () => client.result((await client.enqueue(short)).job_id)),
+      )
+    await run(19)
+    const count = async () => (await client.replicas())[0]?.job_count
+    await expect.poll(count).toBe(19)
+    const hog = { inputs: 'long', parameters: { max_new_tokens: 40_000 }, on_interrupt: 'fail' } as const
+    const first = await client.enqueue(hog)
+    await expect.poll(async () => (await client.job(first.job_id)).state).toBe('started')
+    await client.enqueue(short, { jobId: 'waits' })
+    // Nineteen jobs are too few to refuse anybody.
+    expect(await client.enqueue(hurried)).toMatchObject({ existing: false })
+    await client.cancel(first.job_id)
+    await run(1)
+    await expect.poll(count).toBeGreaterThanOrEqual(20)
+    const second = await client.enqueue(hog)
+    await expect.poll(async () => (await client.job(second.job_id)).state).toBe('started')
+    await client.enqueue(short, { jobId: 'waits-too' })
+    await expect
+      .poll(() => client.enqueue(hurried).catch((error: unknown) => error), { interval: 300 })
+      .toMatchObject({
+        kind: 'DEADLINE_UNMET',
+        ofJob: false,
+        status: 429,
+        retriable: true,
+        retryAfterMs: 1000,
+        message: expect.stringMatching(
+          /^pool lab: a job put in now would start in about .* m?s, after its deadline of 1 ms \(\d+ jobs are ahead of it; forecast from the last \d+ jobs\)\. Give it a longer deadline_ms or priority batch/,
+        ),
+      })
+    await expect(client.enqueue(hurried, { jobId: 'refused' })).rejects.toMatchObject({
+      kind: 'DEADLINE_UNMET',
+    })
+    expect(await client.has('refused')).toBe(false)
+    // What was accepted is answered again, and who has the time is taken.
+    expect(await client.enqueue(short, { jobId: 'waits-too' })).toMatchObject({ existing: true })
+    expect(await client.enqueue(short)).toMatchObject({ existing: false })
+    expect(await client.enqueue({ ...short, priority: 'batch' })).toMatchObject({ existing: false })
+  })
+
   test.for([
     {
       name: 'an unknown parameter',

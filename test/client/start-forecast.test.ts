@@ -1,7 +1,10 @@
 import { describe, expect, test as pure } from 'vitest'
 import { forecast } from '../../src/client/start-forecast.ts'
+import type { Priority } from '../../src/contract/job.ts'
 import type { ReplicaEntry } from '../../src/contract/replica-entry.ts'
 import { test } from '../support/lab.ts'
+
+const IDLE: ReplicaEntry['state'][] = ['lost', 'standby', 'draining', 'unhealthy', 'drifted']
 
 function replica(slots: number, busy: number, jobMs?: number): ReplicaEntry {
   return {
@@ -13,7 +16,7 @@ function replica(slots: number, busy: number, jobMs?: number): ReplicaEntry {
     slots,
     slots_configured: slots,
     busy,
-    ...(jobMs === undefined ? {} : { job_ms: jobMs }),
+    ...(jobMs === undefined ? {} : { job_ms: jobMs, job_count: 7 }),
     capabilities: [],
     updated_at: 0,
   }
@@ -30,8 +33,37 @@ describe('the forecast of a start', () => {
     ['counts free slots first', [replica(4, 2, 1000)], 2, 250],
     ['adds the pace of all replicas', [replica(1, 1, 1000), replica(1, 1, 500)], 2, 1000],
   ])('%s', ([, replicas, position, expected]) => {
-    expect(forecast(replicas, position)).toBe(expected)
+    const question = { position, priority: 'interactive', config: { reserved_slots: null } } as const
+    expect(forecast(replicas, question)?.startMs).toBe(expected)
   })
+
+  pure('leaves out replicas that take nothing, whatever their last word was', () => {
+    const idle = IDLE.map((state) => ({ ...replica(8, 0, 10), state }))
+    const question = { position: 3, priority: 'interactive', config: { reserved_slots: null } } as const
+    expect(forecast(idle, question)).toBe(undefined)
+    expect(forecast([...idle, replica(1, 1, 1000)], question)).toEqual({ startMs: 4000, jobCount: 7 })
+  })
+
+  pure('knows on how many jobs it rests', () => {
+    const question = { position: 9, priority: 'interactive', config: { reserved_slots: null } } as const
+    expect(forecast([replica(1, 1, 1000), replica(1, 1, 1000)], question)?.jobCount).toBe(14)
+  })
+
+  pure.for<[Priority, number | null, number, number]>([
+    ['interactive', null, 4, 250],
+    ['batch', null, 4, 333],
+    ['batch', 0, 4, 250],
+    ['batch', 2, 4, 500],
+    ['batch', null, 2, 500],
+    // One slot is left to batch jobs whatever is reserved.
+    ['batch', 9, 4, 1000],
+  ])(
+    'of a %s job counts the slots that it may have: %s reserved of %s',
+    ([priority, reserved, slots, ms]) => {
+      const question = { position: 0, priority, config: { reserved_slots: reserved } }
+      expect(forecast([replica(slots, slots, 1000)], question)?.startMs).toBe(ms)
+    },
+  )
 
   test('comes with the admission and stands in the queued event', async ({ lab }) => {
     const client = await lab.client()

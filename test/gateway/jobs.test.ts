@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect } from 'vitest'
+import { publishReplica } from '../../src/replica/registry.ts'
 import { endOf, collect } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
 import { call, expectError, post } from './calls.ts'
@@ -161,6 +162,35 @@ describe('POST /v1/jobs', () => {
     expect(full.headers['retry-after']).toBe('1')
     const nowhere = await post(`${url}/v1/jobs`, { ...JOB, pool: 'nowhere' })
     expect(expectError(nowhere, 404, 'POOL_UNAVAILABLE')['message']).toContain('there are: lab')
+  })
+
+  test('says when to come again where a job would start after its deadline', async ({ lab, gateway }) => {
+    await lab.client()
+    const { url } = await gateway()
+    // What a worker says whose slots are all in use for a day.
+    await publishReplica(lab.redis, KEYS, {
+      replica_id: 'full',
+      worker_id: 'w',
+      url: 'http://full',
+      state: 'ready',
+      versions: null,
+      slots: 1,
+      slots_configured: 1,
+      busy: 1,
+      job_ms: 3_600_000,
+      job_count: 20,
+      capabilities: [],
+    })
+    await lab.redis.set(KEYS.lease('full'), 'w')
+    const late = await post(`${url}/v1/jobs`, JOB)
+    expect(expectError(late, 429, 'DEADLINE_UNMET')).toMatchObject({
+      retriable: true,
+      retry_after_ms: 60_000,
+    })
+    expect(late.headers['retry-after']).toBe('60')
+    const stream = await post(`${url}/v1/jobs`, JOB, { Accept: 'text/event-stream' })
+    expectError(stream, 429, 'DEADLINE_UNMET')
+    expect((await post(`${url}/v1/jobs`, { ...JOB, priority: 'batch' })).status).toBe(202)
   })
 
   test('names the request in the answer, the log and the job that has no id of its own', async ({
