@@ -16,7 +16,12 @@ import { createForeignDeadlines } from './foreign-deadlines.ts'
 import type { ForeignDeadlines } from './foreign-deadlines.ts'
 
 /** A pool and the ways into it. */
-type SweptPool = Pick<SweepRequest, 'keys' | 'log' | 'queue'>
+type SweptPool = Pick<SweepRequest, 'keys' | 'log'> & {
+  readonly queue: Pick<JobQueue, 'holds' | 'removeWaiting' | 'tidy'>
+}
+
+/** After so many sweeps, some ten seconds, it is looked at whether the jobs that a queue counts are there. */
+const TIDY_SWEEPS = 14
 
 /** How to sweep. */
 export interface SweeperOptions {
@@ -79,6 +84,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       for (const { jobId, seal } of sealed) await reportEnd(pool, jobId, seal)
     }
     if (sweeps % TRIM_SWEEPS === 0) await trimIndex(redis, pool.keys, retentionMs)
+    if (sweeps % TIDY_SWEEPS === TIDY_SWEEPS - 1) await pool.queue.tidy()
     if (scanForbidden || stopping.signal.aborted) return
     const foreign = scans.get(pool.keys.pool) ?? createForeignDeadlines(redis, pool.keys)
     scans.set(pool.keys.pool, foreign)

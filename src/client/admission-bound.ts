@@ -1,51 +1,70 @@
+import type { Priority } from '../contract/job.ts'
+
+/** How many jobs wait in one queue, and how many bytes those of both hold. */
+export interface Load {
+  readonly jobs: number
+  readonly bytes: number
+}
+
+/** A job that wants to be admitted. */
+interface AdmissionRequest<T> {
+  /** Whose queue it goes to: each has its own bound for jobs, and both have one for bytes. */
+  readonly priority: Priority
+  /** What waited when the caller looked. */
+  readonly load: Load
+  /** What the job adds. */
+  readonly bytes: number
+  readonly bound: Load
+  /** Looks again. */
+  readonly recount: () => Promise<Load>
+  readonly admit: () => Promise<T>
+  /** Makes the error for a full queue. */
+  readonly refuse: (load: Load) => Error
+}
+
 /**
- * Keeps what one process enqueues at once from overshooting the queue's bound: a count of waiting jobs is old by the
- * time the job arrives. Far below the bound nothing waits; near it jobs go one by one, each counted after the one
- * before has arrived. Other processes are not known here, so together they may exceed the bound by as many jobs as they
+ * Keeps what one process enqueues at once from overshooting a pool's bounds: a count of waiting jobs is old by the
+ * time the job arrives. Far below the bounds nothing waits; near one jobs go one by one, each counted after the one
+ * before has arrived. Other processes are not known here, so together they may exceed a bound by as many jobs as they
  * have under way.
  */
 export interface AdmissionBound {
-  /**
-   * Runs `admit` when there is room for one more.
-   *
-   * @param waiting how many jobs waited when the caller looked.
-   * @param recount looks again.
-   * @param refuse makes the error for a full queue.
-   */
-  run<T>(request: {
-    readonly waiting: number
-    readonly bound: number
-    readonly recount: () => Promise<number>
-    readonly admit: () => Promise<T>
-    readonly refuse: (waiting: number) => Error
-  }): Promise<T>
+  /** Runs `admit` when there is room for one more. */
+  run<T>(request: AdmissionRequest<T>): Promise<T>
 }
 
-/** A bound for one pool in this process. */
+/** The bounds of one pool in this process. */
 export function createAdmissionBound(): AdmissionBound {
   const underWay = new Set<Promise<unknown>>()
+  const sums = { interactive: 0, batch: 0, bytes: 0 }
   let queue: Promise<unknown> = Promise.resolve()
   let queued = 0
 
-  async function track<T>(work: Promise<T>): Promise<T> {
+  async function track<T>(work: Promise<T>, priority: Priority, bytes: number): Promise<T> {
     const settled = work.catch(() => undefined)
     underWay.add(settled)
+    sums[priority] += 1
+    sums.bytes += bytes
     try {
       return await work
     } finally {
       underWay.delete(settled)
+      sums[priority] -= 1
+      sums.bytes -= bytes
     }
   }
 
   return {
-    run({ waiting, bound, recount, admit, refuse }) {
+    run({ priority, load, bytes, bound, recount, admit, refuse }) {
+      const fits = (now: Load) => now.jobs < bound.jobs && now.bytes + bytes <= bound.bytes
       // What is under way may be in the count already; that only means to look more closely.
-      if (queued === 0 && waiting + underWay.size < bound) return track(admit())
+      const most = { jobs: load.jobs + sums[priority], bytes: load.bytes + sums.bytes }
+      if (queued === 0 && fits(most)) return track(admit(), priority, bytes)
       queued += 1
       const turn = queue.then(async () => {
         await Promise.all(underWay)
         const now = await recount()
-        if (now >= bound) throw refuse(now)
+        if (!fits(now)) throw refuse(now)
         return admit()
       })
       queue = turn.then(

@@ -13,7 +13,7 @@ import type { WaitingCounts } from '../queue/queue-depth.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
-import type { AdmissionBound } from './admission-bound.ts'
+import type { AdmissionBound, Load } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import type { Forecast, StartForecast } from './start-forecast.ts'
 
@@ -62,15 +62,17 @@ export async function enqueueJob(
   const job = parseJob(correlationId === undefined ? body : { correlation_id: correlationId, ...body })
   const id = jobId === undefined ? newJobId() : parseOrThrow(jobIdSchema, jobId, 'job id')
   // One round trip: they are sent together.
-  const [config, acceptedAt, waiting, held, [last]] = await Promise.all([
+  const [config, acceptedAt, waiting, heldBytes, held, [last]] = await Promise.all([
     readPoolConfig(redis, keys),
     redisTimeMs(redis, keys.config),
     queue.waiting(),
+    queue.heldBytes(),
     jobId === undefined ? false : queue.holds(id),
     jobId === undefined ? [] : log.lastEntries([id]),
   ])
   const { deadlineMs } = budgetOf(job, config)
   const digest = digestOf(body)
+  const bytes = bytesOf(body, config)
   // The queue may have been asked after the stream: another producer of this id may have been between the two.
   if (held && last === undefined && (await log.lastEntries([id]))[0] === undefined) {
     throw conflict(keys, id, 'a job without events, put in the queue by another producer')
@@ -90,17 +92,24 @@ export async function enqueueJob(
       deadlineAt,
       position,
       startMs,
+      bytes,
       config,
     })
   // Whoever comes again with its id is answered also when the queue is full by now.
   if (last !== undefined) return admit()
   if (expected !== undefined) refuseTooLate(keys, expected, { deadlineMs, position, priority: job.priority })
+  const load = { jobs: waiting[job.priority], bytes: heldBytes }
   return ports.bound.run({
-    waiting: totalOf(waiting),
-    bound: config.max_queued,
-    recount: async () => totalOf(await queue.waiting()),
+    priority: job.priority,
+    load,
+    bytes,
+    bound: { jobs: config[MAX_QUEUED[job.priority]], bytes: config.max_queued_bytes },
+    async recount() {
+      const [counts, all] = await Promise.all([queue.waiting(), queue.heldBytes()])
+      return { jobs: counts[job.priority], bytes: all }
+    },
     admit,
-    refuse: (now) => queueFull(keys, now, config.max_queued),
+    refuse: (now) => queueFull(keys, { now, config, bytes, priority: job.priority }),
   })
 }
 
@@ -115,6 +124,8 @@ interface CheckedJob {
   readonly deadlineAt: number
   readonly position: number
   readonly startMs: number | undefined
+  /** What it holds of the pool's memory. */
+  readonly bytes: number
   readonly config: PoolConfig
 }
 
@@ -140,7 +151,8 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
   const add = async () => {
     const { correlation_id: correlationId } = checked.job
     const label = correlationId === undefined ? {} : { correlation_id: correlationId }
-    await ports.queue.add(id, { v: CONTRACT_VERSION, ...checked.body, ...label }, checked.job.priority)
+    const body = { v: CONTRACT_VERSION, ...checked.body, ...label }
+    await ports.queue.add(id, body, checked.job.priority, checked.bytes)
   }
   if (isNew) {
     await bothOrNeither(ports, id, writing, add())
@@ -148,7 +160,8 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
   }
   const { written } = await writing
   const first = written ? undefined : await firstAdmission(ports, id, digest)
-  if (first === undefined || first.waiting) await add()
+  // One of an older producer may wait in the other queue.
+  if (first === undefined || (first.waiting && !(await ports.queue.holds(id)))) await add()
   return {
     job_id: id,
     queue_position: first?.position ?? position,
@@ -199,11 +212,33 @@ function conflict(keys: PoolKeys, id: string, what: string): PoolError {
   )
 }
 
-function queueFull(keys: PoolKeys, waiting: number, limit: number): PoolError {
-  return new PoolError(
-    'ADMISSION_REJECT',
-    `the queue of pool ${keys.pool} is full: ${waiting} jobs wait, at most ${limit} may (the pool's max_queued)`,
-    { retryAfterMs: 1000 },
+/** The setting that bounds how many jobs wait. */
+const MAX_QUEUED = { interactive: 'max_queued', batch: 'batch_max_queued' } as const
+
+interface FullQueue {
+  readonly now: Load
+  readonly config: PoolConfig
+  readonly bytes: number
+  readonly priority: Priority
+}
+
+function queueFull({ pool }: PoolKeys, { now, config, bytes, priority }: FullQueue): PoolError {
+  const setting = MAX_QUEUED[priority]
+  const which = priority === 'batch' ? 'batch queue' : 'queue'
+  const message =
+    now.jobs >= config[setting]
+      ? `the ${which} of pool ${pool} is full: ${now.jobs} jobs wait, at most ${config[setting]} may (the pool's ${setting})`
+      : `pool ${pool} is full: its jobs hold ${now.bytes} bytes and this one ${bytes} more, at most ${config.max_queued_bytes} may be held (the pool's max_queued_bytes)`
+  return new PoolError('ADMISSION_REJECT', message, { retryAfterMs: 1000 })
+}
+
+/** What a job holds while it is in a queue: its body as it stands there, near enough. */
+function bytesOf(job: JobInput, config: PoolConfig): number {
+  const bytes = Buffer.byteLength(JSON.stringify(job))
+  if (bytes <= config.max_queued_bytes) return bytes
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `job: expected at most ${config.max_queued_bytes} bytes (the pool's max_queued_bytes), got ${bytes}`,
   )
 }
 
@@ -230,10 +265,6 @@ function refuseTooLate(
 
 function formatMs(ms: number): string {
   return ms < 10_000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`
-}
-
-function totalOf(waiting: WaitingCounts): number {
-  return waiting.interactive + waiting.batch
 }
 
 function positionOf(job: Job, waiting: WaitingCounts): number {

@@ -12,7 +12,8 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * |---|---|
  * | `<prefix>:pools` | SET of pool names |
  * | `<prefix>:{<pool>}:config` | HASH: defaults, limits, pin |
- * | `<prefix>:{<pool>}:jobs:…` | BullMQ's own |
+ * | `<prefix>:{<pool>}:jobs:…`, `…:batch:…` | BullMQ's own: the queues of interactive and of batch jobs |
+ * | `<prefix>:{<pool>}:bytes` | HASH job id → bytes of its body in a queue, and `:total` |
  * | `<prefix>:{<pool>}:events:<job_id>` | the job's stream |
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
@@ -30,6 +31,7 @@ export interface PoolKeys {
   /** BullMQ's `prefix` option. */
   readonly queuePrefix: string
   readonly config: string
+  readonly bytes: string
   readonly deadlines: string
   readonly counters: string
   /** One for each of {@link JOB_STATES}, in that order. */
@@ -44,11 +46,10 @@ export interface PoolKeys {
   lease(replicaId: string): string
 }
 
-/** The name of BullMQ's queue of a pool. */
-export const QUEUE_NAME = 'jobs'
-
-/** Every queue of a pool in which jobs wait. */
-export const QUEUE_NAMES = { interactive: QUEUE_NAME } as const
+/**
+ * The names of a pool's BullMQ queues. A batch job of a producer of old is in `jobs`, with its own priority there.
+ */
+export const QUEUE_NAMES = { interactive: 'jobs', batch: 'batch' } as const
 
 /** The name every BullMQ job of ours has. */
 export const JOB_NAME = 'generate'
@@ -67,6 +68,7 @@ export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKey
     pools: poolsKey(prefix),
     queuePrefix: base,
     config: `${base}:config`,
+    bytes: `${base}:bytes`,
     deadlines: `${base}:deadlines`,
     counters: `${base}:counters`,
     indexes: JOB_STATES.map(index),

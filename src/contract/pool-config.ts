@@ -35,7 +35,21 @@ export const poolConfigSchema = z.object({
     .int()
     .positive()
     .default(10_000)
-    .describe('waiting jobs above which new ones are refused'),
+    .describe('waiting interactive jobs above which new ones are refused'),
+  batch_max_queued: z
+    .number()
+    .int()
+    .positive()
+    .default(100_000)
+    .describe('waiting batch jobs above which new ones are refused'),
+  max_queued_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(536_870_912)
+    .describe(
+      'bytes of all jobs that have not ended above which new ones are refused; 512 MiB: as many batch jobs as may wait, of 5 KB each, and less than the smallest servers of Redis have',
+    ),
   reserved_slots: z
     .number()
     .int()

@@ -1,3 +1,4 @@
+import { reservedSlots } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { PoolFacts, ReplicaFacts } from '../metrics/pool-facts.ts'
 import type { Finding } from './finding.ts'
@@ -70,35 +71,57 @@ function queue(judge: Judge, sight: PoolSight): Finding {
   const oldest = Math.round(oldestWaitSeconds)
   const since = waiting + depth.delayed === 0 ? '' : `, the longest for ${oldest} s`
   const message = `${waiting} waiting (${depth.interactive} interactive, ${depth.batch} batch), ${depth.delayed} handed back, ${depth.active} running${since}`
-  const max = config?.max_queued
-  const advice = `start more workers, or tgi-pool pool set max_queued=${(max ?? 0) * 2} --pool ${poolId}`
-  if (max !== undefined && waiting >= max)
-    return judge.fault(
-      'pool-queue',
-      `${message}: full (max_queued ${max}), new jobs are refused`,
-      advice,
-      waiting,
-    )
-  if (max !== undefined && waiting >= max * NEARLY_FULL)
-    return judge.warning('pool-queue', `${message}: nearly full (max_queued ${max})`, advice, waiting)
-  const free = served(sight).reduce((sum, { entry }) => sum + freeSlots(entry), 0)
-  if (waiting > 0 && free > 0 && oldest >= STUCK_S && !sight.look.paused) {
+  const fullest = boundsOf(sight).toSorted((a, b) => b.got / b.max - a.got / a.max)[0]
+  if (fullest !== undefined && fullest.got >= fullest.max * NEARLY_FULL) {
+    const { name, got, max } = fullest
+    const advice = `start more workers, or tgi-pool pool set ${name}=${max * 2} --pool ${poolId}`
+    if (got >= max)
+      return judge.fault(
+        'pool-queue',
+        `${message}: full (${name} ${max}), new jobs are refused`,
+        advice,
+        waiting,
+      )
+    return judge.warning('pool-queue', `${message}: nearly full (${name} ${max})`, advice, waiting)
+  }
+  // What is kept for interactive jobs is not free to others.
+  const kept = (slots: number) =>
+    config === undefined || facts.depth.interactive > 0 ? 0 : reservedSlots(config, slots)
+  const free = served(sight).reduce((sum, { entry }) => sum + freeSlots(entry, kept(entry.slots)), 0)
+  if (waiting > 0 && free > 0 && oldest >= STUCK_S && sight.look.paused.length === 0) {
     const logs = "look at the workers' logs; a worker that is started again takes what waits"
     return judge.warning('pool-queue', `${message}, although ${count(free, 'slot')} are free`, logs, oldest)
   }
   return judge.ok('pool-queue', message, waiting)
 }
 
-function freeSlots(entry: ReplicaFacts['entry']): number {
-  return entry.state === 'ready' ? Math.max(0, entry.slots - entry.busy) : 0
+/** A setting that bounds what waits, and what there is of it. */
+interface Bound {
+  readonly name: 'max_queued' | 'batch_max_queued' | 'max_queued_bytes'
+  readonly got: number
+  readonly max: number
+}
+
+function boundsOf({ config, facts: { depth }, look }: PoolSight): Bound[] {
+  if (config === undefined) return []
+  return [
+    { name: 'max_queued', got: depth.interactive, max: config.max_queued },
+    { name: 'batch_max_queued', got: depth.batch, max: config.batch_max_queued },
+    { name: 'max_queued_bytes', got: look.bytes, max: config.max_queued_bytes },
+  ]
+}
+
+function freeSlots(entry: ReplicaFacts['entry'], kept: number): number {
+  return entry.state === 'ready' ? Math.max(0, entry.slots - kept - entry.busy) : 0
 }
 
 function paused(judge: Judge, { look, queuePrefix }: PoolSight): Finding {
-  if (!look.paused) return judge.ok('pool-paused', 'the queue is not paused')
+  const [first] = look.paused
+  if (first === undefined) return judge.ok('pool-paused', 'the queues are not paused')
   return judge.fault(
     'pool-paused',
-    'its BullMQ queue is paused: no worker gets a job',
-    `new Queue('jobs', { prefix: '${queuePrefix}', connection }).resume(), with BullMQ`,
+    `its BullMQ queue ${look.paused.join(' and ')} is paused: no worker gets a job of it`,
+    `new Queue('${first}', { prefix: '${queuePrefix}', connection }).resume(), with BullMQ`,
   )
 }
 

@@ -1,10 +1,14 @@
-import { QUEUE_NAME } from '../contract/keys.ts'
+import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import { openHeldBytes } from '../queue/held-bytes.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** What a pool's queue and deadlines tell beyond how many jobs wait. */
 export interface QueueLook {
-  readonly paused: boolean
+  /** BullMQ's queues that are paused. */
+  readonly paused: readonly string[]
+  /** What the jobs hold that have not ended. */
+  readonly bytes: number
   /** Jobs whose deadline passed more than {@link SWEEP_GRACE_MS} ago and that nobody has ended. */
   readonly overdue: number
   /** Jobs that are with a worker, whose lock is gone. */
@@ -21,29 +25,37 @@ const ACTIVE_LIMIT = 1000
  * lists jobs that are with a worker, and `<job>:lock` is there while that one lives (commands/moveToActive-11.lua).
  */
 export async function lookAtQueue(redis: RedisConnection, keys: PoolKeys, nowMs: number): Promise<QueueLook> {
-  const [paused, overdue, unlocked] = await Promise.all([
-    redis.hexists(queueKey(keys, 'meta'), 'paused'),
+  const [paused, bytes, overdue, ...unlocked] = await Promise.all([
+    Promise.all(QUEUES.map((name) => redis.hexists(queueKey(keys, name, 'meta'), 'paused'))),
+    openHeldBytes(redis, keys).total(),
     redis.zcount(keys.deadlines, '-inf', nowMs - SWEEP_GRACE_MS),
-    countUnlocked(redis, keys),
+    ...QUEUES.map((name) => countUnlocked(redis, keys, name)),
   ])
-  return { paused: paused === 1, overdue, unlocked }
+  return {
+    paused: QUEUES.filter((_, index) => paused[index] === 1),
+    bytes,
+    overdue,
+    unlocked: unlocked.reduce((sum, count) => sum + count, 0),
+  }
 }
 
+const QUEUES = Object.values(QUEUE_NAMES)
+
 /** The key of BullMQ's queue that holds that. */
-function queueKey(keys: PoolKeys, name: string): string {
-  return `${keys.queuePrefix}:${QUEUE_NAME}:${name}`
+function queueKey(keys: PoolKeys, queue: string, name: string): string {
+  return `${keys.queuePrefix}:${queue}:${name}`
 }
 
 /** A job that ends between our two questions has no lock either: only what is so twice counts. */
-async function countUnlocked(redis: RedisConnection, keys: PoolKeys): Promise<number> {
-  const first = await unlockedJobs(redis, keys)
+async function countUnlocked(redis: RedisConnection, keys: PoolKeys, queue: string): Promise<number> {
+  const first = await unlockedJobs(redis, keys, queue)
   if (first.length === 0) return 0
-  const again = new Set(await unlockedJobs(redis, keys))
+  const again = new Set(await unlockedJobs(redis, keys, queue))
   return first.filter((id) => again.has(id)).length
 }
 
-async function unlockedJobs(redis: RedisConnection, keys: PoolKeys): Promise<string[]> {
-  const ids = await redis.lrange(queueKey(keys, 'active'), 0, ACTIVE_LIMIT - 1)
-  const locks = await Promise.all(ids.map((id) => redis.exists(queueKey(keys, `${id}:lock`))))
+async function unlockedJobs(redis: RedisConnection, keys: PoolKeys, queue: string): Promise<string[]> {
+  const ids = await redis.lrange(queueKey(keys, queue, 'active'), 0, ACTIVE_LIMIT - 1)
+  const locks = await Promise.all(ids.map((id) => redis.exists(queueKey(keys, queue, `${id}:lock`))))
   return ids.filter((_, index) => locks[index] === 0)
 }

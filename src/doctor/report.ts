@@ -53,6 +53,10 @@ export interface PoolReport {
   /** Undefined when its config cannot be read. */
   readonly pin?: Pin | undefined
   readonly max_queued?: number | undefined
+  readonly batch_max_queued?: number | undefined
+  readonly max_queued_bytes?: number | undefined
+  /** What the jobs hold that have not ended. */
+  readonly queued_bytes: number
   readonly waiting: { readonly interactive: number; readonly batch: number; readonly delayed: number }
   readonly active: number
   readonly oldest_wait_ms: number
@@ -105,10 +109,13 @@ export function poolReport(
     pool_id: facts.poolId,
     pin: config?.pin,
     max_queued: config?.max_queued,
+    batch_max_queued: config?.batch_max_queued,
+    max_queued_bytes: config?.max_queued_bytes,
+    queued_bytes: look.bytes,
     waiting: { interactive, batch, delayed },
     active,
     oldest_wait_ms: Math.round(facts.oldestWaitSeconds * 1000),
-    paused: look.paused,
+    paused: look.paused.length > 0,
     overdue: look.overdue,
     replicas: replicas.map(replicaReport),
   }

@@ -1,20 +1,24 @@
 /**
- * Takes jobs from a pool's queue, at most one a slot, and keeps their locks.
+ * Takes jobs from a pool's two queues, at most one a slot (`taker.ts`), and keeps their locks (`locks.ts`).
  *
- * The locks are renewed here and not by BullMQ, because BullMQ never tells when it could not: a line that hangs is
- * silence, and the same job then runs twice. So every lock is trusted for {@link TRUST} of its time, counted from
- * before the command that took or renewed it was sent; after that the attempt is interrupted, well before another
- * worker can have the job.
+ * The locks are renewed there and not by BullMQ, because BullMQ never tells when it could not: a line that hangs is
+ * silence, and the same job then runs twice. So every lock is trusted for a part of its time, counted from before the
+ * command that took or renewed it was sent; after that the attempt is interrupted, well before another worker can have
+ * the job.
  */
-import { DelayedError, WaitingError, Worker } from 'bullmq'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { UnrecoverableError } from 'bullmq'
 import type { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { PRIORITIES } from '../contract/job.ts'
-import { QUEUE_NAME } from '../contract/keys.ts'
+import type { Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-
-/** The part of a lock's time in which it is trusted. */
-const TRUST = 0.9
+import { isConnectionError } from '../redis/fault.ts'
+import { openHeldBytes } from './held-bytes.ts'
+import { openLane } from './lane.ts'
+import type { Lane } from './lane.ts'
+import { keepLocks } from './locks.ts'
+import { createTaker } from './taker.ts'
 
 /** A job that was taken from the queue. */
 export interface TakenJob {
@@ -63,6 +67,8 @@ export interface ConsumerOptions {
   readonly connection: Redis
   readonly keys: PoolKeys
   readonly slots: number
+  /** A batch job is taken only while fewer jobs run than this. @defaultValue `slots` */
+  readonly batchSlots?: number | undefined
   /** How long a lock lasts unrenewed (ms). */
   readonly lockMs: number
   /** How often jobs of dead workers are looked for (ms). */
@@ -78,8 +84,8 @@ export interface ConsumerOptions {
 export interface Consumer {
   /** Takes jobs again. */
   open(): void
-  /** Changes how many jobs may run at once; running ones are not touched. */
-  resize(slots: number): void
+  /** Changes how many jobs may run at once, and beside how many a batch job may; running ones are not touched. */
+  resize(slots: number, batchSlots?: number): void
   /** Takes no more; a job that was being taken already may still arrive once. */
   shut(): void
   /** Shuts, and resolves when all running jobs have their disposition. Idempotent. */
@@ -88,176 +94,126 @@ export interface Consumer {
   abandon(): void
 }
 
-/** BullMQ gives a job up after this many dead workers; our own count of attempts comes first. */
-const MAX_STALLED = 10
 /** How long a job is new (ms), by its producer's clock: long enough for a queue where nothing waits. */
 const NEW_MS = 1000
 /** The most marks that a job keeps; the oldest go first. */
 const MAX_MARKS = 8
-
-interface Held {
-  readonly id: string
-  readonly token: string
-  readonly lost: AbortController
-  /** When trust ends (performance.now()). */
-  until: number
-}
+/** How long a fault of Redis is waited out (ms). */
+const RETRY_MS = 500
 
 /** Starts a consumer, shut. */
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { lockMs } = options
-  // By lock and not by job: a job that came back while its older attempt still ends is held twice.
-  const held = new Set<Held>()
-  const trustMs = lockMs * TRUST
-  const markerKey = `${options.keys.queuePrefix}:${QUEUE_NAME}:marker`
-
-  const worker = new Worker(QUEUE_NAME, (job, token) => process(job, token ?? ''), {
-    connection: options.connection,
-    prefix: options.keys.queuePrefix,
-    autorun: false,
-    concurrency: options.slots,
-    lockDuration: lockMs,
-    skipLockRenewal: true,
-    stalledInterval: options.stalledIntervalMs,
-    maxStalledCount: MAX_STALLED,
-    runRetryDelay: 500,
-    // Seconds. A worker that froze in its wait takes one wake-up with it; the next one looks by itself.
-    drainDelay: 1,
-    removeOnComplete: { count: 0 },
-    removeOnFail: { count: 0 },
-  })
-  worker.on('error', onLostLock)
-  // A job that failed in BullMQ's own hands; ours never do: `run` always ends in a disposition.
-  worker.on('failed', (job) => {
-    if (job?.id !== undefined) options.onGivenUp(job.id)
-  })
-
-  /** Renews locks; answers those that are not ours any more. */
-  async function renew(jobs: readonly Held[]): Promise<Held[]> {
-    const from = performance.now()
-    const failed = new Set(
-      await worker.extendJobLocks(
-        jobs.map((job) => job.id),
-        jobs.map((job) => job.token),
-        lockMs,
-      ),
-    )
-    for (const job of jobs) if (!failed.has(job.id)) job.until = from + trustMs
-    return jobs.filter((job) => failed.has(job.id))
-  }
-
-  function beat(): void {
-    const now = performance.now()
-    for (const job of held) if (now >= job.until) job.lost.abort(new Error('the lock on the job ran out'))
-    const jobs = [...held].filter((job) => !job.lost.signal.aborted)
-    if (jobs.length === 0) return
-    renew(jobs).then(
-      (failed) => {
-        for (const job of failed) job.lost.abort(new Error('another worker has the lock on the job'))
-      },
-      (error: unknown) => options.onError(error),
-    )
-  }
+  const { connection, keys, onError } = options
+  const locks = keepLocks(options.lockMs, onError)
+  const bytes = openHeldBytes(connection, keys)
+  const lane = (kind: Priority) => openLane({ ...options, kind, onError: onLostLock })
+  const lanes = [lane('interactive'), lane('batch')]
+  const { slots, batchSlots = slots } = options
+  const limits = { interactive: slots, batch: batchSlots }
+  const taker = createTaker({ lanes, connection, limits, run: process, onError })
+  let closed: Promise<void> | undefined
 
   /** BullMQ refuses to move a job whose lock is not ours any more: then it is where it belongs. */
   function onLostLock(error: unknown): void {
-    if (!(error instanceof Error) || !error.message.startsWith('Missing lock')) options.onError(error)
+    if (!(error instanceof Error) || !error.message.startsWith('Missing lock')) onError(error)
   }
 
   /**
-   * Back to the head of the queue, and a wake-up for whoever waits for a job: BullMQ 6.7 makes none there
-   * (moveJobFromActiveToWait-9.lua), and others would look a second later. One that has just been shut may get it, takes
-   * the job and puts it back again, which it does once; a job that is delayed by nothing would be left where it is.
+   * Back to the head of its queue, and a wake-up for whoever waits for a job: BullMQ 6.7 makes none there
+   * (moveJobFromActiveToWait-9.lua), and others would look a second later.
    */
-  async function putBack(job: Job, lockToken: string): Promise<void> {
+  async function putBack(from: Lane, job: Job, lockToken: string): Promise<void> {
     await job.moveToWait(lockToken).catch(onLostLock)
-    await wake()
+    await from.wake().catch(onError)
   }
 
-  /** Has somebody who waits for a job look for one. */
-  async function wake(): Promise<void> {
-    await options.connection.zadd(markerKey, 0, '0').catch(options.onError)
+  /** Takes the job out of its queue, through faults of the line. */
+  async function leaveQueue(job: Job, move: () => Promise<unknown>): Promise<void> {
+    for (;;) {
+      try {
+        await move()
+        await bytes.release(job.id ?? '')
+        return
+      } catch (error) {
+        if (!isConnectionError(error) || closed !== undefined) return onLostLock(error)
+        await sleep(RETRY_MS)
+      }
+    }
   }
 
-  async function process(job: Job, lockToken: string): Promise<void> {
+  /** BullMQ has given it up: nothing runs it again. */
+  async function giveUp(job: Job, lockToken: string): Promise<void> {
+    const reason = new UnrecoverableError(job.deferredFailure)
+    await leaveQueue(job, () => job.moveToFailed(reason, lockToken, false))
+    options.onGivenUp(job.id ?? '')
+  }
+
+  async function process(from: Lane, job: Job, lockToken: string): Promise<void> {
     const id = job.id ?? ''
+    if (job.deferredFailure) return giveUp(job, lockToken)
     // BullMQ sends its own clock's time with the pick-up, so that is when the lock's time began.
     const age = Math.max(0, Date.now() - (job.processedOn ?? Date.now()))
-    const mine: Held = {
-      id,
-      token: lockToken,
-      lost: new AbortController(),
-      until: performance.now() - age + trustMs,
-    }
-    held.add(mine)
+    const lock = locks.keep({ lane: from, id, token: lockToken, age })
     const memory = memoryOf(job)
     try {
       const disposition = await options.run({
         id,
-        body: job.data,
+        body: bodyOf(from, job),
         ...memory,
         queuedAtMs: job.timestamp,
         isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
-        lockLost: mine.lost.signal,
-        confirmLock: async () => (await renew([mine])).length === 0,
+        lockLost: lock.lost,
+        confirmLock: () => lock.confirm(),
       })
       if (disposition.kind === 'refused') {
-        await putBack(job, lockToken)
-        throw new WaitingError()
-      }
-      if (disposition.kind === 'back') {
+        await putBack(from, job, lockToken)
+      } else if (disposition.kind === 'back') {
         await remember(job, memory, disposition).catch(options.onError)
         await setPlace(job, disposition.attempt).catch(options.onError)
-        if (disposition.delayMs === 0) {
-          await putBack(job, lockToken)
-          throw new WaitingError()
-        }
-        await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(onLostLock)
-        throw new DelayedError()
+        if (disposition.delayMs === 0) await putBack(from, job, lockToken)
+        else await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(onLostLock)
+      } else {
+        await leaveQueue(job, () => job.moveToCompleted(undefined, lockToken, false))
       }
     } finally {
-      held.delete(mine)
+      lock.release()
     }
   }
 
-  const timer = setInterval(beat, lockMs / 5)
-  let closed: Promise<void> | undefined
-  let running: Promise<void> | undefined
+  async function close(): Promise<void> {
+    await taker.close()
+    await Promise.all(lanes.map((each) => each.close()))
+    locks.stop()
+    // The last wait for a job may have ended with a wake-up that others need.
+    await Promise.all(lanes.map((each) => each.wake().catch(onError)))
+  }
+
   return {
     open() {
       if (closed !== undefined) return
-      if (running === undefined) running = worker.run().catch(options.onError)
-      else if (worker.isPaused()) void worker.resume()
+      for (const each of lanes) each.watchStalled()
+      taker.open()
     },
-    resize(slots) {
-      if (worker.concurrency === slots) return
-      const more = slots > worker.concurrency
-      worker.concurrency = slots
-      // BullMQ looks at a higher number only when a job ends; pausing and resuming wakes its loop.
-      if (more && running !== undefined && !worker.isPaused())
-        void worker.pause(true).then(() => worker.resume())
-    },
-    shut() {
-      if (running !== undefined && !worker.isPaused()) void worker.pause(true)
-    },
+    resize: (size, forBatch = size) => taker.resize({ interactive: size, batch: forBatch }),
+    shut: () => taker.shut(),
     close() {
-      closed ??= (async () => {
-        if (running !== undefined) await worker.pause(true)
-        await worker.close()
-        await running
-        clearInterval(timer)
-        // The last wait for a job may have ended with a wake-up that others need.
-        await wake()
-      })()
+      closed ??= close()
       return closed
     },
     abandon() {
-      clearInterval(timer)
       // Nobody will tell any more when a lock runs out, and whoever waits to end a job waits until then.
-      for (const job of held) job.lost.abort(new Error('the worker let go of the job'))
-      worker.disconnect().catch(() => undefined)
+      locks.abandon()
+      taker.abandon()
     },
   }
+}
+
+/** What the producer wrote. Where it names no priority, it is a batch job by the place where it waited. */
+function bodyOf({ kind }: Lane, job: Job): unknown {
+  const body: unknown = job.data
+  if (kind !== 'batch' && job.priority < PRIORITIES.batch - 1) return body
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
+  return { priority: 'batch', ...body }
 }
 
 /**

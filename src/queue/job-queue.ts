@@ -1,62 +1,102 @@
 import { Queue } from 'bullmq'
-import { JOB_NAME, QUEUE_NAME } from '../contract/keys.ts'
+import { JOB_NAME, QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { PRIORITIES } from '../contract/job.ts'
 import type { Priority } from '../contract/job.ts'
 import type { RedisConnection } from '../redis/connect.ts'
-import { countWaiting } from './queue-depth.ts'
+import { openHeldBytes } from './held-bytes.ts'
+import { countWaiting, jobKey } from './queue-depth.ts'
 import type { WaitingCounts } from './queue-depth.ts'
 
-/** A pool's queue, as producers and cancellers see it. */
+/** A pool's queues, as producers and cancellers see them: as one. */
 export interface JobQueue {
-  /** Puts a job in. The same id again is no job more. */
-  add(jobId: string, body: unknown, priority: Priority): Promise<void>
-  /** Whether the queue holds the job unfinished. */
+  /**
+   * Puts a job in the queue of its priority. The same id again is no job more.
+   *
+   * @param bytes what the job holds of the pool's memory.
+   */
+  add(jobId: string, body: unknown, priority: Priority, bytes?: number): Promise<void>
+  /** Whether a queue holds the job unfinished. */
   holds(jobId: string): Promise<boolean>
   /** Removes the job if it waits; an active one stays with its worker. */
   removeWaiting(jobId: string): Promise<void>
   /** Takes the job out with its body, unless a worker holds its lock. @returns whether nothing of it is left. */
   remove(jobId: string): Promise<boolean>
   waiting(): Promise<WaitingCounts>
+  /** How many bytes the jobs hold that were put in with {@link JobQueue.add} and are not over. */
+  heldBytes(): Promise<number>
+  /** Corrects that, a few jobs at each call, for producers and workers that died. */
+  tidy(): Promise<void>
   close(): Promise<void>
 }
 
-/** Opens a pool's queue on a connection, which stays the caller's. */
+/** Opens a pool's queues on a connection, which stays the caller's. */
 export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQueue {
-  const queue = new Queue(QUEUE_NAME, { connection, prefix: keys.queuePrefix, skipMetasUpdate: true })
-  // Every command of ours is awaited and throws by itself; without a listener BullMQ prints to the console.
-  queue.on('error', () => undefined)
+  const open = (name: string) => {
+    const queue = new Queue(name, { connection, prefix: keys.queuePrefix, skipMetasUpdate: true })
+    // Every command of ours is awaited and throws by itself; without a listener BullMQ prints to the console.
+    queue.on('error', () => undefined)
+    return queue
+  }
+  const queues = { interactive: open(QUEUE_NAMES.interactive), batch: open(QUEUE_NAMES.batch) }
+  const both = Object.values(queues)
+  const held = openHeldBytes(connection, keys)
+
   return {
-    async add(jobId, body, priority) {
-      await queue.add(JOB_NAME, body, {
-        jobId,
-        priority: PRIORITIES[priority],
-        removeOnComplete: true,
-        removeOnFail: true,
-      })
+    async add(jobId, body, priority, bytes = 0) {
+      const options = { jobId, priority: PRIORITIES[priority], removeOnComplete: true, removeOnFail: true }
+      // Over one connection, in order.
+      await Promise.all([
+        bytes > 0 ? held.hold(jobId, bytes) : undefined,
+        queues[priority].add(JOB_NAME, body, options),
+      ])
     },
     async holds(jobId) {
-      const state = await queue.getJobState(jobId)
-      return state !== 'unknown' && state !== 'completed' && state !== 'failed'
+      const states = await Promise.all(both.map((queue) => queue.getJobState(jobId)))
+      return states.some((state) => !NOT_HELD.has(state))
     },
     async removeWaiting(jobId) {
-      const state = await queue.getJobState(jobId)
-      if (state === 'unknown' || state === 'active') return
-      // Picked up since we looked: BullMQ refuses, and the worker finds the stream sealed.
-      await queue.remove(jobId).catch((error: unknown) => {
-        if (!/locked|active/i.test(String(error))) throw error
-      })
+      const removed = await Promise.all(
+        both.map(async (queue) => {
+          const state = await queue.getJobState(jobId)
+          if (state === 'active') return false
+          // Picked up since we looked: BullMQ refuses, and the worker finds the stream sealed.
+          return state === 'unknown' || removeFrom(queue, jobId)
+        }),
+      )
+      if (removed.every(Boolean)) await held.release(jobId)
     },
     async remove(jobId) {
-      try {
-        await queue.remove(jobId)
-        return true
-      } catch (error) {
-        if (/locked|active/i.test(String(error))) return false
-        throw error
-      }
+      const removed = await Promise.all(both.map((queue) => removeFrom(queue, jobId)))
+      if (!removed.every(Boolean)) return false
+      await held.release(jobId)
+      return true
     },
     waiting: () => countWaiting(connection, keys),
-    close: () => queue.close(),
+    heldBytes: () => held.total(),
+    async tidy() {
+      await held.tidy(async (jobId) => {
+        const there = await Promise.all(
+          Object.values(QUEUE_NAMES).map((name) => connection.exists(jobKey(keys, name, jobId))),
+        )
+        return there.includes(1)
+      })
+    },
+    async close() {
+      await Promise.all(both.map((queue) => queue.close()))
+    },
+  }
+}
+
+/** What BullMQ says of a job that is over, or never was. */
+const NOT_HELD: ReadonlySet<string> = new Set(['unknown', 'completed', 'failed'])
+
+/** Removes a job from one queue; false when a worker holds its lock. */
+async function removeFrom(queue: Queue, jobId: string): Promise<boolean> {
+  try {
+    return (await queue.remove(jobId)) === 1
+  } catch (error) {
+    if (/locked|active/i.test(String(error))) return false
+    throw error
   }
 }

@@ -1,20 +1,20 @@
 import { QueueKeys } from 'bullmq'
 import { PRIORITIES } from '../contract/job.ts'
-import { QUEUE_NAME } from '../contract/keys.ts'
+import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** How many jobs wait, by priority. */
 export interface WaitingCounts {
-  /** With the priority `interactive` or above, or with none, as plain BullMQ producers add them. */
+  /** In `jobs` with the priority `interactive` or above, or with none, as plain BullMQ producers add them. */
   readonly interactive: number
-  /** With a priority below that. */
+  /** In `batch`, whatever their priority there, and in `jobs` with a priority below that. */
   readonly batch: number
-  /** Handed back, or added with a delay, and not due yet. */
+  /** Handed back, or added with a delay, and not due yet, in both queues. */
   readonly delayed: number
 }
 
-/** How deep a pool's queue is. */
+/** How deep a pool's queues are. */
 export interface QueueDepth extends WaitingCounts {
   /** With a worker. */
   readonly active: number
@@ -37,13 +37,28 @@ const DELAYED_HEADS = 16
 const BATCH_SCORE = String((PRIORITIES.interactive + 1) * 2 ** 32)
 
 /**
- * Looks at a queue: two round trips of commands that take the same time however long it is (O(log n)). BullMQ's own
+ * Looks at the queues: two round trips of commands that take the same time however long it is (O(log n)). BullMQ's own
  * counters cannot tell who waits longest, and write to the queue (getCounts-1.lua removes markers); these only read.
  */
 export async function readQueueDepth(redis: RedisConnection, keys: PoolKeys): Promise<QueueDepth> {
-  const { wait, prioritized, delayed, active } = keysOf(keys)
-  const [counts, running, ...lines] = await Promise.all([
+  const [counts, ...queues] = await Promise.all([
     countWaiting(redis, keys),
+    ...Object.values(QUEUE_NAMES).map((name) => readQueue(redis, keys, name)),
+  ])
+  return {
+    ...counts,
+    active: queues.reduce((sum, { active }) => sum + active, 0),
+    heads: queues.flatMap(({ heads }) => heads),
+  }
+}
+
+async function readQueue(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  name: string,
+): Promise<Pick<QueueDepth, 'active' | 'heads'>> {
+  const { wait, prioritized, delayed, active } = keysOf(keys, name)
+  const [running, ...lines] = await Promise.all([
     redis.llen(active),
     // BullMQ takes from the right end of this list.
     redis.lrange(wait, -HEADS, -1),
@@ -53,40 +68,44 @@ export async function readQueueDepth(redis: RedisConnection, keys: PoolKeys): Pr
   ])
   const delayedHeads = lines.pop() ?? []
   const [waiting, handedBack] = await Promise.all([
-    readJobs(redis, keys, lines.flat()),
-    readJobs(redis, keys, delayedHeads),
+    readJobs(redis, keys, name, lines.flat()),
+    readJobs(redis, keys, name, delayedHeads),
   ])
-  return {
-    ...counts,
-    active: running,
-    // One that nobody has taken yet was added with a delay on purpose.
-    heads: [...waiting, ...handedBack.filter(({ taken }) => taken)].map(({ id, addedAt }) => ({
-      id,
-      addedAt,
-    })),
-  }
+  // One that nobody has taken yet was added with a delay on purpose.
+  const heads = [...waiting, ...handedBack.filter(({ taken }) => taken)]
+  return { active: running, heads: heads.map(({ id, addedAt }) => ({ id, addedAt })) }
 }
 
 /** Counts the jobs that wait: one round trip, and no script, since every enqueue asks. */
 export async function countWaiting(redis: RedisConnection, keys: PoolKeys): Promise<WaitingCounts> {
-  const { wait, prioritized, delayed } = keysOf(keys)
-  const [plain, urgent, batch, late] = await Promise.all([
-    redis.llen(wait),
-    redis.zcount(prioritized, '-inf', `(${BATCH_SCORE}`),
-    redis.zcount(prioritized, BATCH_SCORE, '+inf'),
-    redis.zcard(delayed),
+  const jobs = keysOf(keys, QUEUE_NAMES.interactive)
+  const batch = keysOf(keys, QUEUE_NAMES.batch)
+  const [plain, urgent, late, batchOfOld, batchPlain, batchPrioritized, batchLate] = await Promise.all([
+    redis.llen(jobs.wait),
+    redis.zcount(jobs.prioritized, '-inf', `(${BATCH_SCORE}`),
+    redis.zcard(jobs.delayed),
+    redis.zcount(jobs.prioritized, BATCH_SCORE, '+inf'),
+    redis.llen(batch.wait),
+    redis.zcard(batch.prioritized),
+    redis.zcard(batch.delayed),
   ])
-  return { interactive: plain + urgent, batch, delayed: late }
+  return {
+    interactive: plain + urgent,
+    batch: batchOfOld + batchPlain + batchPrioritized,
+    delayed: late + batchLate,
+  }
 }
 
 async function readJobs(
   redis: RedisConnection,
   keys: PoolKeys,
+  name: string,
   ids: readonly string[],
 ): Promise<(WaitingJob & { readonly taken: boolean })[]> {
-  const { '': base } = keysOf(keys)
   const unique = [...new Set(ids)]
-  const fields = await Promise.all(unique.map((id) => redis.hmget(`${base}${id}`, 'timestamp', 'ats')))
+  const fields = await Promise.all(
+    unique.map((id) => redis.hmget(jobKey(keys, name, id), 'timestamp', 'ats')),
+  )
   return unique.flatMap((id, index) => {
     const [timestamp, taken] = fields[index] ?? []
     // Gone since.
@@ -95,11 +114,15 @@ async function readJobs(
   })
 }
 
-function keysOf(keys: PoolKeys): Record<'' | 'wait' | 'prioritized' | 'delayed' | 'active', string> {
+/** The key of a job in a queue. */
+export function jobKey(keys: PoolKeys, name: string, jobId: string): string {
+  return new QueueKeys(keys.queuePrefix).toKey(name, jobId)
+}
+
+function keysOf(keys: PoolKeys, name: string): Record<'wait' | 'prioritized' | 'delayed' | 'active', string> {
   const names = new QueueKeys(keys.queuePrefix)
-  const key = (type: string) => names.toKey(QUEUE_NAME, type)
+  const key = (type: string) => names.toKey(name, type)
   return {
-    '': key(''),
     wait: key('wait'),
     prioritized: key('prioritized'),
     delayed: key('delayed'),

@@ -9,6 +9,8 @@ export interface SlotGateOptions {
   readonly ready: () => boolean
   /** How many requests the replica may have open now. */
   readonly slots: () => number
+  /** How many of them batch jobs may not have. */
+  readonly reserved: () => number
   /** How many requests it has open now. */
   readonly busy: () => number
   /** It opened, shut or changed its size. */
@@ -42,7 +44,9 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
   function update(): void {
     clearTimeout(reopen)
     if (isOpen()) {
-      consumer.resize(breaker.state === 'half_open' ? besideProbe() : options.slots())
+      const slots = options.slots()
+      const now = breaker.state === 'half_open' ? besideProbe() : slots
+      consumer.resize(now, Math.min(now, slots - options.reserved()))
       consumer.open()
     } else {
       consumer.shut()

@@ -25,6 +25,7 @@ import { startSweeper } from '../attempt/sweeper.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema, replicaIdSchema } from '../contract/ids.ts'
 import { poolKeys } from '../contract/keys.ts'
+import { reservedSlots } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { ReplicaEntry, ReplicaState } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
@@ -221,6 +222,7 @@ async function assemble({
     breaker,
     ready: () => isServing() && !solo.wanted,
     slots,
+    reserved: () => reservedSlots(config, slots()),
     busy: () => attempts.busy,
     onChange: () => {
       logBreaker()
@@ -445,7 +447,9 @@ async function assemble({
   const refreshConfig = () => {
     ensurePool(connections.commands, keys).then(
       (next) => {
+        const before = config
         config = next
+        if (next.reserved_slots !== before.reserved_slots) gate.update()
       },
       (error: unknown) => faultLog('pool config could not be read', error),
     )

@@ -1,8 +1,10 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { expect } from 'vitest'
+import { QUEUE_NAMES } from '../../src/contract/keys.ts'
 import { test } from './stage.ts'
 import type { AclRedis, Role } from './stage.ts'
 
+const QUEUES = Object.values(QUEUE_NAMES)
 const SCRIPTS = new URL('../../node_modules/bullmq/dist/esm/scripts/', import.meta.url)
 
 /** The commands of BullMQ's scripts, by script. */
@@ -17,10 +19,15 @@ async function commandsOf(names?: readonly string[]): Promise<Set<string>> {
   )
 }
 
-/** The commands that a role may not run on a key of the queue. */
-async function missing({ admin }: AclRedis, role: Role, commands: Iterable<string>): Promise<string[]> {
+/** The commands that a role may not run on a key of a queue. */
+async function missing(
+  { admin }: AclRedis,
+  role: Role,
+  commands: Iterable<string>,
+  queue: string,
+): Promise<string[]> {
   // Longer than any name of BullMQ's own, as a part of a job is.
-  const key = 'tgi-pool:{p}:jobs:job-1:part'
+  const key = `tgi-pool:{p}:${queue}:job-1:part`
   const left: string[] = []
   for (const name of commands) {
     const [info] = (await admin.call('COMMAND', ['INFO', name])) as [[string, number]]
@@ -31,16 +38,17 @@ async function missing({ admin }: AclRedis, role: Role, commands: Iterable<strin
   return left
 }
 
-test('a worker may run every command of every script of BullMQ on the queue', async ({ acl }) => {
+test.for(QUEUES)('a worker may run every command of every script of BullMQ on %s', async (queue, { acl }) => {
   const commands = await commandsOf()
   expect(commands.size).toBeGreaterThan(40)
   // They name no key, or only where they read streams of the queue's own.
   for (const name of ['time', 'xread']) commands.delete(name)
-  expect(await missing(acl, 'worker', commands)).toEqual([])
+  expect(await missing(acl, 'worker', commands, queue)).toEqual([])
 })
 
-test('producers and the gateway may run all that removes a job and asks for its state', async ({ acl }) => {
+test.for(QUEUES)('producers and the gateway may run all that removes a job of %s', async (queue, { acl }) => {
   const commands = await commandsOf(['removeJob', 'getStateV2', 'getCountsPerPriority'])
-  for (const role of ['producer', 'gateway'] as const) expect(await missing(acl, role, commands)).toEqual([])
-  expect(await missing(acl, 'consumer', await commandsOf(['getStateV2']))).toEqual([])
+  for (const role of ['producer', 'gateway'] as const)
+    expect(await missing(acl, role, commands, queue)).toEqual([])
+  expect(await missing(acl, 'consumer', await commandsOf(['getStateV2']), queue)).toEqual([])
 })

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { QueueKeys } from 'bullmq'
-import { QUEUE_NAME } from '../../src/contract/keys.ts'
+import { QUEUE_NAMES } from '../../src/contract/keys.ts'
 import type { RestEvidence } from './evidence.ts'
 import { checkRest } from './check-rest.ts'
 import type { SimulatorProcess } from './simulator-process.ts'
@@ -38,30 +38,35 @@ export async function awaitRest(stage: Stage, ms: number, signal: AbortSignal): 
   }
 }
 
-function toKey(type: string): string {
-  return new QueueKeys(KEYS.queuePrefix).toKey(QUEUE_NAME, type)
+/** Jobs of any kind in both queues. */
+async function countQueued({ redis }: Stage): Promise<number> {
+  const keys = new QueueKeys(KEYS.queuePrefix)
+  const counts = await Promise.all(
+    Object.values(QUEUE_NAMES).flatMap((name) => [
+      redis.llen(keys.toKey(name, 'active')),
+      redis.llen(keys.toKey(name, 'wait')),
+      redis.llen(keys.toKey(name, 'paused')),
+      redis.zcard(keys.toKey(name, 'prioritized')),
+      redis.zcard(keys.toKey(name, 'delayed')),
+    ]),
+  )
+  return counts.reduce((sum, count) => sum + count, 0)
 }
 
 async function lookAtRest(stage: Stage): Promise<RestEvidence> {
   const { redis, producer, simulators, workers } = stage
-  const [states, replicas, leases, active, wait, paused, prioritized, delayed, deadlines] = await Promise.all(
-    [
-      Promise.all(simulators.map(async (simulator) => ({ simulator, state: await simulator.state() }))),
-      producer.replicas(),
-      Promise.all(
-        simulators.map(async ({ replicaId }) => ({
-          replicaId,
-          workerId: await redis.get(KEYS.lease(replicaId)),
-        })),
-      ),
-      redis.llen(toKey('active')),
-      redis.llen(toKey('wait')),
-      redis.llen(toKey('paused')),
-      redis.zcard(toKey('prioritized')),
-      redis.zcard(toKey('delayed')),
-      redis.zcard(KEYS.deadlines),
-    ],
-  )
+  const [states, replicas, leases, queued, deadlines] = await Promise.all([
+    Promise.all(simulators.map(async (simulator) => ({ simulator, state: await simulator.state() }))),
+    producer.replicas(),
+    Promise.all(
+      simulators.map(async ({ replicaId }) => ({
+        replicaId,
+        workerId: await redis.get(KEYS.lease(replicaId)),
+      })),
+    ),
+    countQueued(stage),
+    redis.zcard(KEYS.deadlines),
+  ])
   return {
     simulators: states.map(({ simulator: { replicaId }, state }) => ({
       replicaId,
@@ -73,7 +78,7 @@ async function lookAtRest(stage: Stage): Promise<RestEvidence> {
     replicas,
     leases: leases.flatMap(({ replicaId, workerId }) => (workerId === null ? [] : [{ replicaId, workerId }])),
     workers: workers.flatMap(({ workerId }) => (workerId === undefined ? [] : [workerId])),
-    queued: active + wait + paused + prioritized + delayed,
+    queued,
     deadlines,
   }
 }

@@ -144,7 +144,7 @@ describe('a job whose id is made', () => {
     await expect.poll(() => seen.some((line) => line.includes(`deadlines`))).toBe(true)
     monitor.disconnect()
     const scripts = seen.filter((line) => line.toLowerCase().startsWith('eval') && line.includes(jobId))
-    expect(scripts.map((line) => line.includes(KEYS.events(jobId)))).toEqual([true, false])
+    expect(scripts.map((line) => line.includes(KEYS.events(jobId)))).toEqual([true, false, false])
   })
 
   test('is not left in the queue when its event cannot be written', async ({ lab }) => {
@@ -152,6 +152,7 @@ describe('a job whose id is made', () => {
     ;[url.username, url.password] = ['no-events', 'secret']
     await lab.client()
     await lab.redis.acl('SETUSER', 'no-events', 'on', '>secret', '&*', '+@all', `~${KEYS.queuePrefix}:jobs:*`)
+    await lab.redis.acl('SETUSER', 'no-events', `~${KEYS.queuePrefix}:batch:*`, `~${KEYS.bytes}`)
     await lab.redis.acl('SETUSER', 'no-events', `~${KEYS.config}`, `~${KEYS.replicas}`)
     const limited = await openPool({ redisUrl: url.href, pool: POOL })
     try {
@@ -180,7 +181,7 @@ describe('what is refused', () => {
   test('a job more than the queue may hold, until one has left', async ({ lab }) => {
     const client = await lab.client({ max_queued: 2 })
     await client.enqueue(BODY, { jobId: 'one' })
-    await client.enqueue({ ...BODY, priority: 'batch' }, { jobId: 'two' })
+    await client.enqueue(BODY, { jobId: 'two' })
     const before = await contents(lab)
     await expect(client.enqueue(BODY)).rejects.toMatchObject({
       kind: 'ADMISSION_REJECT',
@@ -191,6 +192,64 @@ describe('what is refused', () => {
     expect(await client.enqueue(BODY, { jobId: 'one' })).toMatchObject({ existing: true })
     await client.cancel('two')
     expect(await client.enqueue(BODY)).toMatchObject({ existing: false, queue_position: 1 })
+  })
+
+  test('batch jobs have a bound of their own, and interactive ones go on beside a full batch queue', async ({
+    lab,
+  }) => {
+    const client = await lab.client({ max_queued: 1, batch_max_queued: 2 })
+    const batch = { ...BODY, priority: 'batch' } as const
+    const positions = []
+    for (const jobId of ['one', 'two'])
+      positions.push((await client.enqueue(batch, { jobId })).queue_position)
+    await expect(client.enqueue(batch)).rejects.toMatchObject({
+      kind: 'ADMISSION_REJECT',
+      message:
+        "the batch queue of pool lab is full: 2 jobs wait, at most 2 may (the pool's batch_max_queued)",
+    })
+    expect(await client.enqueue(BODY)).toMatchObject({ queue_position: 0 })
+    await expect(client.enqueue(BODY)).rejects.toMatchObject({
+      message: expect.stringContaining("(the pool's max_queued)"),
+    })
+    await client.cancel('two')
+    // Interactive ones are ahead of it, and the batch jobs that came before.
+    expect([...positions, (await client.enqueue(batch)).queue_position]).toEqual([0, 1, 2])
+  })
+
+  test('many at once never exceed what a pool may hold in bytes, and it is free again when they are over', async ({
+    lab,
+  }) => {
+    const client = await lab.client({ max_queued_bytes: 100_000 })
+    const large = { inputs: 'x'.repeat(9_950), parameters: { max_new_tokens: 1 } }
+    const kinds = ['interactive', 'batch'] as const
+    const settled = await Promise.allSettled(
+      Array.from({ length: 30 }, (_, n) => client.enqueue({ ...large, priority: kinds[n % 2] ?? 'batch' })),
+    )
+    const refused = settled.flatMap((result) =>
+      result.status === 'rejected' ? [result.reason as unknown] : [],
+    )
+    expect(refused).toHaveLength(21)
+    expect(refused[0]).toMatchObject({
+      kind: 'ADMISSION_REJECT',
+      retryAfterMs: 1000,
+      message: expect.stringMatching(
+        /^pool lab is full: its jobs hold \d+ bytes and this one 1\d{4} more, at most 100000 may be held \(the pool's max_queued_bytes\)$/,
+      ),
+    })
+    await expect(client.enqueue(large)).rejects.toMatchObject({ kind: 'ADMISSION_REJECT' })
+    // What fits beside them is taken.
+    await expect(client.enqueue({ inputs: 'x' })).resolves.toBeDefined()
+    await lab.worker(await lab.replica())
+    await expect.poll(() => lab.redis.hgetall(KEYS.bytes)).toEqual({ ':total': '0' })
+    expect(await client.enqueue(large)).toMatchObject({ existing: false })
+  })
+
+  test('a job that no queue of the pool can ever hold, for good', async ({ lab }) => {
+    const client = await lab.client({ max_queued_bytes: 100 })
+    await expect(client.enqueue({ inputs: 'x'.repeat(200) })).rejects.toMatchObject({
+      kind: 'INVALID_PARAMS',
+      message: expect.stringMatching(/at most 100 bytes \(the pool's max_queued_bytes\), got 2\d\d/),
+    })
   })
 
   test('a job that would start after its deadline, once the pool knows its pace', async ({ lab }) => {

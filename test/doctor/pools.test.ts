@@ -1,10 +1,16 @@
 import { Queue } from 'bullmq'
 import { describe, expect } from 'vitest'
 import { examine } from '../../src/doctor/doctor.ts'
+import { judgePool } from '../../src/doctor/judge-pool.ts'
+import type { PoolSight } from '../../src/doctor/judge-pool.ts'
 import { KEYS, POOL, test } from '../support/lab.ts'
 import { complaints, found, until } from './stage.ts'
 
 const SUBJECT = `pool ${POOL}`
+
+function statusOfQueue(sight: PoolSight): string | undefined {
+  return judgePool(sight).find(({ check }) => check === 'pool-queue')?.status
+}
 
 describe('a pool', () => {
   test('with a worker that is ready has nothing against it but the lab’s Redis', async ({ lab }) => {
@@ -78,20 +84,66 @@ describe('a pool', () => {
     })
   })
 
-  test('whose BullMQ queue is paused is a fault until it is resumed', async ({ lab }) => {
-    await lab.client()
-    const queue = new Queue('jobs', { connection: lab.redis, prefix: KEYS.queuePrefix })
-    try {
-      await queue.pause()
-      const report = await examine({ redisUrl: lab.redisUrl })
-      expect(found(report, 'pool-paused').status).toBe('fault')
-      expect(report.pools).toMatchObject([{ paused: true }])
-      await queue.resume()
-      expect(found(await examine({ redisUrl: lab.redisUrl }), 'pool-paused').status).toBe('ok')
-    } finally {
-      await queue.close()
-    }
+  test('whose batch queue or bytes are used up is a fault that names the setting', async ({ lab }) => {
+    const client = await lab.client({ batch_max_queued: 1, max_queued_bytes: 1000 })
+    await client.enqueue({ inputs: 'a', priority: 'batch' })
+    expect(found(await examine({ redisUrl: lab.redisUrl }), 'pool-queue')).toMatchObject({
+      status: 'fault',
+      message: expect.stringMatching(/full \(batch_max_queued 1\)/),
+      advice: expect.stringContaining('batch_max_queued=2'),
+    })
+    await client.set({ batch_max_queued: 10 })
+    await client.enqueue({ inputs: 'a'.repeat(850) })
+    expect(found(await examine({ redisUrl: lab.redisUrl }), 'pool-queue')).toMatchObject({
+      status: 'warning',
+      message: expect.stringMatching(/nearly full \(max_queued_bytes 1000\)/),
+    })
   })
+
+  test('whose batch waits beside a slot that is kept for others is well', async ({ lab }) => {
+    const client = await lab.client({ reserved_slots: 1 })
+    const worker = await lab.worker(await lab.replica({ tokensPerSecond: 10 }), { slots: 2 })
+    for (let n = 0; n < 3; n += 1)
+      await client.enqueue({ inputs: 'a', priority: 'batch', parameters: { max_new_tokens: 4000 } })
+    await expect.poll(() => worker.busy).toBe(1)
+    await until(lab.redisUrl, (report) => expect(report.pools).toMatchObject([{ replicas: [{ busy: 1 }] }]))
+    // As if the oldest had waited for longer than anybody watches a free slot.
+    const old = {
+      depth: { interactive: 0, batch: 2, delayed: 0, active: 1, heads: [] },
+      oldestWaitSeconds: 60,
+    }
+    const replicas = (await client.replicas()).map((entry) => ({ poolId: POOL, entry, standbys: 0 }))
+    const sight = {
+      config: await client.config(),
+      queuePrefix: KEYS.queuePrefix,
+      facts: { poolId: POOL, ...old, replicas },
+      look: { paused: [], bytes: 0, overdue: 0, unlocked: 0 },
+    }
+    expect(statusOfQueue(sight)).toBe('ok')
+    const person = { ...old.depth, interactive: 1 }
+    expect(statusOfQueue({ ...sight, facts: { ...sight.facts, depth: person } })).toBe('warning')
+  })
+
+  test.for(['jobs', 'batch'])(
+    'whose BullMQ queue %s is paused is a fault until it is resumed',
+    async (name, { lab }) => {
+      await lab.client()
+      const queue = new Queue(name, { connection: lab.redis, prefix: KEYS.queuePrefix })
+      try {
+        await queue.pause()
+        const report = await examine({ redisUrl: lab.redisUrl })
+        expect(found(report, 'pool-paused')).toMatchObject({
+          status: 'fault',
+          advice: expect.stringContaining(`new Queue('${name}'`),
+        })
+        expect(report.pools).toMatchObject([{ paused: true }])
+        await queue.resume()
+        expect(found(await examine({ redisUrl: lab.redisUrl }), 'pool-paused').status).toBe('ok')
+      } finally {
+        await queue.close()
+      }
+    },
+  )
 
   test('with jobs past their deadline that nobody ends is a fault, until a worker comes', async ({ lab }) => {
     const client = await lab.client()

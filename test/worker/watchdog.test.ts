@@ -60,9 +60,9 @@ describe('the watch over locks', () => {
 
   test('is what tells it: without the watch nothing does', async () => {
     const copy = await copyMutant({
-      file: 'queue/consumer.ts',
-      text: 'if (now >= job.until) job.lost.abort',
-      becomes: 'if (now < 0) job.lost.abort',
+      file: 'queue/locks.ts',
+      text: 'if (now >= lock.until) lock.lost.abort',
+      becomes: 'if (now < 0) lock.lost.abort',
     })
     onTestFinished(() => copy.remove())
     expect(await hearsOfLostLock(copy.folder)).toBe(false)

@@ -38,6 +38,8 @@ export function createQueueModel(): QueueModel {
       },
       remove: async () => true,
       waiting: async () => ({ interactive: 0, batch: 0, delayed: 0 }),
+      heldBytes: async () => 0,
+      tidy: async () => undefined,
       close: async () => undefined,
     },
     take(queue, owner) {

@@ -1,0 +1,93 @@
+import { Worker, createRedisBackend } from 'bullmq'
+import type { Job } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { Priority } from '../contract/job.ts'
+import { QUEUE_NAMES } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+
+/** What a lane needs. */
+export interface LaneOptions {
+  readonly connection: Redis
+  readonly keys: PoolKeys
+  readonly kind: Priority
+  readonly lockMs: number
+  readonly stalledIntervalMs: number
+  readonly onError: (error: unknown) => void
+}
+
+/**
+ * One of a pool's two queues, as a worker sees it. BullMQ's `Worker` is used by hand
+ * (https://docs.bullmq.io/patterns/manually-fetching-jobs): its own loop takes jobs without asking which other queue has some.
+ */
+export interface Lane {
+  readonly kind: Priority
+  /** The key on which a wait for jobs ends (BZPOPMIN). */
+  readonly marker: string
+  /** Takes the next job, if there is one, and locks it. */
+  take(token: string): Promise<Job | undefined>
+  /** Renews locks; answers the ids of jobs whose lock is not ours any more. */
+  renew(jobs: readonly { readonly id: string; readonly token: string }[]): Promise<string[]>
+  /** When the next job is due that was put back for later (ms since 1970, by the clock of who put it back). */
+  nextDue(): Promise<number | undefined>
+  /** Has somebody who waits for a job look for one. */
+  wake(): Promise<void>
+  /** Begins to look for jobs of dead workers. Idempotent. */
+  watchStalled(): void
+  /** Ends that. */
+  close(): Promise<void>
+}
+
+/** BullMQ gives a job up after this many dead workers; our own count of attempts comes first. */
+const MAX_STALLED = 10
+/** BullMQ sorts delayed jobs by their time × this, plus a counter (commands/includes/getDelayedScore.lua). */
+const DELAYED_SCORE = 0x1000
+
+/** Opens a lane on a connection, which stays the caller's. */
+export function openLane({ connection, keys, kind, ...options }: LaneOptions): Lane {
+  const name = QUEUE_NAMES[kind]
+  const { lockMs } = options
+  const key = (type: string) => `${keys.queuePrefix}:${name}:${type}`
+  const worker = new Worker(
+    name,
+    null,
+    {
+      connection,
+      prefix: keys.queuePrefix,
+      autorun: false,
+      lockDuration: lockMs,
+      skipLockRenewal: true,
+      stalledInterval: options.stalledIntervalMs,
+      maxStalledCount: MAX_STALLED,
+      removeOnComplete: { count: 0 },
+      removeOnFail: { count: 0 },
+    },
+    // Without the second connection that its own loop would block.
+    (queue, settings) => createRedisBackend(queue, settings),
+  )
+  worker.on('error', options.onError)
+  let watching = false
+  return {
+    kind,
+    marker: key('marker'),
+    take: (token) => worker.getNextJob(token, { block: false }),
+    renew: (jobs) =>
+      worker.extendJobLocks(
+        jobs.map(({ id }) => id),
+        jobs.map(({ token }) => token),
+        lockMs,
+      ),
+    async nextDue() {
+      const [, score] = await connection.zrange(key('delayed'), '0', '0', 'WITHSCORES')
+      return score === undefined ? undefined : Number(score) / DELAYED_SCORE
+    },
+    async wake() {
+      await connection.zadd(key('marker'), 0, '0')
+    },
+    watchStalled() {
+      if (watching) return
+      watching = true
+      worker.startStalledCheckTimer().catch(options.onError)
+    },
+    close: () => worker.close(),
+  }
+}

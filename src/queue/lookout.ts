@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import { disconnectRedis } from '../redis/connect.ts'
+import { isConnectionError } from '../redis/fault.ts'
+import type { Lane } from './lane.ts'
+
+/** Waits until a lane may have a job. */
+export interface Lookout {
+  /**
+   * Resolves when one of the lanes may have a job: the first of those that say so, or undefined when it is time to look
+   * anyway. Never throws.
+   */
+  wait(lanes: readonly Lane[]): Promise<Lane | undefined>
+  /** Ends what waits. Idempotent. */
+  close(): void
+}
+
+/** The longest wait (ms). A worker that froze in its wait takes one wake-up with it; the next one looks by itself. */
+const MAX_WAIT_MS = 1000
+/** The shortest (ms): a queue whose next job is due may not give it away now. */
+const MIN_WAIT_MS = 5
+/** A line that does not answer for so long after that is broken, though it does not know (ms). */
+const SILENCE_MS = 1000
+/** After a fault of the line. */
+const PAUSE_MS = 500
+
+/** A lookout on a line of its own, which blocks, made after the pattern of the connection. */
+export function openLookout(connection: Redis, onError: (error: unknown) => void): Lookout {
+  // Nothing is sent again: a wait that broke is begun anew by whoever waits.
+  const line = connection.duplicate({ maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false })
+  line.on('error', () => undefined)
+  line.connect().catch(() => undefined)
+  const closed = new AbortController()
+
+  async function waitOnLine(lanes: readonly Lane[]): Promise<Lane | undefined> {
+    const due = (await Promise.all(lanes.map((lane) => lane.nextDue()))).filter((at) => at !== undefined)
+    const waitMs = Math.max(MIN_WAIT_MS, Math.min(MAX_WAIT_MS, Math.min(...due, Infinity) - Date.now()))
+    const silent = new AbortController()
+    const silence = sleep(waitMs + SILENCE_MS, 'silent' as const, { signal: silent.signal })
+    silence.catch(() => undefined)
+    try {
+      const markers = lanes.map(({ marker }) => marker)
+      const popped = line.bzpopmin(markers, waitMs / 1000)
+      popped.catch(() => undefined)
+      const answer = await Promise.race([popped, silence])
+      if (answer !== 'silent') return lanes.find(({ marker }) => marker === answer?.[0])
+      line.disconnect(true)
+      return undefined
+    } finally {
+      silent.abort()
+    }
+  }
+
+  return {
+    async wait(lanes) {
+      try {
+        return await waitOnLine(lanes)
+      } catch (error) {
+        if (closed.signal.aborted) return undefined
+        if (!isConnectionError(error)) onError(error)
+        await sleep(PAUSE_MS, undefined, { signal: closed.signal }).catch(() => undefined)
+        return undefined
+      }
+    },
+    close() {
+      closed.abort()
+      disconnectRedis(line)
+    },
+  }
+}
