@@ -1,14 +1,27 @@
 import { createReadStream } from 'node:fs'
 import { jsonLine } from '../contract/json-line.ts'
 import type { PoolClient } from '../client/pool-client.ts'
+import type { JobInput, Priority } from '../contract/job.ts'
 import { PoolError } from '../contract/error.ts'
-import type { JobInput } from '../contract/job.ts'
+import { codeOf, startSummary } from './enqueue-summary.ts'
+import type { LineOutcome } from './enqueue-summary.ts'
 import { EXIT, exitStatus, printError } from './exit.ts'
 import { isBlank, openLines, parseJsonLine } from './job-lines.ts'
+import { createPatience } from './patience.ts'
 import { startProgress } from './progress.ts'
 
 /** How many jobs are on their way to Redis at once. */
 const IN_FLIGHT = 64
+
+/** How to enqueue a file. */
+export interface EnqueueFileOptions {
+  readonly json: boolean
+  /** Of lines that name none. */
+  readonly priority: Priority
+  /** On a full queue go on when there is room, instead of stopping. */
+  readonly wait: boolean
+  readonly signal: AbortSignal
+}
 
 /** Prints the answer to one job. */
 export function printAdmission(admission: { job_id: string; queue_position: number }): void {
@@ -17,50 +30,58 @@ export function printAdmission(admission: { job_id: string; queue_position: numb
 }
 
 /**
- * Enqueues a file of jobs (`-`: standard input) and prints the answers in its order. A line that is refused is told on
- * stderr by its number and the others go on; anything else (Redis away, a full queue) stops it. However it ends, every
- * accepted job has been printed.
+ * Enqueues a file of jobs (`-`: standard input) and prints the answers in its order, and a summary on stderr. A line that
+ * is refused for good is told on stderr by its number and the others go on; where there is no room it waits; anything else
+ * (Redis away) stops it. However it ends, every accepted job has been printed.
  *
  * @returns how many lines were refused.
  */
 export async function enqueueFile(
   pool: PoolClient,
   file: string,
-  { json, signal }: { readonly json: boolean; readonly signal: AbortSignal },
+  options: EnqueueFileOptions,
 ): Promise<number> {
+  const { json, signal } = options
   const progress = await startProgress(file)
-  const window: Promise<boolean>[] = []
-  let accepted = 0
-  let refused = 0
+  const summary = startSummary()
+  const failed = new AbortController()
+  const stop = AbortSignal.any([signal, failed.signal])
+  const patience = createPatience({ json, signal: stop })
+  const lines = enqueueLines({
+    ...options,
+    enqueue: (job, jobId) => {
+      const call = () => pool.enqueue(job, { jobId })
+      return options.wait ? patience.through(call) : call()
+    },
+  })
+  const window: Promise<LineOutcome>[] = []
   let line = 0
   const settleFirst = async () => {
-    if ((await window.shift()) === true) accepted += 1
-    else refused += 1
+    const outcome = await window.shift()
+    if (outcome !== undefined) summary.count(outcome)
   }
   try {
     for await (const bytes of await openLines(openInput(file, signal), '--file')) {
       if (signal.aborted) break
       line += 1
-      progress.update(bytes.length + 1, accepted)
+      progress.update(bytes.length + 1, summary.jobs)
       if (isBlank(bytes)) continue
-      window.push(enqueueLine(pool, bytes, line, json, window.at(-1)))
+      window.push(lines(bytes, line, window.at(-1)))
       if (window.length >= IN_FLIGHT) await settleFirst()
     }
     while (window.length > 0) await settleFirst()
   } catch (error) {
-    const rest = await Promise.allSettled(window)
-    accepted += rest.filter((result) => result.status === 'fulfilled' && result.value).length
-    throw error instanceof PoolError && line > 0 ? stoppedBy(error, accepted) : error
+    failed.abort(error)
+    for (const rest of await Promise.allSettled(window))
+      if (rest.status === 'fulfilled') summary.count(rest.value)
+    throw error instanceof PoolError && line > 0 ? stoppedBy(error, summary.jobs) : error
   } finally {
-    progress.stop(accepted)
-  }
-  if (!json && (refused > 0 || signal.aborted)) {
-    process.stderr.write(
-      `tgi-pool: ${accepted} accepted, ${refused} refused${signal.aborted ? '; interrupted' : ''}\n`,
-    )
+    progress.stop(summary.jobs)
+    // A file of which no line was read has nothing to sum up.
+    if (line > 0 || !failed.signal.aborted) summary.print(json, signal.aborted)
   }
   signal.throwIfAborted()
-  return refused
+  return summary.refused
 }
 
 function stoppedBy(error: PoolError, accepted: number): PoolError {
@@ -68,31 +89,39 @@ function stoppedBy(error: PoolError, accepted: number): PoolError {
   return new PoolError(error.kind, `${error.message} (${advice})`, { cause: error })
 }
 
-/** Enqueues one line and prints its answer once the line before is through; resolves to whether it was accepted. */
-async function enqueueLine(
-  pool: PoolClient,
-  bytes: Buffer,
-  line: number,
-  json: boolean,
-  before: Promise<boolean> | undefined,
-): Promise<boolean> {
-  const answer = (async () => {
-    const { job, jobId } = parseLine(bytes)
-    return pool.enqueue(job, { jobId })
-  })()
-  const [result] = await Promise.allSettled([answer, before])
-  if (result.status === 'fulfilled') {
-    printAdmission(result.value)
-    return true
+interface LineOptions extends Pick<EnqueueFileOptions, 'json' | 'priority'> {
+  readonly enqueue: (
+    job: JobInput,
+    jobId: string | undefined,
+  ) => Promise<{ readonly job_id: string; readonly queue_position: number; readonly existing: boolean }>
+}
+
+/** Makes what enqueues one line and prints its answer once the line before is through. */
+function enqueueLines({ enqueue, json, priority }: LineOptions) {
+  return async (
+    bytes: Buffer,
+    line: number,
+    before: Promise<LineOutcome> | undefined,
+  ): Promise<LineOutcome> => {
+    const answer = (async () => {
+      const { job, jobId } = parseLine(bytes)
+      return enqueue({ priority, ...job }, jobId)
+    })()
+    const [result] = await Promise.allSettled([answer, before])
+    if (result.status === 'fulfilled') {
+      printAdmission(result.value)
+      return result.value.existing ? 'existing' : 'accepted'
+    }
+    const { reason } = result as { readonly reason: unknown }
+    if (!isOfLine(reason)) throw reason
+    printError(reason, json, line)
+    return { refused: codeOf(reason) }
   }
-  if (
-    exitStatus(result.reason) !== EXIT.usage &&
-    !(result.reason instanceof PoolError && result.reason.kind === 'ID_CONFLICT')
-  ) {
-    throw result.reason
-  }
-  printError(result.reason, json, line)
-  return false
+}
+
+/** Whether a refusal is about what the line says, so that the others may go on. */
+function isOfLine(error: unknown): boolean {
+  return exitStatus(error) === EXIT.usage || (error instanceof PoolError && error.kind === 'ID_CONFLICT')
 }
 
 function parseLine(bytes: Buffer): { job: JobInput; jobId: string | undefined } {

@@ -12,10 +12,14 @@ export function addEnqueue(program: Command): void {
     .command('enqueue')
     .description('Put jobs in the queue; prints one JSON line a job: {"job_id":…,"queue_position":…}')
     .argument('[prompt]', 'the prompt of one job; - reads it from standard input')
-    .option('--file <file>', 'one JSON job a line, with an optional job_id; - reads standard input')
-    .option('--json', 'errors as JSON, too')
+    .option(
+      '--file <file>',
+      'one JSON job a line, with an optional job_id; - reads standard input. A line without a priority has that of --priority (default: batch)',
+    )
+    .option('--no-wait', 'with --file: stop at the first job for which there is no room, instead of waiting')
+    .option('--json', 'errors as JSON, too, and the summary of --file')
   withJob(withPool(command)).action(
-    async (prompt: string | undefined, flags: PoolFlags & JobFlags & { file?: string; json?: boolean }) => {
+    async (prompt: string | undefined, flags: PoolFlags & JobFlags & FileFlags) => {
       if ((prompt === undefined) === (flags.file === undefined)) {
         throw new PoolError(
           'INVALID_PARAMS',
@@ -30,14 +34,27 @@ export function addEnqueue(program: Command): void {
       const file = flags.file ?? '-'
       refuseJobFlags(flags)
       const refused = await usingPool(flags, (pool) =>
-        withInterrupt((signal) => enqueueFile(pool, file, { json: flags.json === true, signal })),
+        withInterrupt((signal) =>
+          enqueueFile(pool, file, {
+            json: flags.json === true,
+            priority: flags.priority ?? 'batch',
+            wait: flags.wait,
+            signal,
+          }),
+        ),
       )
       if (refused > 0) throw new Exit(EXIT.usage)
     },
   )
 }
 
-/** Each line of a file says all of its own job. */
+interface FileFlags {
+  readonly file?: string
+  readonly wait: boolean
+  readonly json?: boolean
+}
+
+/** Each line of a file says all of its own job, but for a priority that many share. */
 function refuseJobFlags(flags: JobFlags): void {
   const names = [
     'maxNewTokens',
@@ -45,7 +62,6 @@ function refuseJobFlags(flags: JobFlags): void {
     'temperature',
     'topP',
     'stop',
-    'priority',
     'deadlineMs',
     'jobId',
     'correlationId',

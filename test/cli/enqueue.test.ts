@@ -22,6 +22,11 @@ function idsOf({ stdout }: CliResult): unknown[] {
   return jsonLines(stdout).map((line) => (line as { job_id: unknown }).job_id)
 }
 
+/** What a file ends with on stderr. */
+function summary(counts: string): unknown {
+  return expect.stringMatching(new RegExp(`^tgi-pool: ${counts} in \\d+\\.\\d s\n$`))
+}
+
 describe.concurrent('one job', () => {
   test('is told by its id and its place, and waits for a worker', async ({ stage }) => {
     const client = await stage.client()
@@ -94,12 +99,12 @@ describe.concurrent('a file of jobs', () => {
       index % 50 === 0 ? ['', { job_id: id, inputs: id }] : [{ job_id: id, inputs: id }],
     )
     const result = await stage.cli(['enqueue', '--file', await jobsFile(stage, lines)])
-    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(result).toMatchObject({ status: 0, stderr: summary('200 accepted, 0 existing, 0 refused') })
     expect(idsOf(result)).toEqual(ids)
-    expect(await client.waiting()).toMatchObject({ interactive: 200, batch: 0 })
+    expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 200 })
     const again = await stage.cli(['enqueue', '--file', await jobsFile(stage, lines)])
-    expect(again).toMatchObject({ status: 0, stderr: '' })
-    expect(await client.waiting()).toMatchObject({ interactive: 200, batch: 0 })
+    expect(again).toMatchObject({ status: 0, stderr: summary('0 accepted, 200 existing, 0 refused') })
+    expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 200 })
   })
 
   test('tells bad lines by their number and enqueues the others', async ({ stage }) => {
@@ -129,10 +134,12 @@ describe.concurrent('a file of jobs', () => {
       'tgi-pool: line 8: job_id: expected a string, got number',
       expect.stringMatching(/^tgi-pool: line 9: job: inputs: .*empty/),
       expect.stringMatching(/^tgi-pool: line 10: job id a .*another body/),
-      'tgi-pool: 2 accepted, 8 refused',
+      expect.stringMatching(
+        /^tgi-pool: 2 accepted, 0 existing, 8 refused \(7 INVALID_PARAMS, 1 ID_CONFLICT\) in \d+\.\d s$/,
+      ),
       '',
     ])
-    expect(await client.waiting()).toMatchObject({ interactive: 2, batch: 0 })
+    expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 2 })
   })
 
   test('comes through a pipe as -, its last line with or without an end', async ({ stage }) => {
@@ -140,7 +147,7 @@ describe.concurrent('a file of jobs', () => {
     const result = await stage.cli(['enqueue', '--file', '-'], {
       stdin: '{"job_id":"x","inputs":"one"}\r\n\r\n{"job_id":"y","inputs":"two"}',
     })
-    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(result).toMatchObject({ status: 0, stderr: summary('2 accepted, 0 existing, 0 refused') })
     expect(idsOf(result)).toEqual(['x', 'y'])
   })
 
@@ -184,29 +191,92 @@ describe.concurrent('a file of jobs', () => {
     expect(result.status).toBe(2)
   })
 
-  test('does not fill the queue beyond its bound', async ({ stage }) => {
-    const client = await stage.client({ max_queued: 5 })
-    await stage.cli([
-      'enqueue',
-      '--file',
-      await jobsFile(
-        stage,
-        Array.from({ length: 20 }, () => ({ inputs: 'x' })),
-      ),
+  test('has the priority of each line, else that of --priority, else batch', async ({ stage }) => {
+    const client = await stage.client()
+    const file = await jobsFile(stage, [
+      { inputs: 'a' },
+      { inputs: 'b', priority: 'interactive' },
+      { inputs: 'c', priority: 'batch' },
     ])
-    expect((await client.waiting()).interactive).toBeLessThanOrEqual(5)
+    await stage.cli(['enqueue', '--file', file])
+    expect(await client.waiting()).toMatchObject({ interactive: 1, batch: 2 })
+    await stage.cli(['enqueue', '--file', file, '--priority', 'interactive'])
+    expect(await client.waiting()).toMatchObject({ interactive: 3, batch: 3 })
   })
 
-  test('of 10,000 is accepted whole, without a word on stderr when that is a pipe', async ({ stage }) => {
+  test('waits where the queue is full, says so once, and goes on when there is room', async ({ stage }) => {
+    const client = await stage.client({ batch_max_queued: 5 })
+    const ids = Array.from({ length: 12 }, (_, n) => `w${n}`)
+    const file = await jobsFile(
+      stage,
+      ids.map((id) => ({ job_id: id, inputs: 'x', parameters: { max_new_tokens: 2 } })),
+    )
+    const enqueue = stage.start(['enqueue', '--file', file])
+    await enqueue.printed('waiting for room', 'stderr')
+    expect(await client.waiting()).toMatchObject({ batch: 5 })
+    await stage.serve()
+    const result = await enqueue.over
+    expect(result.status).toBe(0)
+    expect(idsOf(result)).toEqual(ids)
+    expect(result.stderr.match(/waiting for room/g)).toHaveLength(1)
+    expect(result.stderr).toMatch(/tgi-pool: 12 accepted, 0 existing, 0 refused in [\d.]+ s\n$/)
+    for (const id of ids) await client.result(id)
+  }, 60_000)
+
+  test('stops at the first job without room with --no-wait, and tells what it got accepted', async ({
+    stage,
+  }) => {
+    const client = await stage.client({ batch_max_queued: 5 })
+    const file = await jobsFile(
+      stage,
+      Array.from({ length: 20 }, () => ({ inputs: 'x' })),
+    )
+    const result = await stage.cli(['enqueue', '--file', file, '--no-wait'])
+    expect(result.status).toBe(1)
+    expect(idsOf(result)).toHaveLength((await client.waiting()).batch)
+    expect(idsOf(result)).toHaveLength(5)
+    expect(result.stderr).toMatch(/^tgi-pool: 5 accepted, 0 existing, 0 refused in /m)
+    expect(result.stderr).toMatch(/^tgi-pool: ADMISSION_REJECT: .*batch_max_queued.*after 5 accepted jobs/m)
+  })
+
+  test('that is interrupted while it waits ends at once with its summary', async ({ stage }) => {
+    const client = await stage.client({ batch_max_queued: 2 })
+    const file = await jobsFile(
+      stage,
+      Array.from({ length: 200 }, () => ({ inputs: 'x' })),
+    )
+    const enqueue = stage.start(['enqueue', '--file', file, '--json'])
+    await enqueue.printed('"waiting"', 'stderr')
+    enqueue.kill('SIGINT')
+    const result = await enqueue.over
+    expect(result.status).toBe(130)
+    expect(idsOf(result)).toHaveLength((await client.waiting()).batch)
+    expect(jsonLines(result.stderr)).toEqual([
+      { waiting: { kind: 'ADMISSION_REJECT', message: expect.stringContaining('batch_max_queued') } },
+      {
+        summary: {
+          accepted: 2,
+          existing: 0,
+          refused: {},
+          seconds: expect.any(Number),
+          interrupted: true,
+        },
+      },
+    ])
+  })
+
+  test('of 10,000 is accepted whole, with a summary as the only word on stderr when that is a pipe', async ({
+    stage,
+  }) => {
     const client = await stage.client()
     const file = await jobsFile(
       stage,
       Array.from({ length: 10_000 }, () => ({ inputs: 'hello', parameters: { max_new_tokens: 2 } })),
     )
     const result = await stage.cli(['enqueue', '--file', file])
-    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(result).toMatchObject({ status: 0, stderr: summary('10000 accepted, 0 existing, 0 refused') })
     expect(new Set(idsOf(result)).size).toBe(10_000)
-    expect(await client.waiting()).toMatchObject({ interactive: 10_000, batch: 0 })
+    expect(await client.waiting()).toMatchObject({ interactive: 0, batch: 10_000 })
   })
 
   test('has a bar on a terminal, which ends full, and stdout is the same as ever', async ({ stage }) => {
@@ -249,7 +319,12 @@ describe.concurrent('a file of jobs', () => {
     await enqueue.printed('job_id')
     enqueue.kill('SIGINT')
     const result = await enqueue.over
-    expect(idsOf(result)).toHaveLength((await client.waiting()).interactive)
+    expect(result.status).toBe(130)
+    const accepted = (await client.waiting()).batch
+    expect(idsOf(result)).toHaveLength(accepted)
+    expect(result.stderr).toMatch(
+      new RegExp(`tgi-pool: ${accepted} accepted, 0 existing, 0 refused in .* s; interrupted`),
+    )
     expect(result.stderr.lastIndexOf('\u001B[?25h')).toBeGreaterThan(result.stderr.lastIndexOf('\u001B[?25l'))
   })
 })

@@ -116,7 +116,7 @@ describe('a pool', () => {
     const sight = {
       config: await client.config(),
       queuePrefix: KEYS.queuePrefix,
-      facts: { poolId: POOL, ...old, replicas },
+      facts: { poolId: POOL, ...old, replicas, counters: {}, indexed: new Map() },
       look: { paused: [], bytes: 0, overdue: 0, unlocked: 0 },
     }
     expect(statusOfQueue(sight)).toBe('ok')
