@@ -12,8 +12,10 @@ import type { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { PRIORITIES } from '../contract/job.ts'
 import type { Priority } from '../contract/job.ts'
+import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { isConnectionError } from '../redis/fault.ts'
+import { bodyIn } from './job-body.ts'
 import { openHeldBytes } from './held-bytes.ts'
 import { openLane } from './lane.ts'
 import type { Lane } from './lane.ts'
@@ -158,7 +160,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     try {
       const disposition = await options.run({
         id,
-        body: bodyOf(from, job),
+        body: bodyIn(QUEUE_NAMES[from.kind], job.priority, job.data),
         ...memory,
         queuedAtMs: job.timestamp,
         isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
@@ -206,14 +208,6 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       taker.abandon()
     },
   }
-}
-
-/** What the producer wrote. Where it names no priority, it is a batch job by the place where it waited. */
-function bodyOf({ kind }: Lane, job: Job): unknown {
-  const body: unknown = job.data
-  if (kind !== 'batch' && job.priority < PRIORITIES.batch - 1) return body
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
-  return { priority: 'batch', ...body }
 }
 
 /**

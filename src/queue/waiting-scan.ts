@@ -1,6 +1,7 @@
 import { QueueKeys } from 'bullmq'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import { bodyIn } from './job-body.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** A job in a queue, as its producer put it there. */
@@ -41,9 +42,15 @@ export function startWaitingScan(redis: RedisConnection, keys: PoolKeys): Waitin
 
   async function readJob(id: string): Promise<AddedJob[]> {
     for (const queue of queues) {
-      const [timestamp, data] = await redis.hmget(names.toKey(queue, id), 'timestamp', 'data')
+      const [timestamp, data, priority] = await redis.hmget(
+        names.toKey(queue, id),
+        'timestamp',
+        'data',
+        'priority',
+      )
       if (typeof timestamp === 'string') {
-        return [{ id, addedAtMs: Number(timestamp), body: parse(data ?? null) }]
+        const body = bodyIn(queue, Number(priority ?? 0), parse(data ?? null))
+        return [{ id, addedAtMs: Number(timestamp), body }]
       }
     }
     return []

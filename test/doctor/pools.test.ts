@@ -112,7 +112,12 @@ describe('a pool', () => {
       depth: { interactive: 0, batch: 2, delayed: 0, active: 1, heads: [] },
       oldestWaitSeconds: 60,
     }
-    const replicas = (await client.replicas()).map((entry) => ({ poolId: POOL, entry, standbys: 0 }))
+    const replicas = (await client.replicas()).map((entry) => ({
+      poolId: POOL,
+      entry,
+      standbys: 0,
+      standbyUrls: [],
+    }))
     const sight = {
       config: await client.config(),
       queuePrefix: KEYS.queuePrefix,
