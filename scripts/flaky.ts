@@ -6,7 +6,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -94,11 +94,13 @@ function startSuite({ config, files }: Options, report: string, log: string): Ch
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const output = openSync(log, 'w')
   // In a group of its own, so that an interruption reaches this process first, and it ends the whole group.
-  return spawn(process.execPath, [vitest, 'run', '--config', config, ...reporters, ...files], {
+  const suite = spawn(process.execPath, [vitest, 'run', '--config', config, ...reporters, ...files], {
     cwd: ROOT,
     stdio: ['ignore', output, output],
     detached: true,
   })
+  closeSync(output)
+  return suite
 }
 
 /** Kills a process, its group, and all its descendants: tests start processes in groups of their own, too. */

@@ -3,18 +3,20 @@ import { collect, endOf, errorOf, only, textOf, tokensIn } from '../support/job-
 import { KEYS, test } from '../support/lab.ts'
 import { createManualClock } from '../support/manual-clock.ts'
 
-/** Short ones, so that a test waits less for the lock of a worker that is gone. */
-const TIMES = { lockMs: 1000, stalledIntervalMs: 300 }
+/** A short lock, so that a test waits less for that of a worker that is gone. */
+const DOOMED = { lockMs: 2000 }
+/** Looks often for jobs of the dead; its own lock is not short, so that nothing takes a job from it. */
+const SURVIVOR = { stalledIntervalMs: 300 }
 
 describe('a worker process that is killed', () => {
   test('before the first token: another runs the job again and it ends well', async ({ lab }) => {
     const client = await lab.client()
     const slow = await lab.replica({ faults: [{ kind: 'slow-prefill', ms: 60_000 }] })
     const good = await lab.replica()
-    const doomed = await lab.process(slow, TIMES)
+    const doomed = await lab.process(slow, DOOMED)
     const { job_id: jobId } = await client.enqueue({ inputs: 'Survive', parameters: { max_new_tokens: 5 } })
     await expect.poll(() => slow.seen.open).toBe(1)
-    await lab.process(good, TIMES)
+    await lab.worker(good, SURVIVOR)
     doomed.kill('SIGKILL')
     const events = await collect(client, jobId)
     expect(endOf(events)).toMatchObject({ attempts: 2, tokens_out: 5 })
@@ -29,14 +31,14 @@ describe('a worker process that is killed', () => {
     const clock = createManualClock()
     const replica = await lab.replica({ clock, tokensPerSecond: 50 })
     const other = await lab.replica()
-    const doomed = await lab.process(replica, TIMES)
+    const doomed = await lab.process(replica, DOOMED)
     const body = { inputs: 'Half', parameters: { max_new_tokens: 200 } }
     const { job_id: jobId } = await client.enqueue(body)
     const reading = collect(client, jobId)
     await tokensIn(lab.redis, KEYS, jobId)
     clock.advance(80)
     await tokensIn(lab.redis, KEYS, jobId, 5)
-    await lab.process(other, TIMES)
+    await lab.worker(other, SURVIVOR)
     doomed.kill('SIGKILL')
     const events = await reading
     const end = endOf(events)
@@ -53,7 +55,7 @@ describe('a worker process that is killed', () => {
     const clock = createManualClock()
     const replica = await lab.replica({ clock, tokensPerSecond: 50 })
     const other = await lab.replica()
-    const doomed = await lab.process(replica, TIMES)
+    const doomed = await lab.process(replica, DOOMED)
     const { job_id: jobId } = await client.enqueue({
       inputs: 'Half',
       parameters: { max_new_tokens: 1000 },
@@ -63,7 +65,7 @@ describe('a worker process that is killed', () => {
     await tokensIn(lab.redis, KEYS, jobId)
     clock.advance(80)
     await tokensIn(lab.redis, KEYS, jobId, 5)
-    await lab.process(other, TIMES)
+    await lab.worker(other, SURVIVOR)
     doomed.kill('SIGKILL')
     const events = await reading
     expect(errorOf(events)).toMatchObject({
@@ -103,7 +105,7 @@ describe('a worker process that is killed', () => {
     const client = await lab.client()
     const doomedReplica = await lab.replica({ tokensPerSecond: 100, prefillMs: 20 })
     const replica = await lab.replica({ tokensPerSecond: 1000 })
-    const doomed = await lab.process(doomedReplica, TIMES)
+    const doomed = await lab.process(doomedReplica, DOOMED)
     const jobs = await Promise.all(
       Array.from({ length: 30 }, (_, n) =>
         client.enqueue({ inputs: `Job ${n}`, parameters: { max_new_tokens: 15 } }),
@@ -111,7 +113,7 @@ describe('a worker process that is killed', () => {
     )
     await expect.poll(() => doomedReplica.seen.requests.length).toBeGreaterThan(8)
     doomed.kill('SIGKILL')
-    await lab.process(replica, TIMES)
+    await lab.worker(replica, SURVIVOR)
     const logs = await Promise.all(jobs.map(({ job_id: jobId }) => collect(client, jobId)))
     for (const events of logs) expect(endOf(events).tokens_out).toBe(15)
     await expect.poll(() => client.waiting()).toEqual({ interactive: 0, batch: 0, delayed: 0 })
@@ -132,14 +134,14 @@ describe('a worker process that stands still for longer than its lock', () => {
       const slow = await lab.replica({ clock, prefillMs: 1000, tokensPerSecond: 50 })
       const good = await lab.replica()
       // With its one slot taken it waits for no job: one that waits when it stops swallows the wake-up of the next job.
-      const zombie = await lab.process(slow, { ...TIMES, leaseMs: 1000, slots: 1 })
+      const zombie = await lab.process(slow, { lockMs: 1000, leaseMs: 1000, slots: 1 })
       const { job_id: jobId } = await client.enqueue({
         inputs: 'Zombie',
         parameters: { max_new_tokens: 200 },
       })
       await expect.poll(() => slow.seen.open).toBe(1)
       // Before the zombie stands still, so that only its lock has to run out; nothing takes this one's own from it.
-      const other = await lab.worker(good, { stalledIntervalMs: 300 })
+      const other = await lab.worker(good, SURVIVOR)
       await expect.poll(() => other.state).toBe('ready')
       zombie.kill(stop)
       await tokensIn(lab.redis, KEYS, jobId, 3)
