@@ -13,7 +13,7 @@
  * | `elsewhere` | only another build can go on with the answer |
  * | `left_to_others` | it failed here, and a replica that has tried it less often is ready |
  * | `apart` | it failed together with a job that runs here now |
- * | `redis` | Redis failed before the attempt began |
+ * | `our_fault` | a fault of our own, or of Redis, before the attempt began |
  */
 export type InterruptionKind =
   | 'sealed'
@@ -26,7 +26,7 @@ export type InterruptionKind =
   | 'elsewhere'
   | 'left_to_others'
   | 'apart'
-  | 'redis'
+  | 'our_fault'
 
 const MESSAGES: Record<InterruptionKind, string> = {
   sealed: 'the job is over',
@@ -39,7 +39,7 @@ const MESSAGES: Record<InterruptionKind, string> = {
   elsewhere: 'only a replica of another build can go on with the answer',
   left_to_others: 'the job failed here and is left to another replica',
   apart: 'the job failed together with one that is running here',
-  redis: 'Redis failed before the attempt began',
+  our_fault: 'Redis or the worker failed before the attempt began',
 }
 
 /** A replay did not give the tokens that are published. */

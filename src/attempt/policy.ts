@@ -24,7 +24,7 @@ import { Divergence, Interruption } from './interruption.ts'
  * | `overtaken` | back at once, to read the stream again | not begun | |
  * | `elsewhere` | back, after a moment | not begun | |
  * | `left_to_others`, `apart` | back at once, for the next idle worker; after a moment when it comes back | not begun | |
- * | `redis` | back, after a second | not begun | |
+ * | `our_fault` | back, after a second | not begun | |
  *
  * Three rules stand above the table:
  *
@@ -87,7 +87,7 @@ const ELSEWHERE_MS = 250
 const SENT_AWAY_MS = 500
 /** A replica that could not say how to go on with an answer, or a Redis that failed, gets time to recover (ms). */
 const NOT_BEGUN_MS = 500
-const REDIS_MS = 1000
+const OUR_FAULT_MS = 1000
 
 /** The replica read the request and will never take it. */
 const REFUSED: ReadonlySet<TgiErrorKind> = new Set(['validation', 'refused', 'too_large'])
@@ -222,7 +222,7 @@ function afterInterruption(cause: Interruption, facts: AttemptFacts, random: () 
     case 'left_to_others':
     case 'apart':
       return { ...back, delayMs: facts.sentAwayAgain === true ? SENT_AWAY_MS : 0, attempt: 'not_begun' }
-    case 'redis':
-      return { ...back, delayMs: REDIS_MS, attempt: 'not_begun' }
+    case 'our_fault':
+      return { ...back, delayMs: OUR_FAULT_MS, attempt: 'not_begun' }
   }
 }

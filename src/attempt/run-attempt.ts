@@ -134,7 +134,7 @@ export function notBegun(
   sentAwayAgain = false,
 ): AttemptReport {
   const known = cause instanceof Interruption || cause instanceof TgiError
-  const decision = decide(known ? cause : new Interruption('redis'), {
+  const decision = decide(known ? cause : new Interruption('our_fault'), {
     begun: false,
     tokens: 0,
     spent: 0,

@@ -404,13 +404,19 @@ async function assemble({
       onRetry: (error: unknown) => faultLog('event write failed; retrying', error),
     }
     try {
-      const report = await attempts.run(job.id, async (interrupt) => {
-        const sendAway = (why: 'apart' | 'left_to_others') =>
-          notBegun(new Interruption(why), context, sentAway.add(job.id, performance.now()))
-        if (mustWait) return sendAway('apart')
-        if (await failedHere.isForOthers(job.id)) return sendAway('left_to_others')
-        return runAttempt(job, context, interrupt)
-      })
+      const report = await attempts
+        .run(job.id, async (interrupt) => {
+          const sendAway = (why: 'apart' | 'left_to_others') =>
+            notBegun(new Interruption(why), context, sentAway.add(job.id, performance.now()))
+          if (mustWait) return sendAway('apart')
+          if (await failedHere.isForOthers(job.id)) return sendAway('left_to_others')
+          return runAttempt(job, context, interrupt)
+        })
+        // A mistake of ours: a queue whose processor rejects would drop the job.
+        .catch((error: unknown) => {
+          faultLog('attempt failed by a fault of our own', error)
+          return notBegun(new Interruption('our_fault'), context)
+        })
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
       if (report.disposition.kind === 'over') pace.record(performance.now() - takenAt)
       return report.disposition

@@ -95,7 +95,7 @@ const INTERRUPTIONS: Record<InterruptionKind, Row> = {
   elsewhere: always('back not_begun 250'),
   left_to_others: always('back not_begun 0'),
   apart: always('back not_begun 0'),
-  redis: always('back not_begun 1000'),
+  our_fault: always('back not_begun 1000'),
 }
 
 function check(cause: unknown, want: Row): void {
