@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
+import { SEAL_ID } from '../contract/stream-id.ts'
 import { startWaitingScan } from '../queue/waiting-scan.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
@@ -34,6 +35,13 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
     return holder === null || holder === me
   }
 
+  /** A job that ended meanwhile has left `deadlines` before this came: it must not stay there. */
+  async function addDeadline(jobId: string, deadlineAt: number): Promise<void> {
+    if ((await redis.zadd(keys.deadlines, 'NX', deadlineAt, jobId)) === 0) return
+    const [last] = await redis.xrevrange(keys.events(jobId), '+', '-', 'COUNT', 1)
+    if (last?.[0] === SEAL_ID) await redis.zrem(keys.deadlines, jobId)
+  }
+
   return {
     async scan(config) {
       if (!(await claim())) return
@@ -47,7 +55,7 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
         const given = readGivenJob(id, body, config)
         // A body that no pool takes says so when a worker picks it up, or ends by the default deadline.
         const budgetMs = given.kind === 'job' ? given.budget.deadlineMs : config.deadline_ms
-        await redis.zadd(keys.deadlines, 'NX', acceptedAtOf(addedAtMs, nowMs) + budgetMs, id)
+        await addDeadline(id, acceptedAtOf(addedAtMs, nowMs) + budgetMs)
       }
     },
   }

@@ -147,8 +147,6 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['ZPOPMIN', `${QUEUE}:prioritized`],
     ['RPOPLPUSH', `${QUEUE}:wait`, `${QUEUE}:active`],
     ['HGETALL', ENTRY],
-    ['LRANGE', `${QUEUE}:wait`, '0', '-1'],
-    ['ZRANGE', `${QUEUE}:prioritized`, '0', '-1'],
     ['SSUBSCRIBE', KEYS.cancelChannel],
   ],
   metrics: [

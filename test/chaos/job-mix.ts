@@ -1,4 +1,5 @@
 import type { JobInput } from '../../src/contract/job.ts'
+import type { Fault } from '../../src/simulator/faults.ts'
 import type { Random } from './random.ts'
 
 /** What jobs may ask for when an answer is interrupted. */
@@ -24,6 +25,14 @@ export interface DrawnJob {
 
 type Parameters = NonNullable<JobInput['parameters']>
 
+/** What some prompts do to the replica that reads them, for as long as the faults last. */
+export const POISONS: readonly Fault[] = [
+  { kind: 'generation-error', match: '[poison:stream]' },
+  { kind: 'generation-error', match: '[poison:batch]', batch: true },
+  { kind: 'no-final-event', match: '[poison:no-end]', after: 3 },
+  { kind: 'http-502', match: '[poison:proxy]' },
+]
+
 /** Draws one job. Prompts carry the number of the job, so that no two are alike. */
 export function drawJob(random: Random, n: number, options: MixOptions): DrawnJob {
   const parameters = drawParameters(random, options)
@@ -44,10 +53,14 @@ function drawOnInterrupt(random: Random, { onInterrupt }: MixOptions): OnInterru
 }
 
 function drawPrompt(random: Random, n: number): Pick<JobInput, 'inputs' | 'messages'> {
-  const prompt = `Story ${n} tells of the ${random.pick(['river', 'lantern', 'garden', 'harbor', 'fox'])}${drawOrders(random)}`
+  const prompt = `Story ${n} tells of the ${random.pick(['river', 'lantern', 'garden', 'harbor', 'fox'])}${drawOrders(random)}${drawPoison(random)}`
   if (random.chance(0.8)) return { inputs: prompt }
   const system = random.chance(0.5) ? [{ role: 'system', content: 'Answer briefly.' }] : []
   return { messages: [...system, { role: 'user', content: prompt }] }
+}
+
+function drawPoison(random: Random): string {
+  return random.chance(0.02) ? ` ${random.pick(POISONS).match ?? ''}` : ''
 }
 
 /** Places where going on is hard: an early end, a character of several tokens, two tokens that would become one. */

@@ -13,6 +13,7 @@ import type { OnProcess } from './journal.ts'
 import type { ChaosOptions } from './options.ts'
 import type { Victims } from './perform-fault.ts'
 import { startRedisStage } from './redis-stage.ts'
+import { POISONS } from './job-mix.ts'
 import type { SimulatorProcess } from './simulator-process.ts'
 import { startSimulatorProcess } from './simulator-process.ts'
 import type { WorkerPlace } from './worker-process.ts'
@@ -95,7 +96,7 @@ async function build(
 
   const simulators: SimulatorProcess[] = []
   for (let n = 0; n < replicasFor(options.workers); n += 1) {
-    const settings = { slots: SLOTS, tokensPerSecond: TOKENS_PER_SECOND, prefillMs: 20 }
+    const settings = { slots: SLOTS, tokensPerSecond: TOKENS_PER_SECOND, prefillMs: 20, faults: POISONS }
     const onOverload = (seen: OverloadEvidence) => void overloads.push(seen)
     const simulator = await startSimulatorProcess(`sim-${n}`, settings, onOverload, onProcess)
     later(() => simulator.end())

@@ -4,9 +4,13 @@ import { KEYS, test } from '../support/lab.ts'
 import type { Lab } from '../support/lab.ts'
 import { complaints, until, found } from './stage.ts'
 
-/** Everything that Redis holds: each key with its bytes and when it ends. BullMQ's check for stalled jobs ends by itself. */
+/** Keys that expire within seconds by themselves: BullMQ's check for stalled jobs, and who scans the queue. */
+const SHORT_LIVED = [':stalled-check', ':scan']
+
+/** Everything that Redis holds: each key with its bytes and when it ends. */
 async function dumpOf({ redis }: Lab): Promise<Record<string, string>> {
-  const keys = (await redis.keys('*')).filter((key) => !key.endsWith(':stalled-check')).toSorted()
+  const all = await redis.keys('*')
+  const keys = all.filter((key) => !SHORT_LIVED.some((end) => key.endsWith(end))).toSorted()
   const dumps = await Promise.all(
     keys.map(async (key) => {
       const ends = await redis.pexpiretime(key)
