@@ -33,7 +33,7 @@ import { decide } from './policy.ts'
 import type { Decision, ReplicaVerdict } from './policy.ts'
 
 /** A fault of an engine, which fails every request that it has. */
-export interface SharedFailure {
+interface SharedFailure {
   /** What the job carries from now on, in `TakenJob.failedWith`. */
   readonly mark: string
   /** Another job is the suspect, as far as is known by now. */
