@@ -4,7 +4,6 @@ import type { Command } from 'commander'
 import { PoolError } from '../contract/error.ts'
 import type { JobInput } from '../contract/job.ts'
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
-import { openPool } from '../client/pools.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { decodeText } from './read-text.ts'
 import { LOG_LEVELS, createLogger } from '../runtime/log.ts'
@@ -59,6 +58,8 @@ export function cliLogger(name: string, level: LogLevel): Logger {
 /** Opens the pool of a command's flags, runs its work and closes the pool whatever happens. */
 export async function usingPool<T>(flags: PoolFlags, work: (pool: PoolClient) => Promise<T>): Promise<T> {
   warnOfPassword(flags.redis)
+  // BullMQ and ioredis are two thirds of what the command loads, and --help or a wrong flag needs neither.
+  const { openPool } = await import('../client/pools.ts')
   const pool = await openPool({ redisUrl: flags.redis, pool: flags.pool, prefix: flags.prefix })
   try {
     return await work(pool)

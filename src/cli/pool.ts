@@ -4,9 +4,7 @@ import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
-import { listPools } from '../pool/config-store.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
-import { connectRedis } from '../redis/connect.ts'
 import { usingPool, warnOfPassword, withPool, withRedis } from './options.ts'
 import type { PoolFlags, RedisFlags } from './options.ts'
 
@@ -30,6 +28,8 @@ export function addPool(program: Command): void {
   withRedis(pool.command('list').description('All pools').option('--json', 'one JSON array')).action(
     async (flags: RedisFlags & JsonFlag) => {
       warnOfPassword(flags.redis)
+      const { connectRedis } = await import('../redis/connect.ts')
+      const { listPools } = await import('../pool/config-store.ts')
       const redis = await connectRedis(flags.redis, { role: 'commands' })
       try {
         const pools = await listPools(redis, flags.prefix)

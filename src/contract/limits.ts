@@ -13,6 +13,9 @@ export function reservedSlots(
   return Math.max(0, Math.min(wished ?? (slots >= RESERVES_FROM ? 1 : 0), slots - 1))
 }
 
+/** The longest grace time of a drain (ms): what a timer of Node holds, 24 days. */
+export const MAX_GRACE_MS = 2 ** 31 - 1
+
 /** What a job asks for once the pool's defaults are in. */
 export interface JobBudget {
   readonly deadlineMs: number

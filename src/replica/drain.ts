@@ -7,11 +7,9 @@ import { z } from 'zod'
 import { PoolError } from '../contract/error.ts'
 import { formatIssues } from '../contract/format-issues.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import { MAX_GRACE_MS } from '../contract/limits.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
-
-/** The longest grace time of a drain (ms): what a timer of Node holds, 24 days. */
-export const MAX_GRACE_MS = 2 ** 31 - 1
 
 /** Whole milliseconds in which running attempts may finish. */
 export const graceSchema = z.number().int().min(0).max(MAX_GRACE_MS)

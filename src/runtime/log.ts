@@ -1,6 +1,7 @@
+import { createRequire } from 'node:module'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import pretty from 'pino-pretty'
+import type { build } from 'pino-pretty'
 import { plainMessage } from './plain-message.ts'
 
 export type { Logger } from 'pino'
@@ -23,7 +24,7 @@ export function createLogger(
 ): Logger {
   const destination =
     options.pretty === true
-      ? pretty({
+      ? loadPretty()({
           destination: 2,
           sync: true,
           colorize: true,
@@ -42,6 +43,11 @@ export function createLogger(
     },
     destination,
   )
+}
+
+/** Loaded where it is used: it is as large as pino itself, and most processes log JSON. */
+function loadPretty(): typeof build {
+  return createRequire(import.meta.url)('pino-pretty') as typeof build
 }
 
 /** An error without what hangs on it. */

@@ -1,5 +1,6 @@
 import type { PoolKeys } from '../contract/keys.ts'
-import { MAX_GRACE_MS, readDrain } from '../replica/drain.ts'
+import { MAX_GRACE_MS } from '../contract/limits.ts'
+import { readDrain } from '../replica/drain.ts'
 import type { DrainWish } from '../replica/drain.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
