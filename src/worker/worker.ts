@@ -175,6 +175,7 @@ async function assemble({
   let chat: ChatRenderer = createChatRenderer(client, () => config.chat_leading_marker)
   let lastTokenAt = -Infinity
   let queueDepth: number | undefined
+  let lastFault = ''
   let stopping = false
 
   const consumer = startConsumer({
@@ -327,7 +328,7 @@ async function assemble({
 
   function pauseReason(): string | undefined {
     if (breaker.cause === undefined) return undefined
-    const what = breaker.cause === 'faults' ? 'attempts on it failed in a row' : 'it is overloaded'
+    const what = breaker.cause === 'faults' ? `requests fail, last: ${lastFault}` : 'it is overloaded'
     return `${what}; ${breaker.state === 'open' ? 'paused for a moment' : 'trying one request'}`
   }
 
@@ -364,6 +365,7 @@ async function assemble({
     if (verdict.kind === 'fault') {
       failure = verdict.engine ? failEngine(now) : undefined
       failedHere.add(jobId)
+      lastFault = verdict.message
       breaker.record({ kind: 'fault', keys: [jobId, ...(failure === undefined ? [] : [failure.event])] }, now)
       session.nudge()
     } else {
