@@ -44,6 +44,13 @@ export const CORRELATION = {
   schema: pattern(labelSchema),
 }
 
+/** The same on routes that pass it to no job: one that does not fit is replaced, as proxies write their own. */
+export const ANY_CORRELATION = {
+  ...CORRELATION,
+  description: 'Names the request in logs and in the answer; a value that does not fit is replaced',
+  schema: { type: 'string' },
+}
+
 /** What any route may say, whatever it is asked; each with the codes that come with it. */
 const EVERYWHERE = [400, 401, 403, 408, 431, 500, 503] as const
 

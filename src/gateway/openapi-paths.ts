@@ -1,5 +1,6 @@
 import { CANCEL_EXAMPLE, CHAT_EXAMPLE, JOB_EXAMPLE } from './openapi-examples.ts'
 import {
+  ANY_CORRELATION,
   CORRELATION,
   CORRELATION_HEADER,
   JOB_ID,
@@ -76,7 +77,7 @@ export const PATHS: Json = {
       operationId: 'job',
       tags: ['jobs'],
       summary: 'Where a job stands',
-      parameters: [JOB_ID, POOL, CORRELATION],
+      parameters: [JOB_ID, POOL, ANY_CORRELATION],
       responses: { 200: answer('The job', 'JobState'), ...errors(404, 409) },
     },
     delete: {
@@ -84,7 +85,7 @@ export const PATHS: Json = {
       tags: ['jobs'],
       summary: 'Erase a job: its prompt, its events, its place in the queue',
       description: 'One that is not over is cancelled first.',
-      parameters: [JOB_ID, POOL, CORRELATION],
+      parameters: [JOB_ID, POOL, ANY_CORRELATION],
       responses: { 204: empty('Erased'), ...errors(404, 409) },
     },
   },
@@ -110,7 +111,7 @@ export const PATHS: Json = {
           description: 'The same, for readers that cannot set headers',
           schema: cursor(),
         },
-        CORRELATION,
+        ANY_CORRELATION,
       ],
       responses: {
         200: {
@@ -129,7 +130,7 @@ export const PATHS: Json = {
       tags: ['jobs'],
       summary: 'End a job, whatever it is doing',
       description: 'When this answers, no token will follow.',
-      parameters: [JOB_ID, POOL, CORRELATION],
+      parameters: [JOB_ID, POOL, ANY_CORRELATION],
       requestBody: { required: false, content: json('CancelRequest', { reason: { value: CANCEL_EXAMPLE } }) },
       responses: { 200: answer('It is over', 'Cancelled'), ...errors(404, 409, 413, 415) },
     },
@@ -139,7 +140,7 @@ export const PATHS: Json = {
       operationId: 'pools',
       tags: ['pools'],
       summary: 'Every pool and its config',
-      parameters: [CORRELATION],
+      parameters: [ANY_CORRELATION],
       responses: { 200: answer('The pools, by name', 'Pools'), ...errors() },
     },
   },
@@ -165,7 +166,7 @@ function probe(operationId: string, summary: string, more: Json = {}): Json {
     tags: ['operation'],
     summary,
     security: [],
-    parameters: [CORRELATION],
+    parameters: [ANY_CORRELATION],
     responses: { 200: answer('It does', 'Health'), ...open(), ...more },
   }
 }
@@ -176,7 +177,7 @@ function page(operationId: string, summary: string, content: Json): Json {
     tags: ['operation'],
     summary,
     security: [],
-    parameters: [CORRELATION],
+    parameters: [ANY_CORRELATION],
     responses: { 200: { description: 'It', headers: CORRELATION_HEADER, content }, ...open() },
   }
 }

@@ -17,6 +17,7 @@ const NAMES = [
   'handover',
   'memory',
   'depth',
+  'poison',
   'rivals-throughput',
   'rivals-latency',
   'rivals-reconnect',
