@@ -6,8 +6,8 @@ export interface TrialOptions {
   readonly breaker: Breaker
   /** Whether the worker may open one more request on the replica now. */
   readonly mayBegin: () => boolean
-  /** A tiny generation in a slot of its own. Rejects with `TgiError`, or when the worker interrupts it. */
-  readonly generate: () => Promise<unknown>
+  /** A tiny generation in a slot of its own. Rejects with `TgiError`, or when the worker or the signal interrupts it. */
+  readonly generate: (signal: AbortSignal) => Promise<unknown>
   /** Whether a job that failed here has ended well on another replica. */
   readonly hasEndedElsewhere: () => Promise<boolean>
   /** The breaker has changed. */
@@ -16,7 +16,7 @@ export interface TrialOptions {
 
 /** The worker's own request to a replica whose jobs have failed. */
 export interface Trial {
-  /** Begins one when the breaker waits for it and a slot is free. */
+  /** Begins one when the breaker waits for it and a slot is free; ends the one that it waits for no more. */
   update(): void
 }
 
@@ -26,11 +26,11 @@ export interface Trial {
  */
 export function createTrial(options: TrialOptions): Trial {
   const { breaker } = options
-  let running = false
+  let running: AbortController | undefined
 
-  async function run(): Promise<'passed' | 'suspect' | 'failed' | 'unknown'> {
+  async function run(signal: AbortSignal): Promise<'passed' | 'suspect' | 'failed' | 'unknown'> {
     try {
-      await options.generate()
+      await options.generate(signal)
     } catch (error) {
       // Anything else is an interruption: the next update begins another trial.
       if (!(error instanceof TgiError)) return 'unknown'
@@ -42,10 +42,12 @@ export function createTrial(options: TrialOptions): Trial {
 
   return {
     update() {
-      if (breaker.state !== 'trial' || running || !options.mayBegin()) return
-      running = true
-      void run().then((result) => {
-        running = false
+      // A job has had its answer meanwhile, or the replica is another one: the slot is for jobs.
+      if (breaker.state !== 'trial') return running?.abort()
+      if (running !== undefined || !options.mayBegin()) return
+      running = new AbortController()
+      void run(running.signal).then((result) => {
+        running = undefined
         if (result !== 'unknown') breaker.endTrial(result, performance.now())
         options.onChange()
       })

@@ -235,16 +235,20 @@ async function assemble({
   const trial = createTrial({
     breaker,
     mayBegin: () => isServing() && !solo.wanted && attempts.busy < slots(),
-    generate: () =>
-      attempts.runOwn(
-        ({ signal }) =>
+    generate(signal) {
+      // Its end lets in whoever waits to be alone.
+      const pass = solo.pass()
+      const trying = attempts.runOwn(
+        ({ signal: interrupted }) =>
           client.generate(TRIAL, {
-            signal,
+            signal: AbortSignal.any([signal, interrupted]),
             onToken: () => undefined,
             firstTokenTimeoutMs: config.first_token_timeout_ms,
             tokenTimeoutMs: config.token_timeout_ms,
           }).done,
-      ),
+      )
+      return trying.finally(() => pass.leave())
+    },
     hasEndedElsewhere: () => failedHere.hasEndedElsewhere(),
     onChange: () => gate.update(),
   })
