@@ -22,6 +22,8 @@ export interface GrammarFlaw {
 /** Schemas looked at while references are followed: far more than any grammar that a model can be held to. */
 const MAX_STEPS = 20_000
 const FORMATS: ReadonlySet<unknown> = new Set(['uuid', 'date-time', 'date', 'time'])
+/** How many references may lead to one another: the router follows each on its stack, as we do. */
+const MAX_OPEN = 200
 /** How deep objects of any content may be nested; each step doubles the regex. */
 const MAX_ANY_DEPTH = 12
 
@@ -57,6 +59,8 @@ class Compiler {
   readonly #root: JsonObject
   /** References that are being followed. */
   readonly #open = new Set<string>()
+  /** How many steps each schema took: one that many references lead to is looked at once. */
+  readonly #seen = new Map<JsonObject, number>()
   #steps = 0
 
   constructor(root: JsonObject) {
@@ -64,11 +68,19 @@ class Compiler {
   }
 
   compile(schema: unknown): void {
-    this.#steps += 1
+    if (!isJsonObject(schema)) throw new Uncompilable('Invalid JSON Schema: expected an object')
+    const before = this.#steps
+    const known = this.#seen.get(schema)
+    this.#steps += known ?? 1
     if (this.#steps > MAX_STEPS) {
       throw new Uncompilable(`its references unfold to more than ${MAX_STEPS} schemas`, 'harmful')
     }
-    if (!isJsonObject(schema)) throw new Uncompilable('Invalid JSON Schema: expected an object')
+    if (known !== undefined) return
+    this.#look(schema)
+    this.#seen.set(schema, this.#steps - before)
+  }
+
+  #look(schema: JsonObject): void {
     const keys = Object.keys(schema)
     if (keys.length === 0) return
     // The first of these decides, whatever else stands beside it.
@@ -104,6 +116,9 @@ class Compiler {
     }
     if (this.#open.has(fragment)) {
       throw new Uncompilable(`$ref ${JSON.stringify(reference)} leads back to itself`, 'harmful')
+    }
+    if (this.#open.size >= MAX_OPEN) {
+      throw new Uncompilable(`more than ${MAX_OPEN} references lead to one another`, 'harmful')
     }
     this.#open.add(fragment)
     this.compile(target)

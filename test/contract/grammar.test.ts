@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { PoolError } from '../../src/contract/error.ts'
 import { parseJob } from '../../src/contract/job.ts'
+import { jsonGrammarFlaw } from '../../src/contract/json-grammar.ts'
 import { schemaFlaw } from '../../src/contract/json-schema.ts'
 import { regexFlaw } from '../../src/contract/regex.ts'
 
@@ -105,6 +106,10 @@ const chain = Object.fromEntries(
   ]),
 )
 
+const line = Object.fromEntries(
+  Array.from({ length: 15_000 }, (_, index) => [`l${index}`, { $ref: `#/$defs/l${index + 1}` }]),
+)
+
 test.for([
   [{ type: 'json', value: 'no JSON' }, 'grammar is not valid: expected an object'],
   [{ type: 'json', value: '5' }, 'grammar is not valid: is not of types "boolean", "object"'],
@@ -131,6 +136,10 @@ test.for([
   [
     object({ a: { $ref: '#/$defs/d0' } }, { $defs: { ...chain, d40: { type: 'null' } } }),
     'its references unfold to more than 20000 schemas',
+  ],
+  [
+    object({ a: { $ref: '#/$defs/l0' } }, { $defs: { ...line, l15000: { type: 'null' } } }),
+    'more than 200 references lead to one another',
   ],
   [object({ a: { type: 'string', pattern: '[' } }), 'pattern: a character class is not closed'],
   [{ type: 'json', value: `${'{"properties":'.repeat(99)}5${'}'.repeat(99)}` }, 'nested more than 64 deep'],
@@ -166,6 +175,28 @@ test.for([
   { type: 'json_schema', value: { name: 'person', schema: person } },
 ])('a grammar that TGI takes is accepted: %#', (grammar) => {
   expect(refusalOf(grammar)).toBe('accepted')
+})
+
+const refs = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, index) => [`p${index}`, { $ref: '#/$defs/s' }]))
+
+test('a schema that many references lead to is looked at once', () => {
+  let looks = 0
+  const shared = new Proxy<Record<string, unknown>>(
+    { type: 'string', pattern: 'a'.repeat(1000) },
+    {
+      get(target, key) {
+        if (key === 'pattern') looks += 1
+        return target[String(key)]
+      },
+    },
+  )
+  const looksAt = (count: number) => {
+    looks = 0
+    expect(jsonGrammarFlaw({ properties: refs(count), $defs: { s: shared } })).toBeUndefined()
+    return looks
+  }
+  expect(looksAt(5000)).toBe(looksAt(1))
 })
 
 test('a refusal repeats no value of a grammar', () => {
