@@ -59,6 +59,8 @@ export type ReplicaVerdict =
       readonly message: string
       /** Whether the engine failed while it worked, and so may have failed every request it had. */
       readonly engine: boolean
+      /** Whether the job got as far as the engine, and so may be the cause. */
+      readonly reached: boolean
     }
   | { readonly kind: 'overloaded'; readonly retryAfterMs: number | undefined }
 
@@ -191,7 +193,8 @@ function afterFault(error: TgiError, facts: AttemptFacts, random: () => number):
 function replicaVerdict(error: TgiError): ReplicaVerdict {
   if (isFinal(error.kind)) return { kind: 'ok' }
   if (error.kind === 'overloaded') return { kind: 'overloaded', retryAfterMs: error.retryAfterMs }
-  return { kind: 'fault', message: error.message, engine: ENGINE.has(error.kind) }
+  const { kind, message } = error
+  return { kind: 'fault', message, engine: ENGINE.has(kind), reached: !UNHARMED.has(kind) }
 }
 
 /** Doubles with every attempt that counts, up to five seconds, and is spread over its second half. */

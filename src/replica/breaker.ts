@@ -9,7 +9,7 @@
  * | `half_open` | one at a time | its answer: `ok` → `closed`, else → `open`, twice as long |
  *
  * Faults may be the prompts' doing, so jobs are not what a failing replica is tried with: a fault counts once for each job,
- * and once for all jobs that failed together.
+ * and once for all jobs that failed together. One that no job can have caused counts each time.
  */
 export interface Breaker {
   readonly state: 'closed' | 'trial' | 'open' | 'half_open'
@@ -40,7 +40,7 @@ export interface Breaker {
 /** What an attempt met on its replica. */
 type AttemptResult =
   | { readonly kind: 'ok' }
-  /** `keys`: the job, and the event when other jobs failed together with it. */
+  /** `keys`: the job, and the event when other jobs failed together with it; none when no job can be the cause. */
   | { readonly kind: 'fault'; readonly keys: readonly string[] }
   /** The replica had no room; no fault of its own. `retryAfterMs`: how long it asked to be left alone. */
   | { readonly kind: 'overloaded'; readonly retryAfterMs: number | undefined }

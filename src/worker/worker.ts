@@ -370,10 +370,11 @@ async function assemble({
       failure = verdict.engine ? failEngine(now) : undefined
       failedHere.add(jobId)
       lastFault = verdict.message
-      breaker.record({ kind: 'fault', keys: [jobId, ...(failure === undefined ? [] : [failure.event])] }, now)
+      const suspects = failure === undefined ? [jobId] : [jobId, failure.event]
+      breaker.record({ kind: 'fault', keys: verdict.reached ? suspects : [] }, now)
       session.nudge()
     } else {
-      failedHere.forget(jobId)
+      if (verdict.kind === 'ok') failedHere.forget(jobId)
       breaker.record(verdict, now)
     }
     logBreaker()

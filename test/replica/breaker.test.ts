@@ -52,6 +52,14 @@ describe('faults', () => {
     expect(breaker.state).toBe('closed')
   })
 
+  test('that no job can have caused count each time', () => {
+    const breaker = createBreaker(most)
+    for (let n = 0; n < 2; n += 1) breaker.record(fault(), n)
+    expect(breaker.state).toBe('closed')
+    breaker.record(fault(), 2)
+    expect(breaker.state).toBe('trial')
+  })
+
   test('of jobs that failed together count once', () => {
     const breaker = createBreaker(most)
     for (const job of ['a', 'b', 'c', 'd']) breaker.record(fault(job, 'event'), 0)

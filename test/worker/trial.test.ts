@@ -2,7 +2,7 @@ import { describe, expect } from 'vitest'
 import { START, entryId } from '../../src/contract/stream-id.ts'
 import { formatEntry } from '../../src/stream/entry.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
-import { collect, errorOf } from '../support/job-log.ts'
+import { collect, errorOf, only } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
 import type { Lab, Replica } from '../support/lab.ts'
 import { createManualClock } from '../support/manual-clock.ts'
@@ -101,5 +101,20 @@ describe('a trial of a replica', () => {
 
     clock.advance(SLOW_MS + 1000)
     await expect.poll(() => trial?.outcome).toBe('aborted')
+  })
+
+  test('begins, too, after three refusals of one job that never got as far as the engine', async ({
+    lab,
+  }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ faults: [{ kind: 'http-401' }] })
+    const worker = await lab.worker(replica)
+    await expect.poll(() => worker.state).toBe('ready')
+    const { job_id: jobId } = await client.enqueue({ inputs: 'One', parameters: TEN, deadline_ms: 4000 })
+    const events = await collect(client, jobId)
+    expect(errorOf(events)).toMatchObject({ code: 'DECODE_TIMEOUT' })
+    // Not again and again, ten times a second, until its deadline.
+    expect(only(events, 'started')).toHaveLength(3)
+    expect((await client.replicas())[0]?.state).toBe('unhealthy')
   })
 })
