@@ -9,6 +9,10 @@ import { randomBytes } from 'node:crypto'
  * one that had is a victim, since it ran well before. A suspect runs beside no other job of its event, on any replica;
  * victims run beside each other. So one bad job interrupts each of the others once at most, and a victim of a suspect
  * pays no attempt for it.
+ *
+ * Half a minute after the event a suspect waits only for those that have had no token since. An engine that died with a
+ * hundred prefills has a hundred suspects: one whole answer after the other, most would meet their deadlines; one prefill
+ * after the other, none does. What is bad then interrupts those that it runs beside once more, as its victims.
  */
 export interface Apart {
   /** Whether a job with these marks (`TakenJob.failedWith`) has to wait for one that runs here. */
@@ -19,6 +23,8 @@ export interface Apart {
 
 /** A job that runs here. */
 interface Neighbour {
+  /** It has had a token. */
+  answer(): void
   /**
    * Its engine failed.
    *
@@ -41,22 +47,37 @@ export interface EngineFailure {
 /** A batch fails within milliseconds; a busy machine may hear of it later (ms). */
 const EVENT_MS = 1000
 
+/** How long a suspect waits for whole answers (ms). */
+const PATIENCE_MS = 30_000
+
 const SUSPECT = '!'
 
-/** Nothing has failed yet. */
-export function createApart(): Apart {
-  const running = new Set<readonly string[]>()
+interface Running {
+  readonly marks: readonly string[]
+  isAnswered: boolean
+}
+
+/** Nothing has failed yet. @param clock ms since 1970: marks go from worker to worker. */
+export function createApart(clock: () => number = Date.now): Apart {
+  const running = new Set<Running>()
   let event = { id: '', atMs: -Infinity, suspects: 0 }
 
   return {
-    mustWait: (marks) => marks.length > 0 && [...running].some((others) => clash(marks, others)),
+    mustWait(marks) {
+      const now = clock()
+      const young = marks.filter((mark) => now - bornAt(mark) < PATIENCE_MS)
+      return [...running].some((other) => clash(other.isAnswered ? young : marks, other.marks))
+    },
     enter(marks, enteredAt) {
-      const own = [...marks]
+      const own = { marks, isAnswered: false }
       running.add(own)
       return {
+        answer() {
+          own.isAnswered = true
+        },
         fail(answered, nowMs) {
           if (enteredAt > event.atMs || nowMs - event.atMs > EVENT_MS)
-            event = { id: randomBytes(6).toString('base64url'), atMs: nowMs, suspects: 0 }
+            event = { id: `${clock()}.${randomBytes(6).toString('base64url')}`, atMs: nowMs, suspects: 0 }
           const mine = event
           if (!answered) mine.suspects += 1
           return {
@@ -79,4 +100,9 @@ function clash(marks: readonly string[], others: readonly string[]): boolean {
     const event = mark.replace(SUSPECT, '')
     return others.includes(event + SUSPECT) || (mark.endsWith(SUSPECT) && others.includes(event))
   })
+}
+
+/** When a mark's event was (ms since 1970). */
+function bornAt(mark: string): number {
+  return Number(mark.split('.', 1)[0])
 }

@@ -405,6 +405,7 @@ async function assemble({
       queueDepth: () => queueDepth,
       onToken: (at: number) => {
         lastTokenAt = at
+        neighbour.answer()
       },
       onReplica: (verdict: ReplicaVerdict, answered: boolean) =>
         recordVerdict(job.id, verdict, (nowMs) => neighbour.fail(answered, nowMs)),

@@ -50,3 +50,23 @@ test('suspects of one event wait for each other', () => {
   apart.enter([marks[0] ?? ''], 20)
   expect(apart.mustWait([marks[1] ?? ''])).toBe(true)
 })
+
+test('after half a minute a suspect waits for prefills only', () => {
+  let now = 1_800_000_000_000
+  const apart = createApart(() => now)
+  const [a, b] = [apart.enter([], 0), apart.enter([], 0)]
+  const marks = [a.fail(false, 10).mark, b.fail(false, 11).mark]
+  a.leave()
+  b.leave()
+  const again = apart.enter([marks[0] ?? ''], 20)
+  const waits = () => apart.mustWait([marks[1] ?? ''])
+  expect(waits()).toBe(true)
+  now += 29_000
+  again.answer()
+  expect(waits()).toBe(true)
+  now += 1000
+  expect(waits()).toBe(false)
+  again.leave()
+  apart.enter([marks[0] ?? ''], 30)
+  expect(waits()).toBe(true)
+})
