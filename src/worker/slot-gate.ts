@@ -51,7 +51,8 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
     } else {
       consumer.shut()
       if (breaker.openUntil !== undefined)
-        reopen = setTimeout(expire, Math.max(1, breaker.openUntil - performance.now() + 1))
+        // An attempt that ends while the worker stops comes here, too: no process waits for this.
+        reopen = setTimeout(expire, Math.max(1, breaker.openUntil - performance.now() + 1)).unref()
     }
     options.onChange()
   }
