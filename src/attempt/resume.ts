@@ -75,6 +75,7 @@ const UNPROVABLE: ReadonlySet<TgiErrorKind> = new Set([
   'refused',
   'too_large',
   'malformed',
+  'not_tgi',
   'http',
 ])
 
