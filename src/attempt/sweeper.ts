@@ -76,12 +76,14 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   async function sweepPool(pool: SweptPool): Promise<void> {
     const config = await readPoolConfig(redis, pool.keys)
     const retentionMs = config.retention_ms
-    const sealed: { readonly jobId: string; readonly seal: LogEntry }[] = []
-    const onSealed = (jobId: string, seal: LogEntry) => void sealed.push({ jobId, seal })
+    const reports: Promise<void>[] = []
+    const onSealed = (jobId: string, seal: LogEntry) =>
+      void reports.push(reportEnd(pool, jobId, seal).catch(options.onError))
     try {
       await sweepDeadlines({ ...pool, redis, retentionMs, onSealed })
     } finally {
-      for (const { jobId, seal } of sealed) await reportEnd(pool, jobId, seal)
+      // A thousand that are due together are read beside each other, or the next thousand would wait for them.
+      await Promise.all(reports)
     }
     if (sweeps % TRIM_SWEEPS === 0) await trimIndex(redis, pool.keys, retentionMs)
     if (sweeps % TIDY_SWEEPS === TIDY_SWEEPS - 1) await pool.queue.tidy()
