@@ -29,6 +29,9 @@ export const grammarSchema = shape.superRefine((grammar, context) => {
   if (message !== undefined) context.addIssue({ code: 'custom', message })
 })
 
+/** How much of what a schema says a refusal repeats. */
+const MAX_SHOWN = 200
+
 function flawOf({ type, value }: Grammar): string | undefined {
   if (type === 'regex') {
     const flaw = regexFlaw(value)
@@ -42,7 +45,13 @@ function flawOf({ type, value }: Grammar): string | undefined {
   if (flaw === undefined) return undefined
   const kind = flaw.kind === 'uncompilable' ? 'cannot compile regex from schema' : 'grammar is not valid'
   const where = flaw.path.length === 0 ? '' : `${flaw.path.join('.').slice(0, 100)} `
-  return `${kind}: ${where}${flaw.message}; got ${described('value' in flaw ? flaw.value : schema)}`
+  return `${kind}: ${short(where + flaw.message)}; got ${described('value' in flaw ? flaw.value : schema)}`
+}
+
+/** A `$ref` or a `format` may be anything of any length. */
+function short(text: string): string {
+  const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
+  return line.length > MAX_SHOWN ? `${line.slice(0, MAX_SHOWN)}…` : line
 }
 
 function described(value: unknown): string {

@@ -177,6 +177,19 @@ test.for([
   expect(refusalOf(grammar)).toBe('accepted')
 })
 
+test('a refusal is a short line, whatever a schema refers to', () => {
+  for (const schema of [
+    { $ref: `https://x/#/${'y'.repeat(500_000)}` },
+    { $ref: '#/\u001B[31m\nforged\u2028line' },
+    { type: 'string', format: 'f'.repeat(500_000) },
+  ]) {
+    const message = refusalOf(object({ a: schema }))
+    expect(message).toContain('cannot compile regex from schema')
+    expect(message).not.toMatch(/[\p{Cc}\p{Zl}]/u)
+    expect(message.length).toBeLessThan(400)
+  }
+})
+
 const refs = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, index) => [`p${index}`, { $ref: '#/$defs/s' }]))
 
