@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
  * Jobs that ran beside each other and failed within a second share an event. A job that had no token then is a suspect;
  * one that had is a victim, since it ran well before. A suspect runs beside no other job of its event, on any replica;
  * victims run beside each other. So one bad job interrupts each of the others once at most, and a victim of a suspect
- * pays no attempt for it.
+ * pays no attempt for it. Where all had a token, nobody is the suspect: those that have failed together so twice run apart.
  *
  * Half a minute after the event a suspect waits only for those that have had no token since. An engine that died with a
  * hundred prefills has a hundred suspects: one whole answer after the other, most would meet their deadlines; one prefill
@@ -38,7 +38,7 @@ interface Neighbour {
 export interface EngineFailure {
   /** Names the event to those that count faults. */
   readonly event: string
-  /** What the job carries from now on, in `TakenJob.failedWith`. */
+  /** What the job carries from now on, in `TakenJob.failedWith`, as far as is known by now. */
   readonly mark: string
   /** Whether another job is the suspect, as far as is known by now: the others' faults arrive within milliseconds. */
   readonly isVictim: boolean
@@ -50,7 +50,8 @@ const EVENT_MS = 1000
 /** How long a suspect waits for whole answers (ms). */
 const PATIENCE_MS = 30_000
 
-const SUSPECT = '!'
+/** Behind an event's name: the job had no token; or all had one, as far as was known. */
+const [SUSPECT, UNEXPLAINED] = ['!', '?']
 
 interface Running {
   readonly marks: readonly string[]
@@ -82,7 +83,10 @@ export function createApart(clock: () => number = Date.now): Apart {
           if (!answered) mine.suspects += 1
           return {
             event: mine.id,
-            mark: answered ? mine.id : mine.id + SUSPECT,
+            get mark() {
+              if (!answered) return mine.id + SUSPECT
+              return mine.suspects > 0 ? mine.id : mine.id + UNEXPLAINED
+            },
             get isVictim() {
               return answered && mine.suspects > 0
             },
@@ -94,12 +98,19 @@ export function createApart(clock: () => number = Date.now): Apart {
   }
 }
 
-/** Whether two jobs share an event in which one of them is a suspect. */
+/** Whether two jobs share an event in which one of them is a suspect, or two that nobody explains. */
 function clash(marks: readonly string[], others: readonly string[]): boolean {
-  return marks.some((mark) => {
-    const event = mark.replace(SUSPECT, '')
-    return others.includes(event + SUSPECT) || (mark.endsWith(SUSPECT) && others.includes(event))
-  })
+  const pairs = marks.flatMap((mark) =>
+    others.filter((other) => eventOf(other) === eventOf(mark)).map((other) => mark + other),
+  )
+  return (
+    pairs.some((pair) => pair.includes(SUSPECT)) ||
+    pairs.filter((pair) => pair.includes(UNEXPLAINED)).length > 1
+  )
+}
+
+function eventOf(mark: string): string {
+  return mark.replace(/[!?]$/, '')
 }
 
 /** When a mark's event was (ms since 1970). */

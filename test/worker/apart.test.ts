@@ -70,3 +70,24 @@ test('after half a minute a suspect waits for prefills only', () => {
   apart.enter([marks[0] ?? ''], 30)
   expect(waits()).toBe(true)
 })
+
+test('jobs that failed together twice, all after their first tokens, run apart', () => {
+  const apart = createApart()
+  let marks: readonly string[][] = [[], []]
+  const failTogether = (at: number) => {
+    const running = marks.map((own) => apart.enter(own, at))
+    const failures = running.map((each) => each.fail(true, at + 10))
+    marks = marks.map((own, n) => [...own, failures[n]?.mark ?? ''])
+    for (const each of running) each.leave()
+  }
+  const wait = () => {
+    const neighbour = apart.enter(marks[0] ?? [], 10_000)
+    const waits = apart.mustWait(marks[1] ?? [])
+    neighbour.leave()
+    return waits
+  }
+  failTogether(0)
+  expect(wait()).toBe(false)
+  failTogether(5000)
+  expect(wait()).toBe(true)
+})
