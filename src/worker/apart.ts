@@ -50,6 +50,9 @@ const EVENT_MS = 1000
 /** How long a suspect waits for whole answers (ms). */
 const PATIENCE_MS = 30_000
 
+/** Who has failed together with others so often may be what fails them, and pays like a suspect. */
+const MOST_TIMES = 5
+
 /** Behind an event's name: the job had no token; or all had one, as far as was known. */
 const [SUSPECT, UNEXPLAINED] = ['!', '?']
 
@@ -88,7 +91,7 @@ export function createApart(clock: () => number = Date.now): Apart {
               return mine.suspects > 0 ? mine.id : mine.id + UNEXPLAINED
             },
             get isVictim() {
-              return answered && mine.suspects > 0
+              return answered && mine.suspects > 0 && marks.length < MOST_TIMES
             },
           }
         },

@@ -91,3 +91,15 @@ test('jobs that failed together twice, all after their first tokens, run apart',
   failTogether(5000)
   expect(wait()).toBe(true)
 })
+
+test('a job that was a victim five times is none any more', () => {
+  const apart = createApart()
+  const isVictimAfter = (events: number) => {
+    const marks = Array.from({ length: events }, (_, n) => `event ${n}`)
+    const [mate, bad] = [apart.enter(marks, 0), apart.enter([], 0)]
+    const failure = mate.fail(true, 10)
+    bad.fail(false, 10)
+    return failure.isVictim
+  }
+  expect([0, 4, 5, 8].map(isVictimAfter)).toEqual([true, true, false, false])
+})
