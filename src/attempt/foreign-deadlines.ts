@@ -52,13 +52,21 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
       if (foreign.length === 0) return
       const [nowMs, jobs] = await Promise.all([redisTimeMs(redis, keys.config), waiting.read(foreign)])
       for (const { id, addedAtMs, body } of jobs) {
-        const given = readGivenJob(id, body, config)
-        // A body that no pool takes says so when a worker picks it up, or ends by the default deadline.
-        const budgetMs = given.kind === 'job' ? given.budget.deadlineMs : config.deadline_ms
-        await addDeadline(id, acceptedAtOf(addedAtMs, nowMs) + budgetMs)
+        await addDeadline(id, acceptedAtOf(addedAtMs, nowMs) + budgetOf(id, body, config))
       }
     },
   }
+}
+
+/** A body that no pool takes says so when a worker picks it up, or ends by the default deadline. */
+function budgetOf(jobId: string, body: unknown, config: PoolConfig): number {
+  try {
+    const given = readGivenJob(jobId, body, config)
+    if (given.kind === 'job') return given.budget.deadlineMs
+  } catch {
+    // One body that cannot be read must not keep the jobs behind it from their deadlines.
+  }
+  return config.deadline_ms
 }
 
 /**

@@ -6,7 +6,7 @@
  * | `closed` | yes | faults of {@link FAULTS} jobs in a row → `trial`; one `overloaded` → `open` |
  * | `trial` | no | the worker's own tiny generation: it fails → `open`; it is answered → `closed`, or `half_open` when the replica is still suspect |
  * | `open` | no | its time is up → `trial` after faults, `half_open` after `overloaded` |
- * | `half_open` | one at a time | its answer: `ok` → `closed`, else → `open`, twice as long |
+ * | `half_open` | one at a time | its answer: `ok` → `closed`; a fault of a job that had none before → `open`, twice as long |
  *
  * Faults may be the prompts' doing, so jobs are not what a failing replica is tried with: a fault counts once for each job,
  * and once for all jobs that failed together. One that no job can have caused counts each time.
@@ -91,7 +91,12 @@ export function createBreaker(random: () => number = Math.random): Breaker {
   function recordFault(seen: readonly string[], nowMs: number): void {
     const isNew = !seen.some((key) => keys.has(key))
     for (const key of seen) keys.add(key)
-    if (state === 'half_open') return openForFaults(nowMs)
+    if (state === 'half_open') {
+      // A job that has failed before says nothing new; another one is the next probe.
+      if (isNew) openForFaults(nowMs)
+      else probe = false
+      return
+    }
     // Attempts that ran beside the ones that led here meet the same trouble.
     if (state !== 'closed' || !isNew) return
     faults += 1

@@ -426,7 +426,8 @@ async function assemble({
           return notBegun(new Interruption('our_fault'), context)
         })
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
-      if (report.disposition.kind === 'over') pace.record(performance.now() - takenAt)
+      if (report.disposition.kind === 'over' && report.queueTimeMs !== undefined)
+        pace.record(performance.now() - takenAt)
       return report.disposition
     } finally {
       neighbour.leave()

@@ -137,10 +137,17 @@ describe('a trial', () => {
 })
 
 describe('half open', () => {
-  test('a job that fails opens it for longer, even one that has failed before', () => {
+  test('a job that has failed before says nothing when it fails again, and gives its place to the next one', () => {
     const breaker = halfOpen()
     breaker.admit(0)
     breaker.record(fault('a'), 0)
+    expect([breaker.state, breaker.admit(0)]).toEqual(['half_open', true])
+  })
+
+  test('another job that fails opens it for longer', () => {
+    const breaker = halfOpen()
+    breaker.admit(0)
+    breaker.record(fault('new'), 0)
     expect(breaker.openUntil).toBe(500)
     breaker.expire(500)
     expect(breaker.state).toBe('trial')
