@@ -7,13 +7,13 @@ import { jsonLine } from '../contract/json-line.ts'
 export function addCancel(program: Command): void {
   const command = program
     .command('cancel')
-    .description('End a job, whatever it is doing; when this returns no token will follow')
+    .description('Cancel a job, waiting or running; no token follows after this returns')
     .argument('<job>', 'the job id')
-    .option('--reason <text>', "goes into the job's error event")
+    .option('--reason <text>', "reason in the job's error event")
     .option('--json', 'the outcome as JSON')
   withPool(command).action(async (jobId: string, flags: PoolFlags & { reason?: string; json?: boolean }) => {
     const outcome = await usingPool(flags, (pool) => pool.cancel(jobId, { reason: flags.reason }))
-    const text = outcome === 'cancelled' ? 'cancelled' : 'was over already'
+    const text = outcome === 'cancelled' ? 'cancelled' : 'had already ended'
     process.stdout.write(
       flags.json === true ? `${jsonLine({ job_id: jobId, outcome })}\n` : `job ${jobId} ${text}\n`,
     )

@@ -8,18 +8,18 @@ import { readApiKey, replicaAddress } from './options.ts'
 
 const write = (text: string) => void process.stdout.write(text)
 
-/** `tgi-pool demo`: the main job in a few seconds, then gone without a trace. */
+/** `tgi-pool demo`: the main features in a few seconds; leaves nothing running. */
 export function addDemo(program: Command): void {
   program
     .command('demo')
     .description(
-      'Show the main job in a few seconds: a prompt streams, a consumer resumes, a cancel frees the replica',
+      'Show the main features in a few seconds: a prompt streams, a consumer resumes, a cancel frees the replica',
     )
-    .option('--keep', 'keep everything up afterwards and say what to try next')
-    .addOption(new Option('--redis <url>', 'where Redis is (default: a server of its own)').env('REDIS_URL'))
+    .option('--keep', 'keep everything running afterwards and print what to try next')
+    .addOption(new Option('--redis <url>', 'Redis URL (default: a server of its own)').env('REDIS_URL'))
     .option(
       '--replica <url>',
-      'address of a real replica; may be repeated (default: two simulated ones)',
+      'base URL of a real replica; may be repeated (default: two simulated ones)',
       (text: string, before: string[] | undefined) => [...(before ?? []), replicaAddress(text)],
     )
     .action(async (flags: { keep?: boolean; redis?: string; replica?: string[] }) => {
@@ -67,7 +67,7 @@ async function keepUp(demo: Demo, signal: AbortSignal): Promise<void> {
 function overHttp(gateway: string | undefined): string {
   if (gateway === undefined) return ''
   const body = `'{"pool":"demo","job_id":"first","inputs":"Why is the sky blue?","parameters":{"max_new_tokens":100}}'`
-  return `Over HTTP (all it speaks: ${gateway}/docs):
+  return `Over HTTP (all routes: ${gateway}/docs):
 
   curl -s ${gateway}/v1/jobs -H 'Content-Type: application/json' -d ${body}
   curl -N ${gateway}/v1/jobs/first/events

@@ -12,13 +12,13 @@ export function addDoctor(program: Command): void {
   const command = program
     .command('doctor')
     .description(
-      'Look at Redis, the pools and their replicas, and say what is wrong and what to do; it changes nothing',
+      'Check Redis, the pools and their replicas; print what is wrong and what to do. Changes nothing',
     )
-    .addOption(new Option('--pool <pool>', 'only this one (default: all)').env('TGI_POOL'))
+    .addOption(new Option('--pool <pool>', 'check only this pool (default: all)').env('TGI_POOL'))
     .option('--json', 'one JSON object: redis, pools, findings, ok')
     .addHelpText(
       'after',
-      '\nExits with 1 when something is a fault, warnings alone are 0. The API key that replicas are sent, if they want one\nfor /health and /info, is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.',
+      '\nExits with 1 if there is a fault; warnings alone exit with 0. The API key for the replicas is read from TGI_API_KEY,\nor from the file that TGI_API_KEY_FILE names.',
     )
   withRedis(command).action(async (flags: RedisFlags & { pool?: string; json?: boolean }) => {
     warnOfPassword(flags.redis)

@@ -25,14 +25,14 @@ const HEAR_MS = 5000
 export function addDrain(program: Command): void {
   const command = program
     .command('drain')
-    .description('Let a replica take nothing more until it is undrained, also when its worker starts anew')
+    .description('Stop a replica from taking jobs until it is undrained; survives worker restarts')
     .argument('<replica>', 'the replica id')
     .option(
       '--grace-ms <ms>',
       "how long running jobs may take to finish; the others are handed to other replicas (default: the worker's own)",
       integer(0, MAX_GRACE_MS),
     )
-    .option('--wait', 'end when nothing runs on it any more; Ctrl-C leaves it draining')
+    .option('--wait', 'wait until nothing runs on it; Ctrl-C leaves it draining')
     .option('--json', 'the outcome as JSON')
   withPool(command).action(async (replicaId: string, flags: DrainFlags) => {
     await usingPool(flags, async (pool) => {
@@ -93,7 +93,7 @@ function print(outcome: DrainOutcome | UndrainOutcome, flags: { json?: boolean }
 
 function wordsFor({ outcome }: DrainOutcome, waited: boolean): string {
   if (waited) return 'is drained: nothing runs on it'
-  return outcome === 'draining' ? 'is draining' : 'was draining already'
+  return outcome === 'draining' ? 'is draining' : 'was already draining'
 }
 
 /** Resolves when nothing runs on a replica that drains; says how it stands on a terminal. */
@@ -132,6 +132,6 @@ function notDraining(replicaId: string, heard: boolean): PoolError {
     'POOL_UNREADY',
     heard
       ? `replica ${replicaId} was undrained meanwhile`
-      : `the worker of replica ${replicaId} does not drain after ${HEAR_MS} ms: somebody has undrained it, or its worker is older than this command`,
+      : `the worker of replica ${replicaId} did not drain within ${HEAR_MS} ms: it has been undrained, or its worker is older than this command`,
   )
 }

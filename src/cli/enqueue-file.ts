@@ -85,7 +85,7 @@ export async function enqueueFile(
 }
 
 function stoppedBy(error: PoolError, accepted: number): PoolError {
-  const advice = `after ${accepted} accepted jobs; with a job_id in each line the file can be given again`
+  const advice = `after ${accepted} accepted jobs; if each line has a job_id, the file can be enqueued again`
   return new PoolError(error.kind, `${error.message} (${advice})`, { cause: error })
 }
 

@@ -14,10 +14,10 @@ export function addEnqueue(program: Command): void {
     .argument('[prompt]', 'the prompt of one job; - reads it from standard input')
     .option(
       '--file <file>',
-      'one JSON job a line, with an optional job_id; - reads standard input. A line without a priority has that of --priority (default: batch)',
+      'file of jobs, one JSON object a line, each with an optional job_id; - reads standard input. Lines without a priority get that of --priority (default: batch)',
     )
-    .option('--no-wait', 'with --file: stop at the first job for which there is no room, instead of waiting')
-    .option('--json', 'errors as JSON, too, and the summary of --file')
+    .option('--no-wait', 'with --file: stop when the queue is full, instead of waiting')
+    .option('--json', 'errors and the summary of --file as JSON, too')
   withJob(withPool(command)).action(
     async (prompt: string | undefined, flags: PoolFlags & JobFlags & FileFlags) => {
       if ((prompt === undefined) === (flags.file === undefined)) {

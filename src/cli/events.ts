@@ -13,7 +13,7 @@ export function addEvents(program: Command): void {
     .command('events')
     .description("Follow a job's events to its end, from the start or from any point; Ctrl-C just leaves")
     .argument('<job>', 'the job id')
-    .option('--after <id>', 'resume: only what follows this event')
+    .option('--after <id>', 'resume after this event')
     .option('--json', 'one JSON line an event: {"id":…,"event":…,"data":{…}}')
   withPool(command).action(async (jobId: string, flags: PoolFlags & { after?: string; json?: boolean }) => {
     const failed = await usingPool(flags, (pool) =>

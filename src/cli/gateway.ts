@@ -14,34 +14,37 @@ interface GatewayFlags extends RedisFlags {
   readonly logLevel: LogLevel
 }
 
-/** `tgi-pool gateway`: serves all pools over HTTP until it is told to stop. */
+/** `tgi-pool gateway`: serves all pools over HTTP until it is stopped. */
 export function addGateway(program: Command): void {
   const command = program
     .command('gateway')
-    .description('Serve jobs and their events over HTTP, of all pools; what it speaks stands at /docs')
+    .description('Serve jobs and events of all pools over HTTP; /docs describes the routes')
     .addOption(
-      new Option('--port <n>', 'where to listen; 0 finds a free port')
+      new Option('--port <n>', 'port to listen on; 0 picks a free one')
         .env('TGI_POOL_GATEWAY_PORT')
         .argParser(integer(0, 65_535))
         .default(GATEWAY_DEFAULTS.port),
     )
     .addOption(
-      new Option('--host <address>', 'where to listen; one that others can reach needs --bearer-file')
+      new Option('--host <address>', 'address to listen on; any but loopback requires --bearer-file')
         .env('TGI_POOL_GATEWAY_HOST')
         .default(GATEWAY_DEFAULTS.host),
     )
     .addOption(
-      new Option('--bearer-file <file>', 'bearer keys, one a line; read again when it changes').env(
+      new Option('--bearer-file <file>', 'file of bearer keys, one a line; reloaded when it changes').env(
         'TGI_POOL_BEARER_FILE',
       ),
     )
     .addOption(
-      new Option('--cors-origins <origins>', 'pages that may call, e.g. https://a.example,https://b.example')
+      new Option(
+        '--cors-origins <origins>',
+        'origins whose pages may call, e.g. https://a.example,https://b.example',
+      )
         .env('TGI_POOL_CORS_ORIGINS')
         .argParser((text: string) => text.split(',').map((origin) => origin.trim())),
     )
     .addOption(
-      new Option('--grace-ms <ms>', 'how long requests may take to finish when it stops')
+      new Option('--grace-ms <ms>', 'grace period for open requests on shutdown, in ms')
         .env('TGI_POOL_GATEWAY_GRACE_MS')
         .argParser(integer(0))
         .default(GATEWAY_DEFAULTS.graceMs),

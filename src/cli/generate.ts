@@ -31,7 +31,7 @@ export function addGenerate(program: Command): void {
             await (flags.json === true ? printEvents(pool, jobId, signal) : printText(pool, jobId, signal))
           },
           async ({ status }) => {
-            const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'whoever read has gone'
+            const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'the reader has gone'
             await pool.cancel(jobId, { reason })
             process.stderr.write(`\ntgi-pool: cancelled job ${jobId}\n`)
           },

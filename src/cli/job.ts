@@ -7,9 +7,9 @@ import { jsonLine } from '../contract/json-line.ts'
 export function addJob(program: Command): void {
   const command = program
     .command('job')
-    .description('Where a job stands')
+    .description("Show a job's state")
     .argument('<job>', 'the job id')
-    .option('--json', 'everything, as JSON')
+    .option('--json', 'the whole state as JSON')
   withPool(command).action(async (jobId: string, flags: PoolFlags & { json?: boolean }) => {
     const state = await usingPool(flags, (pool) => pool.job(jobId))
     if (flags.json === true) {

@@ -11,25 +11,27 @@ interface MetricsFlags extends RedisFlags {
   readonly logLevel: LogLevel
 }
 
-/** `tgi-pool metrics`: serves the metrics of all pools and replicas until it is told to stop. */
+/** `tgi-pool metrics`: serves the metrics of all pools and replicas until it is stopped. */
 export function addMetrics(program: Command): void {
   const command = program
     .command('metrics')
-    .description('Serve /metrics for Prometheus: all pools, and what their replicas tell; Ctrl-C ends it')
+    .description(
+      'Serve /metrics for Prometheus: all pools and the metrics of their replicas; Ctrl-C stops it',
+    )
     .addOption(
-      new Option('--port <n>', 'where to listen; 0 finds a free port')
+      new Option('--port <n>', 'port to listen on; 0 picks a free one')
         .env('TGI_POOL_METRICS_PORT')
         .argParser(integer(0, 65_535))
         .default(METRICS_DEFAULTS.port),
     )
     .addOption(
-      new Option('--host <address>', 'where to listen')
+      new Option('--host <address>', 'address to listen on')
         .env('TGI_POOL_METRICS_HOST')
         .default(METRICS_DEFAULTS.host),
     )
     .addHelpText(
       'after',
-      '\nThe API key that replicas are sent, if they want one for /metrics, is read from TGI_API_KEY, or from the file\nthat TGI_API_KEY_FILE names.',
+      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.',
     )
   withLog(withRedis(command)).action(async (flags: MetricsFlags) => {
     warnOfPassword(flags.redis)

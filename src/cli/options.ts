@@ -24,12 +24,14 @@ export interface PoolFlags extends RedisFlags {
 export function withRedis(command: Command): Command {
   return command
     .addOption(
-      new Option('--redis <url>', 'where Redis is; put a password in REDIS_URL, not here')
+      new Option('--redis <url>', 'Redis URL; put a password in REDIS_URL, not here')
         .env('REDIS_URL')
         .default('redis://127.0.0.1:6379'),
     )
     .addOption(
-      new Option('--prefix <prefix>', 'of all Redis keys').env('TGI_POOL_PREFIX').default(DEFAULT_PREFIX),
+      new Option('--prefix <prefix>', 'prefix of all Redis keys')
+        .env('TGI_POOL_PREFIX')
+        .default(DEFAULT_PREFIX),
     )
 }
 
@@ -43,7 +45,7 @@ export function withPool(command: Command): Command {
 /** Adds `--log-level`. */
 export function withLog(command: Command): Command {
   return command.addOption(
-    new Option('--log-level <level>', 'how much is logged, on stderr')
+    new Option('--log-level <level>', 'log level, on stderr')
       .env('LOG_LEVEL')
       .choices(LOG_LEVELS)
       .default('info'),
@@ -128,15 +130,21 @@ export interface JobFlags {
 /** Adds the options of one job. */
 export function withJob(command: Command): Command {
   return command
-    .option('--max-new-tokens <n>', "at most this many tokens (default: the pool's)", integer(1))
-    .option('--seed <n>', 'of the sampling (default: derived from the job id)', integer(0))
-    .option('--temperature <t>', '0 is greedy; above 0 samples', decimal)
-    .option('--top-p <p>', 'samples from the most likely tokens of this probability', decimal)
-    .option('--stop <text>', 'ends the answer at this text; may be repeated', collect)
-    .addOption(new Option('--priority <priority>', 'who goes first').choices(['interactive', 'batch']))
-    .option('--deadline-ms <ms>', "budget from now, waiting included (default: the pool's)", integer(1))
-    .option('--job-id <id>', 'the idempotency key (default: made)')
-    .option('--correlation-id <id>', 'carried to events and logs')
+    .option('--max-new-tokens <n>', "most tokens to generate (default: the pool's)", integer(1))
+    .option('--seed <n>', 'seed of the sampling (default: derived from the job id)', integer(0))
+    .option('--temperature <t>', 'sampling temperature; 0 is greedy', decimal)
+    .option('--top-p <p>', 'nucleus sampling: the most likely tokens up to this probability', decimal)
+    .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
+    .addOption(
+      new Option('--priority <priority>', 'interactive jobs go first').choices(['interactive', 'batch']),
+    )
+    .option(
+      '--deadline-ms <ms>',
+      "time until the job must have ended, waiting included (default: the pool's)",
+      integer(1),
+    )
+    .option('--job-id <id>', 'idempotency key (default: generated)')
+    .option('--correlation-id <id>', 'id that events and logs carry')
 }
 
 function collect(text: string, before: string[] = []): string[] {

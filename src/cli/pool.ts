@@ -14,9 +14,9 @@ interface JsonFlag {
 
 /** `tgi-pool pool create|show|set|list`. */
 export function addPool(program: Command): void {
-  const pool = program.command('pool').description('Make, show and change pools')
+  const pool = program.command('pool').description('Create, show and change pools')
   const settings = `settings: ${Object.keys(poolConfigSchema.shape).join(', ')}`
-  addVerb(pool, 'create', 'Make a pool; what is set already stays', settings, (client, change) =>
+  addVerb(pool, 'create', 'Create a pool; settings of an existing one stay', settings, (client, change) =>
     client.create(change),
   )
   addVerb(pool, 'set', "Change a pool's settings", settings, (client, change) => client.set(change))
@@ -25,7 +25,7 @@ export function addPool(program: Command): void {
       print(await usingPool(flags, (client) => client.config()), flags)
     },
   )
-  withRedis(pool.command('list').description('All pools').option('--json', 'one JSON array')).action(
+  withRedis(pool.command('list').description('List all pools').option('--json', 'one JSON array')).action(
     async (flags: RedisFlags & JsonFlag) => {
       warnOfPassword(flags.redis)
       const { connectRedis } = await import('../redis/connect.ts')

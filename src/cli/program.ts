@@ -44,7 +44,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
 function usageError(error: CommanderError, takesPrompt: boolean): PoolError | undefined {
   if (error.exitCode === 0) return undefined
   if (error.code === 'commander.help')
-    return new PoolError('INVALID_PARAMS', 'expected a verb; add --help for what there is')
+    return new PoolError('INVALID_PARAMS', 'expected a verb; --help lists them')
   // commander repeats them, and they are words of a prompt as a rule.
   const message =
     error.code === 'commander.excessArguments'
@@ -52,10 +52,7 @@ function usageError(error: CommanderError, takesPrompt: boolean): PoolError | un
       : error.code === 'commander.unknownOption'
         ? unknownOption(error.message.replace(/^error: /, ''), takesPrompt)
         : error.message.replace(/^error: /, '')
-  return new PoolError(
-    'INVALID_PARAMS',
-    `${message.replaceAll(/\s*\n\s*/g, ' ')} (add --help for what it takes)`,
-  )
+  return new PoolError('INVALID_PARAMS', `${message.replaceAll(/\s*\n\s*/g, ' ')} (--help lists the options)`)
 }
 
 /** A prompt that starts with - is read as an option; it is not repeated unless it looks like one. */
@@ -79,7 +76,7 @@ function buildProgram(): Command {
     .configureOutput({ outputError: () => undefined })
     .addHelpText(
       'after',
-      '\nData goes to stdout, logs and progress to stderr.\nExit status: 0 success, 1 fault, 2 bad usage, 3 the job ended in error, 130 interrupted.',
+      '\nData goes to stdout, logs and progress to stderr.\nExit status: 0 success, 1 failure, 2 bad usage, 3 the job ended in error, 130 interrupted.',
     )
   for (const add of [
     addDemo,

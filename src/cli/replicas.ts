@@ -8,7 +8,7 @@ import type { PoolFlags } from './options.ts'
 export function addReplicas(program: Command): void {
   const command = program
     .command('replicas')
-    .description("A pool's replicas, who serves them and how they are")
+    .description("List a pool's replicas and their state")
     .option('--json', 'one JSON array')
   withPool(command).action(async (flags: PoolFlags & { json?: boolean }) => {
     const replicas = await usingPool(flags, (pool) => pool.replicas())

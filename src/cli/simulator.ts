@@ -23,25 +23,29 @@ export function addSimulator(program: Command): void {
   program
     .command('simulator')
     .description(
-      'A look-alike of TGI over real HTTP, without a model: made-up text, real framing, quirks and faults',
+      'Run a simulated TGI over real HTTP, without a model: made-up text, real framing, quirks and faults',
     )
-    .requiredOption('--port <n>', 'where to listen; 0 finds a free port', integer(0, 65_535))
-    .option('--host <address>', 'where to listen (default: 127.0.0.1)')
-    .option('--tokens-per-second <r>', 'of each request; 0 is as fast as it goes (default: 50)', decimal)
-    .option('--prefill-ms <ms>', 'before the first token of a request', integer(0))
-    .option('--model-id <id>', 'what /info says')
-    .option('--max-concurrent-requests <n>', 'above it requests are refused as overloaded', integer(1))
-    .option('--batch-divergence', 'the text depends on how many requests run at once')
+    .requiredOption('--port <n>', 'port to listen on; 0 picks a free one', integer(0, 65_535))
+    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+    .option('--tokens-per-second <r>', 'pace of each request; 0 is unlimited (default: 50)', decimal)
+    .option('--prefill-ms <ms>', 'time before the first token of a request', integer(0))
+    .option('--model-id <id>', 'model id in /info')
+    .option(
+      '--max-concurrent-requests <n>',
+      'most requests at once; more are refused as overloaded',
+      integer(1),
+    )
+    .option('--batch-divergence', 'make the text depend on how many requests run at once')
     .addOption(
       new Option(
         '--chat-marker <when>',
-        'chats whose template writes <s>, which /tokenize always puts in front (default: always)',
+        'when the chat template writes <s>; /tokenize always adds one (default: always)',
       ).choices(CHAT_MARKERS),
     )
     .addOption(
       new Option(
         '--fault <fault...>',
-        `what goes wrong, e.g. crash:after=5,times=1; kinds: ${FAULT_KINDS.join(', ')}`,
+        `fault to inject, e.g. crash:after=5,times=1; kinds: ${FAULT_KINDS.join(', ')}`,
       ),
     )
     .action(async (flags: SimulatorFlags) => {
@@ -49,7 +53,7 @@ export function addSimulator(program: Command): void {
       const { startSimulator } = await import('../simulator/server.ts')
       const simulator = await startSimulator({ ...options, faults: fault?.map(parseFault) })
       process.stderr.write(
-        `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C ends it\n`,
+        `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C stops it\n`,
       )
       // It goes on listening to the end: under npm one Ctrl-C comes twice, and the second must not kill it on its way.
       await new Promise<void>((resolve) => {

@@ -23,7 +23,7 @@ interface WorkerFlags extends PoolFlags {
   readonly logLevel: LogLevel
 }
 
-/** `tgi-pool worker`: serves one replica until it is told to stop. */
+/** `tgi-pool worker`: serves one replica until it is stopped. */
 export function addWorker(program: Command): void {
   const command = program
     .command('worker')
@@ -31,34 +31,31 @@ export function addWorker(program: Command): void {
       "Serve a pool's queue with one replica; Ctrl-C or SIGTERM drains, a second one hands back at once",
     )
     .addOption(
-      new Option('--replica <url>', "the replica's address, http://host:port")
+      new Option('--replica <url>', 'replica base URL, e.g. http://gpu-1:8080')
         .env('TGI_REPLICA')
         .argParser(replicaAddress)
         .makeOptionMandatory(),
     )
-    .addOption(new Option('--replica-id <id>', 'its name (default: host-port)').env('TGI_REPLICA_ID'))
+    .addOption(new Option('--replica-id <id>', 'replica id (default: host-port)').env('TGI_REPLICA_ID'))
     .addOption(
-      new Option('--slots <n>', 'requests held open at once; never more than the replica allows')
+      new Option('--slots <n>', 'most requests open at once; never more than the replica allows')
         .env('TGI_POOL_SLOTS')
         .argParser(integer(1, 10_000))
         .default(WORKER_DEFAULTS.slots),
     )
     .addOption(
-      new Option('--grace-ms <ms>', 'how long running jobs may take to finish when it stops')
+      new Option('--grace-ms <ms>', 'grace period for running jobs on shutdown, in ms')
         .env('TGI_POOL_GRACE_MS')
         .argParser(integer(0))
         .default(WORKER_DEFAULTS.graceMs),
     )
     .addOption(
-      new Option(
-        '--health-port <n>',
-        'where to serve /livez and /readyz (default: nowhere); 0 finds a free port',
-      )
+      new Option('--health-port <n>', 'port of /livez and /readyz (default: none); 0 picks a free one')
         .env('TGI_POOL_HEALTH_PORT')
         .argParser(integer(0, 65_535)),
     )
     .addOption(
-      new Option('--health-host <address>', 'and on which address')
+      new Option('--health-host <address>', 'address of /livez and /readyz')
         .env('TGI_POOL_HEALTH_HOST')
         .default('127.0.0.1'),
     )

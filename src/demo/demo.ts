@@ -158,7 +158,7 @@ async function showResuming(stage: Stage): Promise<void> {
   }
   const cursor = seen.at(-1)?.id
   write(
-    `   read:    ${textOf(seen)}\n   left after event ${cursor ?? '?'} … and came back as somebody else:\n`,
+    `   read:    ${textOf(seen)}\n   left after event ${cursor ?? '?'} … and resumed over a new connection:\n`,
   )
   const other = await openPool({ redisUrl: stage.redisUrl, pool: POOL })
   try {

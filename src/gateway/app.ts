@@ -78,7 +78,7 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   for (const [path, methods] of Object.entries(ROUTES))
     app.all(path, (context) => answerOther(context, methods, log))
   app.notFound((context) =>
-    refuse(context, log, new PoolError('NOT_FOUND', 'no such route; GET /openapi.json tells what there is')),
+    refuse(context, log, new PoolError('NOT_FOUND', 'no such route; GET /openapi.json lists the routes')),
   )
   app.onError((error, context) => answerError(error, context, options))
   return app
@@ -115,7 +115,7 @@ function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: A
     return refuse(
       context,
       log,
-      new PoolError('REDIS_UNAVAILABLE', 'Redis does not answer; what it was asked may still take place'),
+      new PoolError('REDIS_UNAVAILABLE', 'Redis does not answer; the operation may still take effect'),
     )
   }
   logger.error({ err: error, correlation_id: correlationId }, 'request failed: unexpected fault')

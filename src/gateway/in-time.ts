@@ -11,7 +11,7 @@ export async function inTime<T>(ms: number, work: (signal: AbortSignal) => Promi
     controller.abort(
       new PoolError(
         'REDIS_UNAVAILABLE',
-        `Redis did not answer within ${ms} ms; what it was asked may still take place`,
+        `Redis did not answer within ${ms} ms; the operation may still take effect`,
       ),
     )
   }, ms)

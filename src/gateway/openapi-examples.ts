@@ -79,7 +79,7 @@ export const ERROR_EXAMPLES = {
   }),
   500: examples('A fault of the gateway', { INTERNAL: 'an unexpected fault; the log has more under req-17' }),
   503: examples('Not now', {
-    REDIS_UNAVAILABLE: 'Redis does not answer; what it was asked may still take place',
+    REDIS_UNAVAILABLE: 'Redis does not answer; the operation may still take effect',
     OVERLOADED: 'this gateway holds 10000 event streams open, as many as it may',
   }),
 } as const satisfies Record<number, ErrorExamples>

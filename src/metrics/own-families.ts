@@ -97,21 +97,22 @@ function createGauges(registry: Registry) {
   return {
     redisUp: gauge('redis_up', 'Whether Redis answered', []),
     readSuccess: gauge('read_success', 'Whether queue and registry of the pool could be read', ['pool_id']),
-    jobs: gauge('jobs', 'Jobs in the queue by state, those that wait by priority', [
+    jobs: gauge('jobs', 'Jobs in the queue by state; waiting jobs also by priority', [
       'pool_id',
       'state',
       'priority',
     ]),
-    jobsKept: gauge('jobs_kept', 'Jobs in the index by state; those that are over as long as their events', [
-      'pool_id',
-      'state',
-    ]),
+    jobsKept: gauge(
+      'jobs_kept',
+      'Jobs in the index by state; finished ones are kept as long as their events',
+      ['pool_id', 'state'],
+    ),
     oldestWait: gauge(
       'oldest_wait_seconds',
-      'Since the acceptance of the job that waits longest at the head of its line; 0 when none waits',
+      'Age of the oldest job at the head of a queue; 0 when none waits',
       ['pool_id'],
     ),
-    info: gauge('replica_info', 'Which build of which engine serves which model', [
+    info: gauge('replica_info', 'Engine, build and model of the replica', [
       ...OF_REPLICA,
       'engine',
       'engine_version',
@@ -120,13 +121,21 @@ function createGauges(registry: Registry) {
     state: gauge('replica_state', '1 for the state that the replica is in', [...OF_REPLICA, 'state']),
     standbys: gauge('replica_standbys', 'Workers that stand by for the replica', OF_REPLICA),
     slots: gauge('slots', 'Requests that the worker of the replica may hold open now', OF_REPLICA),
-    slotsConfigured: gauge('slots_configured', 'Requests that it was told to hold open at most', OF_REPLICA),
+    slotsConfigured: gauge(
+      'slots_configured',
+      'Most requests that the worker is configured to hold open',
+      OF_REPLICA,
+    ),
     slotsBusy: gauge('slots_busy', 'Attempts under way on the replica', OF_REPLICA),
-    scrapeSuccess: gauge('replica_scrape_success', "Whether the replica's own metrics were had", OF_REPLICA),
-    scrapeSeconds: gauge('replica_scrape_duration_seconds', 'How long the replica took to tell', OF_REPLICA),
+    scrapeSuccess: gauge(
+      'replica_scrape_success',
+      "Whether the replica's own metrics could be scraped",
+      OF_REPLICA,
+    ),
+    scrapeSeconds: gauge('replica_scrape_duration_seconds', 'Duration of the scrape', OF_REPLICA),
     scrapeDropped: gauge(
       'replica_scrape_dropped_samples',
-      'Samples of the replica that were left out, by reason: type, reserved, duplicate',
+      'Samples of the replica that were left out, by reason: type, reserved, duplicate, malformed',
       [...OF_REPLICA, 'reason'],
     ),
   }

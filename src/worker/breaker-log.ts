@@ -6,7 +6,7 @@ export type BreakerLog = () => void
 
 const MESSAGES: Readonly<Record<Breaker['state'], string>> = {
   closed: 'breaker closed',
-  trial: 'breaker tries the replica with a request of its own',
+  trial: 'breaker testing replica',
   open: 'breaker opened',
   half_open: 'breaker half-open',
 }

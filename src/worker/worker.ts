@@ -332,8 +332,8 @@ async function assemble({
 
   function pauseReason(): string | undefined {
     if (breaker.cause === undefined) return undefined
-    const what = breaker.cause === 'faults' ? `requests fail, last: ${lastFault}` : 'it is overloaded'
-    return `${what}; ${breaker.state === 'open' ? 'paused for a moment' : 'trying one request'}`
+    const what = breaker.cause === 'faults' ? `jobs on it fail, last: ${lastFault}` : 'overloaded'
+    return `${what}; ${breaker.state === 'open' ? 'paused, then tested again' : 'trying one request'}`
   }
 
   function sessionChanged(current: SessionState, before: SessionState): void {

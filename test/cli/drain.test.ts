@@ -39,7 +39,7 @@ describe.concurrent('drain and undrain', () => {
     const { stdout: table } = await stage.cli(['replicas'])
     here(table).toMatch(/ draining +0\/0 .* drained on request; tgi-pool undrain \S+ brings it back\n/)
     const again = await stage.cli(['drain', id])
-    here(again).toMatchObject({ status: 0, stdout: `replica ${id} was draining already\n` })
+    here(again).toMatchObject({ status: 0, stdout: `replica ${id} was already draining\n` })
     const json = await stage.cli(['drain', id, '--json'])
     here(jsonLines(json.stdout)).toEqual([
       {

@@ -27,7 +27,7 @@ describe.concurrent('cancel', () => {
       stage.cli(['cancel', 'j']),
       stage.cli(['cancel', 'j', '--json']),
     ])
-    expect(again).toMatchObject({ status: 0, stdout: 'job j was over already\n', stderr: '' })
+    expect(again).toMatchObject({ status: 0, stdout: 'job j had already ended\n', stderr: '' })
     expect(jsonLines(json.stdout)).toEqual([{ job_id: 'j', outcome: 'already_over' }])
   })
 

@@ -8,7 +8,7 @@ describe.concurrent('three terminals', () => {
     stage,
   }) => {
     const simulator = stage.start(['simulator', '--port', '0', '--tokens-per-second', '200'])
-    await simulator.printed('Ctrl-C ends it', 'stderr')
+    await simulator.printed('Ctrl-C stops it', 'stderr')
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(simulator.stderr)?.[0] ?? ''
     const worker = stage.start(['worker', '--replica', url, '--slots', '4'])
     await worker.printed('replica is ready', 'stderr')

@@ -49,7 +49,7 @@ const CASES: readonly (readonly [readonly string[], RegExp])[] = [
   [['simulator', '--port', '70000'], /--port .*'70000'.*from 0 to 65535/],
   [['simulator', '--port', '0', '--fault', 'sulk'], /unknown fault "sulk"; expected .*crash, stall/],
   [['simulator', '--port', '0', '--fault', 'crash:after=soon'], /"crash:after=soon"; expected after=N/],
-  [['pool'], /expected a verb; add --help/],
+  [['pool'], /expected a verb; --help lists them/],
 ]
 
 async function jobsOf(stage: Stage): Promise<string[]> {

@@ -102,10 +102,7 @@ describe('a worker', () => {
     expect(said(lab, 'breaker opened')).toMatchObject([
       { level: WARN, cause: 'faults', pause_ms: expect.any(Number) },
     ])
-    expect(said(lab, 'breaker tries the replica with a request of its own')).toMatchObject([
-      { level: INFO },
-      { level: INFO },
-    ])
+    expect(said(lab, 'breaker testing replica')).toMatchObject([{ level: INFO }, { level: INFO }])
     expect(said(lab, 'breaker half-open')).toMatchObject([{ level: INFO }])
   })
 
