@@ -1,12 +1,12 @@
 /**
  * What do prompts that always fail cost the jobs behind them?
  *
- * Five bad jobs, then twenty good ones of 50 tokens at 50 tokens a second, on pools of one, two and four replicas with four
- * slots each. Measured: from the first enqueue to the end of the last good job, and what each bad job takes from the
- * `started` of its last attempt to its `error`, through the library. The bad ones fail by an error in the stream, by HTTP 502,
- * by an answer without its last event, and by an error that fails every request on the replica.
+ * Five bad jobs are enqueued, then twenty good ones of 50 tokens at 50 tokens a second, on pools of one, two and four replicas
+ * with four slots each. Measured through the library: the time from the first enqueue to the end of the last good job, and for
+ * each bad job the time from the `started` of its last attempt to its `error`. Bad jobs fail by an error in the stream, by HTTP
+ * 502, by an answer without its last event, or by an error that fails every request on the replica.
  *
- * The baseline of each run is the same one with five good jobs in the bad ones' place.
+ * The baseline is the same run with five good jobs in place of the bad ones.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openPool } from '../src/client/pools.ts'

@@ -1,6 +1,6 @@
 /**
- * Runs the whole suite several times, one run after another, and names every test that failed. What fails beside busy
- * loops, or in one run of many, depends on how fast the machine is.
+ * Runs the whole suite several times in a row and names every test that failed. A test that fails beside busy loops, or in one
+ * run of many, depends on how fast the machine is.
  *
  * npm run flaky -- --runs 5 --busy
  */
@@ -27,7 +27,7 @@ Options:
   --help         print this help
 `
 
-/** Takes a processor for itself until its parent is gone. */
+/** Keeps a processor busy until its parent exits. */
 const BUSY_LOOP = `process.on('disconnect', () => process.exit())
 const burn = () => { for (const until = Date.now() + 50; Date.now() < until;); setImmediate(burn) }
 burn()`
@@ -51,7 +51,7 @@ interface Run {
   readonly failures: readonly Failure[]
 }
 
-/** What vitest's JSON reporter writes, as far as it is read here. */
+/** The part of vitest's JSON report that is read here. */
 interface Report {
   readonly testResults: readonly {
     readonly name: string
@@ -93,7 +93,7 @@ function startSuite({ config, files }: Options, report: string, log: string): Ch
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const output = openSync(log, 'w')
-  // In a group of its own, so that an interruption reaches this process first, and it ends the whole group.
+  // In a process group of its own: an interrupt reaches this process first, which then ends the whole group.
   const suite = spawn(process.execPath, [vitest, 'run', '--config', config, ...reporters, ...files], {
     cwd: ROOT,
     stdio: ['ignore', output, output],
@@ -103,7 +103,7 @@ function startSuite({ config, files }: Options, report: string, log: string): Ch
   return suite
 }
 
-/** Kills a process, its group, and all its descendants: tests start processes in groups of their own, too. */
+/** Kills a process, its group and all its descendants: tests also start processes in groups of their own. */
 function killTree(root: number): void {
   const children = new Map<number, number[]>()
   for (const line of spawnSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).stdout.split('\n')) {
@@ -116,7 +116,7 @@ function killTree(root: number): void {
     try {
       process.kill(pid, 'SIGKILL')
     } catch {
-      // It has ended by itself.
+      // It has already ended.
     }
   }
 }

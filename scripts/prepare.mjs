@@ -1,6 +1,5 @@
-// Builds `dist` for a package that is being made: npm runs this for `npm pack`, `npm publish` and an install from git, and
-// also for every install in a checkout. So it needs no more than what is there, and installs nothing: it may run inside an
-// install. Plain JavaScript, on any Node from 18 on.
+// Builds `dist` for a package: npm runs this for `npm pack`, `npm publish` and an install from git, but also for every install
+// in a checkout. It may run inside an install, so it installs nothing. Plain JavaScript, for any Node from 18 on.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 if (existsSync(new URL('../node_modules/typescript', import.meta.url))) {
   const npm = process.env.npm_execpath
-  // --ignore-scripts leaves out prebuild, which would install packages.
+  // --ignore-scripts skips prebuild, which would install packages.
   const args = ['run', '--silent', '--ignore-scripts', 'build']
   const [command, all] = npm ? [process.execPath, [npm, ...args]] : ['npm', args]
   const { status } = spawnSync(command, all, { cwd: root, stdio: ['ignore', 2, 2] })

@@ -16,7 +16,7 @@ export interface ChatRenderer {
   render(messages: readonly ChatMessage[], signal: AbortSignal): Promise<string>
 }
 
-/** Whether a chat may get a marker in front that its template does not write. */
+/** Whether a chat may get a leading marker that its template does not write. */
 export type LeadingMarkerRule = PoolConfig['chat_leading_marker']
 
 /** What makes a rendered text a prompt: nothing, taking off the marker that TGI adds itself, or living with one that it adds. */
@@ -26,7 +26,7 @@ type Client = Pick<TgiClient, 'chatTokenize' | 'tokenize'>
 
 /** Tokens at the head of a chat that decide how its text is read there. */
 const HEAD_TOKENS = 3
-/** Heads that are remembered; templates have a handful, unless they begin with the user's own words. */
+/** How many heads are cached; templates have a handful, unless they begin with the user's own words. */
 const MAX_HEADS = 64
 
 /**
@@ -37,7 +37,7 @@ const MAX_HEADS = 64
  * with two, and one that writes none (Zephyr, TinyLlama) is fed with one. `truncate` does not take it off: the shard's tokenizer cuts
  * behind the marker (server/text_generation_server/models/flash_causal_lm.py, TGI 3.3.7).
  *
- * Which it is, is proven by comparing token ids, once for each way in which chats begin: a template may write the marker for some.
+ * Comparing token ids proves which case it is, once for each way in which chats begin: a template may write the marker for some.
  */
 export function createChatRenderer(client: Client, rule: () => LeadingMarkerRule): ChatRenderer {
   const proven = new Map<string, Mend>()
@@ -77,7 +77,7 @@ async function prove(
     const stripped = await client.tokenize(text.slice(marker.length), { signal })
     if (sameIds(stripped, tokens)) return { kind: 'strip', marker }
   }
-  // Only a marker that the template does not write: two of them are a mistake, one too many is the tokenizer's habit.
+  // Accept only a marker that the template does not write: one extra is how such a tokenizer works, two are a mistake.
   if (sameIds(fed.slice(1), tokens) && fed[0]?.id !== tokens[0]?.id) return { kind: 'extra' }
   throw refused(UNKNOWN)
 }

@@ -7,28 +7,28 @@ import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { readGivenJob } from './given-job.ts'
 
-/** Finds jobs that wait and have no deadline yet: a plain BullMQ producer added them and wrote no `queued`. */
+/** Finds waiting jobs without a deadline: a plain BullMQ producer added them and wrote no `queued`. */
 export interface ForeignDeadlines {
   /**
-   * Looks at the next page of waiting jobs and gives those without a deadline theirs, from which on the sweep ends them
-   * like any other. A no-op while another process does it.
+   * Reads the next page of waiting jobs and records a deadline for those without one, so that the sweep ends them like any
+   * other. A no-op while another process scans.
    *
-   * A job is seen within one beat of the sweeper (0.7 s) a thousand jobs that wait in its line.
+   * A job is found within one beat of the sweeper (0.7 s) for each thousand jobs that wait in its queue.
    */
   scan(config: PoolConfig): Promise<void>
 }
 
-/** How long the process that scans may be silent before another takes over (ms): two beats. */
+/** How long the scanning process may be silent before another takes over (ms): two beats. */
 const CLAIM_MS = 1500
 /** Before 2001: not a time in ms. */
 const MIN_TIME_MS = 1e12
 
-/** For one pool. */
+/** Scans one pool. */
 export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): ForeignDeadlines {
   const me = randomUUID()
   const waiting = startWaitingScan(redis, keys)
 
-  /** One process is enough, however many there are. */
+  /** One scanning process a pool is enough. */
   async function claim(): Promise<boolean> {
     const holder = await redis.set(keys.scan, me, 'PX', CLAIM_MS, 'NX', 'GET')
     if (holder === me) await redis.pexpire(keys.scan, CLAIM_MS)
@@ -58,7 +58,7 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
   }
 }
 
-/** A body that no pool takes says so when a worker picks it up, or ends by the default deadline. */
+/** A worker refuses an invalid body at pick-up; until then the default deadline applies. */
 function budgetOf(jobId: string, body: unknown, config: PoolConfig): number {
   try {
     const given = readGivenJob(jobId, body, config)
@@ -70,8 +70,8 @@ function budgetOf(jobId: string, body: unknown, config: PoolConfig): number {
 }
 
 /**
- * When a job without `queued` was accepted (ms since 1970): when its producer added it, by the producer's clock, but not
- * later than `nowMs`; that, when the producer gives no time.
+ * When a job without `queued` was accepted (ms since 1970): when its producer added it, by the producer's clock, but never
+ * later than `nowMs`. `nowMs` if the producer gave no time.
  */
 export function acceptedAtOf(addedAtMs: number, nowMs: number): number {
   return addedAtMs >= MIN_TIME_MS ? Math.min(addedAtMs, nowMs) : nowMs

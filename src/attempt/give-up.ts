@@ -16,7 +16,7 @@ export interface GiveUpRequest {
   readonly onJobEnd: JobEndListener
 }
 
-/** Ends a job whose workers died so often that BullMQ gives it to nobody any more, so that no attempt will end it. */
+/** Ends a job that BullMQ no longer hands out because its workers died too often: no attempt will end it. */
 export async function sealGivenUp(request: GiveUpRequest): Promise<void> {
   const { log, jobId, pool, retentionMs } = request
   for (;;) {

@@ -1,18 +1,18 @@
 /**
- * Why an attempt stops before its answer is whole, or does not begin. What follows from each is decided in policy.ts.
+ * Why an attempt stops before its answer is complete, or does not begin. policy.ts decides what follows.
  *
  * | kind | when |
  * |---|---|
  * | `sealed` | the job is over: cancelled, or its deadline passed |
- * | `deadline` | its deadline passes here |
+ * | `deadline` | its deadline passed during the attempt |
  * | `lock_lost` | BullMQ's lock on the job may belong to another worker |
  * | `fenced` | a newer attempt has begun |
- * | `overtaken` | another writer came before this attempt's first entry |
+ * | `overtaken` | another writer was faster than this attempt's first entry |
  * | `lease_lost` | the lease on the replica may belong to another worker |
  * | `drain` | the worker stops, or its replica is drained |
- * | `elsewhere` | only another build can go on with the answer |
+ * | `elsewhere` | only another build can continue the answer |
  * | `left_to_others` | it failed here, and a replica that has tried it less often is ready |
- * | `apart` | it failed together with a job that runs here now |
+ * | `apart` | a job that failed together with it is running here |
  * | `our_fault` | a fault of our own, or of Redis, before the attempt began |
  */
 export type InterruptionKind =

@@ -11,7 +11,7 @@ import { viewLog } from './log-view.ts'
 export interface JobEnd {
   readonly job_id: string
   readonly pool_id: string
-  /** Absent: the job has its answer. */
+  /** Absent if the job was answered. */
   readonly code?: ErrorCode | undefined
   /** The last cause; never a prompt. */
   readonly reason?: string | undefined
@@ -30,7 +30,7 @@ export interface JobEnd {
   readonly correlation_id?: string | undefined
 }
 
-/** Hears of each job that this process ended itself. */
+/** Called for each job that this process ended itself. */
 export type JobEndListener = (end: JobEnd) => void
 
 const MESSAGES = {
@@ -40,17 +40,17 @@ const MESSAGES = {
 } as const satisfies Partial<Record<JobStateName, string>>
 
 /**
- * Logs a job's end: `info` for an answer and a cancel, `warn` for every other error. Only the process whose write ended the
- * job does, so there is one line a job.
+ * Logs a job's end: `info` for an answer or a cancel, `warn` for every other error. Only the process whose write ended the job
+ * logs it, so there is one line a job.
  */
 export function logJobEnd(logger: Logger, end: JobEnd): void {
   const state = end.code === undefined ? 'ended' : stateOfError(end.code)
-  // Why somebody cancelled is that person's own text.
+  // The reason for a cancel is the caller's own text.
   const facts = state === 'cancelled' ? { ...end, reason: undefined } : end
   logger[state === 'failed' ? 'warn' : 'info'](facts, MESSAGES[state])
 }
 
-/** Reads how a job ended that this process has just sealed; where its events cannot be read, the seal has to do. */
+/** Reads how a job ended that this process has just sealed; if its events cannot be read, reports the seal alone. */
 export async function readEnd(
   log: Pick<EventLog, 'read'>,
   pool: string,
@@ -61,7 +61,7 @@ export async function readEnd(
     const { entries, nowMs } = await log.read(jobId)
     if (entries.at(-1)?.id === seal.id) return describeEnd(jobId, pool, entries, nowMs)
   } catch {
-    // Its events are not ours, or Redis went away: that it ended is still worth its line.
+    // The events are not ours, or Redis is unreachable; the end still gets its line.
   }
   return { ...describeEnd(jobId, pool, [seal], 0), attempts: undefined }
 }

@@ -37,7 +37,7 @@ export interface PickUpRequest {
   readonly config: PoolConfig
   readonly client: Pick<TgiClient, 'tokenize'>
   readonly chat: ChatRenderer
-  /** Whether some replica of the pool runs a build, or did until a moment ago. */
+  /** Whether a replica of the pool runs the build, or did until a moment ago. */
   readonly hasBuild: (build: Published['by']) => Promise<boolean>
   readonly signal: AbortSignal
 }
@@ -67,7 +67,7 @@ export interface PickedUp {
   readonly resumption: Resumption | undefined
 }
 
-/** `over`: nothing is left to do; `end` when this pick-up ended the job. `elsewhere`: another replica has to do it. */
+/** `over`: nothing is left to do; `end` is set if this pick-up ended the job. `elsewhere`: another replica must run it. */
 export type PickUp =
   | PickedUp
   | { readonly kind: 'over'; readonly end?: JobEnd }
@@ -117,7 +117,7 @@ interface Facts extends Seen, Omit<GivenJob, 'kind'> {
   readonly deadlineAt: number
 }
 
-/** How a job ends that cannot go on. */
+/** The terminal event of a job that cannot go on. */
 interface Ending {
   readonly code: ErrorCode
   readonly message: string
@@ -131,7 +131,7 @@ type Decision =
 async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
   const { config, given, pool, replicaId } = request
   const { view, nowMs } = seen
-  // Without `queued`, a plain BullMQ producer's job: its time counts from when it was added.
+  // Without `queued` it is a plain BullMQ producer's job: its time counts from when it was added.
   const acceptedAt =
     view.queued?.accepted_at ?? acceptedAtOf(request.queuedAtMs, view.firstStartedAt ?? nowMs)
   const details = { pool_id: pool, replica_id: replicaId, tokens_out: view.tokens }
@@ -177,7 +177,7 @@ async function resume(request: PickUpRequest, facts: Facts): Promise<Decision> {
   return seal(wontGoOn(request, view, decideBuildGone(plan.build)))
 }
 
-/** How to go on, or why this replica refuses a prompt that another one accepted. */
+/** How to continue, or why this replica refuses a prompt that another one accepted. */
 async function planOrRefusal(
   request: ResumeRequest,
 ): Promise<ResumePlan | ({ readonly kind: 'refused' } & Ending)> {

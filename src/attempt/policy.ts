@@ -23,7 +23,7 @@ import { Divergence, Interruption } from './interruption.ts'
  * | `drain` | back at once | unharmed | |
  * | `overtaken` | back at once, to read the stream again | not begun | |
  * | `elsewhere` | back, after a moment | not begun | |
- * | `left_to_others`, `apart` | back at once, for the next idle worker; after a moment when it comes back | not begun | |
+ * | `left_to_others`, `apart` | back at once, for the next idle worker; after a moment if this worker gets it again | not begun | |
  * | `our_fault` | back, after a second | not begun | |
  *
  * Three rules stand above the table:
@@ -45,7 +45,7 @@ export type Decision = {
       readonly delayMs: number
       readonly attempt: AttemptCost
       readonly outcome: string
-      /** The stream belongs to another attempt: what is not written yet stays unwritten. */
+      /** The stream belongs to another attempt: pending writes are dropped. */
       readonly fenced?: boolean
     }
   | { readonly kind: 'over'; readonly outcome: string }
@@ -57,14 +57,14 @@ export type ReplicaVerdict =
   | {
       readonly kind: 'fault'
       readonly message: string
-      /** Whether the engine failed while it worked, and so may have failed every request it had. */
+      /** Whether the engine failed while generating, and so may have failed every request it had. */
       readonly engine: boolean
       /** Whether the job got as far as the engine, and so may be the cause. */
       readonly reached: boolean
     }
   | { readonly kind: 'overloaded'; readonly retryAfterMs: number | undefined }
 
-/** What a decision depends on beside the cause. */
+/** What a decision depends on besides the cause. */
 export interface AttemptFacts {
   /** Its `started` is in the stream. */
   readonly begun: boolean
@@ -73,37 +73,37 @@ export interface AttemptFacts {
   /** The attempts that count against the job, this one included. */
   readonly spent: number
   readonly maxAttempts: number
-  /** What the job says about an answer that is interrupted after its first token. */
+  /** The job's choice for an answer that is interrupted after its first token. */
   readonly onInterrupt: 'continue' | 'replay' | 'fail' | undefined
   readonly lockMs: number
-  /** Its engine failed, and another request that failed with it is the suspect. @defaultValue false */
+  /** Its engine failed, and a request that failed with it is the suspect. @defaultValue false */
   readonly isVictim?: boolean | undefined
-  /** This worker has sent the job away a moment ago. @defaultValue false */
+  /** This worker sent the job away a moment ago. @defaultValue false */
   readonly sentAwayAgain?: boolean | undefined
 }
 
 const BACKOFF_MIN_MS = 100
 const BACKOFF_MAX_MS = 5000
-/** Another replica has to take the job and may need a moment (ms). */
+/** Another replica must take the job and may need a moment (ms). */
 const ELSEWHERE_MS = 250
 const SENT_AWAY_MS = 500
-/** A replica that could not say how to go on with an answer, or a Redis that failed, gets time to recover (ms). */
+/** Time to recover for a replica that could not prepare a continuation, or for a Redis that failed (ms). */
 const NOT_BEGUN_MS = 500
 const OUR_FAULT_MS = 1000
 
-/** The replica read the request and will never take it. */
+/** The replica read the request and will never accept it. */
 const REFUSED: ReadonlySet<TgiErrorKind> = new Set(['validation', 'refused', 'too_large'])
 /** Nothing reached the replica's GPU. */
 const UNHARMED: ReadonlySet<TgiErrorKind> = new Set(['overloaded', 'connect', 'unauthorized', 'unhealthy'])
 /** The engine died or failed a whole batch (TGI: one shard's error fails every request of its batch). */
 const ENGINE: ReadonlySet<TgiErrorKind> = new Set(['generation', 'incomplete', 'disconnected'])
 
-/** Whether the replica read the request and will never take it. */
+/** Whether the replica read the request and will never accept it. */
 export function isFinal(kind: TgiErrorKind): boolean {
   return REFUSED.has(kind)
 }
 
-/** Decides after `cause`, which is what an attempt threw or was interrupted with. */
+/** Decides what follows from `cause`, which an attempt threw or was interrupted with. */
 export function decide(cause: unknown, facts: AttemptFacts, random: () => number = Math.random): Decision {
   const decision = rowOf(cause, facts, random)
   if (decision.kind !== 'back') return decision
@@ -123,8 +123,8 @@ export type PickUpFacts = Pick<AttemptFacts, 'tokens' | 'spent' | 'maxAttempts' 
 }
 
 /**
- * Decides at pick-up whether the job may begin another attempt; a seal when not. An attempt that ends in order decides
- * for itself, so an earlier one that left the job to its next pick-up ended without a word.
+ * Decides at pick-up whether the job may begin another attempt; returns a seal if not. An attempt that ends normally decides for
+ * itself, so if the decision is left to a pick-up, the worker of the last attempt died.
  */
 export function decidePickUp(facts: PickUpFacts): { code: ErrorCode; message: string } | undefined {
   const cause = `the worker of ${facts.lastReplica ?? 'its replica'} stopped without a word`
@@ -133,7 +133,7 @@ export function decidePickUp(facts: PickUpFacts): { code: ErrorCode; message: st
   return exhausted(facts, cause)
 }
 
-/** Decides on a job that BullMQ gives to nobody any more, because its workers died too often. */
+/** Decides on a job that BullMQ no longer hands out because its workers died too often. */
 export function decideGivenUp(tokens: number): { code: ErrorCode; message: string } {
   return {
     code: tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED',
@@ -141,7 +141,7 @@ export function decideGivenUp(tokens: number): { code: ErrorCode; message: strin
   }
 }
 
-/** A replay needs a build that no replica of the pool runs. */
+/** Decides on a replay that needs a build which no replica of the pool runs. */
 export function decideBuildGone(build: { engine_version: string; model_id: string }): {
   code: ErrorCode
   message: string
@@ -170,7 +170,7 @@ function rowOf(cause: unknown, facts: AttemptFacts, random: () => number): Decis
   if (cause instanceof Interruption) return afterInterruption(cause, facts, random)
   if (cause instanceof Divergence) return { kind: 'seal', code: 'REPLAY_DIVERGED', message: cause.message }
   if (cause instanceof TgiError) return afterFault(cause, facts, random)
-  // A mistake of ours: another attempt would only meet it again. Its text may hold anything.
+  // A bug of ours: another attempt would hit it again. Its text may hold anything, so only its name is used.
   const name = cause instanceof Error ? cause.name : typeof cause
   return { kind: 'seal', code: 'INTERNAL', message: `internal fault (${name})` }
 }
@@ -178,7 +178,7 @@ function rowOf(cause: unknown, facts: AttemptFacts, random: () => number): Decis
 function afterFault(error: TgiError, facts: AttemptFacts, random: () => number): Decision {
   const { kind, message } = error
   const replica = replicaVerdict(error)
-  // Before its `started` an attempt only asks how to go on with an answer; what the replica will not say, another may.
+  // Before `started` an attempt only asks the replica how to continue; another replica may accept what this one refuses.
   if (isFinal(kind) && facts.begun) return { kind: 'seal', code: 'INVALID_PARAMS', message, replica }
   return {
     kind: 'back',
@@ -197,7 +197,7 @@ function replicaVerdict(error: TgiError): ReplicaVerdict {
   return { kind: 'fault', message, engine: ENGINE.has(kind), reached: !UNHARMED.has(kind) }
 }
 
-/** Doubles with every attempt that counts, up to five seconds, and is spread over its second half. */
+/** Doubles with every attempt that counts, up to five seconds, with jitter over its second half. */
 function backoffMs({ spent }: AttemptFacts, random: () => number): number {
   const backoff = Math.min(BACKOFF_MIN_MS * 2 ** Math.max(0, spent - 1), BACKOFF_MAX_MS)
   return Math.round(backoff / 2 + (random() * backoff) / 2)

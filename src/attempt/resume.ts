@@ -10,9 +10,9 @@
  * To continue is right where the replica reads the text before the seam as the very tokens that were generated: then
  * nothing is cut in two there, and the answer goes on in the middle of the same thought. `/tokenize` tells; it is enough to
  * look at the last {@link PROVEN}, since models now and then write in more tokens than a tokenizer would, and further back
- * that changes nothing at the seam. It changes what the model is given, though: other tokens for the same text, so that even a
- * greedy answer may go on in other words. `same_tokens` reports whether all of them are the same; to demand it made one hand-over in
- * five a replay. What is sampled next was drawn from numbers that are gone, too: the seam is marked, `exact: false`, either way.
+ * that changes nothing at the seam. It does change the model's input: other tokens for the same text, so even a greedy answer may
+ * go on differently. `same_tokens` reports whether all of them are the same; requiring it turned one hand-over in five into a
+ * replay. The sampler's state is lost as well, so the seam is marked either way (`exact: false`).
  */
 import type { EventData } from '../contract/event.ts'
 import { seedAfter } from '../contract/ids.ts'
@@ -40,7 +40,7 @@ export interface Resumption {
   readonly repeat: readonly number[]
   /** How many tokens the job's own prompt has, where it was asked. */
   readonly tokensIn?: number | undefined
-  /** With `continue`: the replica reads the text before the seam as the very tokens that were published. */
+  /** With `continue`: the replica reads the text before the seam as exactly the published tokens. */
   readonly sameTokens?: boolean | undefined
 }
 
@@ -135,13 +135,13 @@ function beginsIn(text: string, stop: string): boolean {
   return false
 }
 
-/** What `started` says of how an answer goes on. */
+/** The `resume` of `started`. */
 export function resumeOf({ mode, seam, sameTokens }: Resumption): EventData['started']['resume'] {
   const exact = seam === 0
   return sameTokens === undefined ? { mode, exact } : { mode, exact, same_tokens: sameTokens }
 }
 
-/** Whether the replica reads the last of the published tokens in prompt and text; undefined: it does not, or that cannot be seen. */
+/** Whether the replica reads the last published tokens in prompt and text; undefined: it does not, or this cannot be checked. */
 async function proveSeam(
   request: ResumeRequest,
   prompt: string,
@@ -162,7 +162,7 @@ async function proveSeam(
     if (tokens.length < PROVEN && whole.length !== before.length + tokens.length) return undefined
     const last = tokens.slice(-PROVEN)
     if (!sameIds(whole.slice(-last.length), last)) return undefined
-    // The prompt's own tokens count, too: the answer's first words may have changed its last.
+    // Compare the prompt's tokens, too: the answer's first words may have changed its last one.
     return { tokensIn: before.length, sameTokens: sameIds(whole, [...before, ...tokens]) }
   } catch (error) {
     if (error instanceof TgiError && UNPROVABLE.has(error.kind)) return undefined

@@ -32,11 +32,11 @@ import type { PickUpRequest, PickedUp } from './pick-up.ts'
 import { decide } from './policy.ts'
 import type { Decision, ReplicaVerdict } from './policy.ts'
 
-/** A fault of an engine, which fails every request that it has. */
+/** A fault of the engine that may have failed other requests as well. */
 interface SharedFailure {
-  /** What the job carries from now on, in `TakenJob.failedWith`. */
+  /** The mark that the job carries from now on, in `TakenJob.failedWith`. */
   readonly mark: string
-  /** Another job is the suspect, as far as is known by now. */
+  /** Another job is the suspect, as far as is known so far. */
   readonly isVictim: boolean
 }
 
@@ -49,7 +49,7 @@ export interface AttemptContext {
   readonly config: PoolConfig
   readonly client: TgiClient
   readonly chat: ChatRenderer
-  /** Whether some replica of the pool runs a build, or did until a moment ago. */
+  /** Whether a replica of the pool runs the build, or did until a moment ago. */
   readonly hasBuild: PickUpRequest['hasBuild']
   /** Resolves when no other request of this worker is open, nor will be until this attempt is over. */
   readonly alone: (signal: AbortSignal) => Promise<void>
@@ -60,10 +60,10 @@ export interface AttemptContext {
   /** A token came (performance.now()). */
   readonly onToken: (at: number) => void
   /**
-   * What the attempt says of the replica.
+   * Called with the attempt's verdict on the replica.
    *
-   * @param answered whether its request has had a token.
-   * @returns what is known of others that failed together with it, where its engine failed.
+   * @param answered whether its request has received a token.
+   * @returns if the engine failed, what is known of the other requests that failed with it.
    */
   readonly onReplica: (verdict: ReplicaVerdict, answered: boolean) => SharedFailure | undefined
   /** A fault of Redis that is being waited out. */
@@ -73,16 +73,16 @@ export interface AttemptContext {
 /** What became of an attempt, for the log. */
 export interface AttemptReport {
   readonly disposition: Disposition
-  /** `end`, an error code, or what the attempt met: the kind of a fault or of an interruption. */
+  /** `end`, an error code, or the kind of the fault or interruption. */
   readonly outcome: string
   /** This attempt, or its pick-up, wrote the terminal event. */
   readonly sealed: boolean
   /** The code of the `error` that it wrote. */
   readonly code?: ErrorCode | undefined
-  /** What the replica did wrong. */
+  /** The replica's fault, if any. */
   readonly fault?: string | undefined
   readonly attempt: number | undefined
-  /** Known when the answer is whole. */
+  /** Known once the answer is complete. */
   readonly tokensIn?: number | undefined
   readonly tokensOut: number
   readonly queueTimeMs: number | undefined
@@ -127,7 +127,7 @@ export async function runAttempt(
   }
 }
 
-/** An attempt that wrote no `started`: it was interrupted, its replica did not say how to go on, or Redis failed. */
+/** Reports an attempt that wrote no `started`: it was interrupted, its replica could not prepare a continuation, or Redis failed. */
 export function notBegun(
   cause: unknown,
   context: Pick<AttemptContext, 'lockMs' | 'config' | 'onReplica'>,
@@ -187,13 +187,13 @@ const NOTHING_DONE = {
 /** How long an attempt that is given back waits for its last write (ms). */
 const FLUSH_MS = 500
 
-/** How long an attempt waits for the faults of those that failed together with it (ms). */
+/** How long an attempt waits for the faults of requests that failed together with it (ms). */
 const SHARED_MS = 50
 
 /** An answer that nobody interrupted. */
 const WHOLE = { seam: 0, repeat: [], kept: '' }
 
-/** What a report says beside the attempt's own numbers. */
+/** What a report adds to the attempt's own numbers. */
 type Facts = Pick<AttemptReport, 'outcome' | 'code' | 'message' | 'fault' | 'tokensIn'>
 
 /** An attempt that writes `started`. */
@@ -215,9 +215,9 @@ class Attempt {
   private firstTokenAt: number | undefined
   private lastTokenAt: number | undefined
   private metricsAt: number
-  /** This attempt's own request has had a token, published or repeated. */
+  /** This attempt's own request has received a token, new or repeated. */
   private answered = false
-  /** The attempt is over; what the writer finds out is no interruption any more. */
+  /** The attempt is over, so a finding of the writer no longer interrupts it. */
   private settled = false
   private outcome: WriterOutcome | undefined
 
@@ -405,7 +405,7 @@ class Attempt {
     const shared = replica && this.context.onReplica(replica, this.answered)
     if (shared !== undefined && this.answered) await sleep(SHARED_MS)
     if (await this.isOver(first)) return this.report({ kind: 'over' }, { outcome: 'sealed' })
-    // Again, since more of the attempt may have landed, and others may have failed with it.
+    // Decide again: more of the attempt may have been written, and others may have failed with it.
     const decision = this.decide(cause, shared?.isVictim)
     const { message } = decision
     const fault = replica?.kind === 'fault' ? replica.message : undefined
@@ -446,7 +446,7 @@ class Attempt {
     return this.reportSeal(text, { outcome: code, code, message, fault })
   }
 
-  /** Waits for the seal, and finds out whose it is: another process may have ended the job meanwhile. */
+  /** Waits for the seal and reports whose it is: another process may have ended the job in the meantime. */
   private async reportSeal(data: string, what: Facts): Promise<AttemptReport> {
     const disposition = await this.sealed()
     if (disposition.kind === 'over' && (await this.isOwnSeal(data)))
@@ -470,7 +470,7 @@ class Attempt {
     }
   }
 
-  /** Whether the seal that stands is this attempt's: a refusal may mean another's, or that its own answer was lost. */
+  /** Whether the stream's seal is this attempt's own: after a refusal it may be another's, or the answer to ours was lost. */
   private async isOwnSeal(data: string): Promise<boolean> {
     if (this.writer.pending === 0) return true
     const [last] = await this.context.log.lastEntries([this.job.id]).catch(() => [])
@@ -484,7 +484,7 @@ class Attempt {
     return Math.max(0, Math.round(lastTokenAt - firstTokenAt))
   }
 
-  /** Gives what has come already a moment to be written: the next attempt goes on after it. True when the job is over. */
+  /** Waits briefly for received tokens to be written, so the next attempt continues after them. True if the job is over. */
   private async isOver(decision: Decision): Promise<boolean> {
     if (decision.kind === 'over' || (decision.kind === 'back' && decision.fenced === true)) return false
     await within(this.writer.flushed(), FLUSH_MS)

@@ -20,7 +20,7 @@ type SweptPool = Pick<SweepRequest, 'keys' | 'log'> & {
   readonly queue: Pick<JobQueue, 'holds' | 'removeWaiting' | 'tidy'>
 }
 
-/** After so many sweeps, some ten seconds, it is looked at whether the jobs that a queue counts are there. */
+/** Every so many sweeps (about ten seconds), the byte counts are checked against the queues. */
 const TIDY_SWEEPS = 14
 
 /** How to sweep. */
@@ -32,7 +32,7 @@ export interface SweeperOptions {
   readonly pool?: SweptPool | undefined
   /** @defaultValue 700 */
   readonly beatMs?: number | undefined
-  /** This sweeper ended a job. */
+  /** Called when this sweeper ended a job. */
   readonly onJobEnd?: JobEndListener | undefined
   readonly onError: (error: unknown) => void
 }
@@ -48,9 +48,8 @@ export interface Sweeper {
 
 /**
  * Ends jobs of every pool whose deadline has passed, so that an accepted job reaches its terminal event by its
- * deadline + 2 s while any process of ours runs. Every process runs one; the first seal wins. A plain BullMQ producer's
- * job is found while it waits (foreign-deadlines.ts): by its deadline + 2 s too while at most a thousand jobs wait,
- * else 0.7 s later for each thousand more.
+ * deadline + 2 s while any process of ours runs. Every process runs one; the first seal wins. The same holds for a plain BullMQ
+ * producer's job while at most a thousand jobs wait (foreign-deadlines.ts); each further thousand adds 0.7 s.
  */
 export function startSweeper(options: SweeperOptions): Sweeper {
   const { redis, prefix } = options
@@ -59,7 +58,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   let sweeps = 0
   const opened = new Map<string, SweptPool & { readonly queue: JobQueue }>()
   const scans = new Map<string, ForeignDeadlines>()
-  /** The user may not look at the queue: an ACL file from before this was needed. */
+  /** The Redis user may not read the queue: its ACL file is older than this scan. */
   let scanForbidden = false
 
   function open(pool: string): SweptPool {

@@ -13,12 +13,12 @@ import { startProgress } from './progress.ts'
 /** How many jobs are on their way to Redis at once. */
 const IN_FLIGHT = 64
 
-/** How to enqueue a file. */
+/** Options of enqueueing a file. */
 export interface EnqueueFileOptions {
   readonly json: boolean
-  /** Of lines that name none. */
+  /** The priority of lines without one. */
   readonly priority: Priority
-  /** On a full queue go on when there is room, instead of stopping. */
+  /** Wait when the queue is full, instead of stopping. */
   readonly wait: boolean
   readonly signal: AbortSignal
 }
@@ -30,9 +30,9 @@ export function printAdmission(admission: { job_id: string; queue_position: numb
 }
 
 /**
- * Enqueues a file of jobs (`-`: standard input) and prints the answers in its order, and a summary on stderr. A line that
- * is refused for good is told on stderr by its number and the others go on; where there is no room it waits; anything else
- * (Redis away) stops it. However it ends, every accepted job has been printed.
+ * Enqueues a file of jobs (`-`: standard input). Prints the answers in the file's order, and a summary on stderr. A line that is
+ * refused for good is reported on stderr by its number, and the others go on. A full queue makes it wait; any other failure
+ * (e.g. Redis is unreachable) stops it. However it ends, every accepted job has been printed.
  *
  * @returns how many lines were refused.
  */
@@ -77,7 +77,7 @@ export async function enqueueFile(
     throw error instanceof PoolError && line > 0 ? stoppedBy(error, summary.jobs) : error
   } finally {
     progress.stop(summary.jobs)
-    // A file of which no line was read has nothing to sum up.
+    // No line was read, so there is nothing to sum up.
     if (line > 0 || !failed.signal.aborted) summary.print(json, signal.aborted)
   }
   signal.throwIfAborted()
@@ -96,7 +96,7 @@ interface LineOptions extends Pick<EnqueueFileOptions, 'json' | 'priority'> {
   ) => Promise<{ readonly job_id: string; readonly queue_position: number; readonly existing: boolean }>
 }
 
-/** Makes what enqueues one line and prints its answer once the line before is through. */
+/** Returns a function that enqueues one line and prints its answer after that of the line before. */
 function enqueueLines({ enqueue, json, priority }: LineOptions) {
   return async (
     bytes: Buffer,
@@ -119,7 +119,7 @@ function enqueueLines({ enqueue, json, priority }: LineOptions) {
   }
 }
 
-/** Whether a refusal is about what the line says, so that the others may go on. */
+/** Whether only this line is at fault, so that the others may go on. */
 function isOfLine(error: unknown): boolean {
   return exitStatus(error) === EXIT.usage || (error instanceof PoolError && error.kind === 'ID_CONFLICT')
 }
@@ -139,7 +139,7 @@ function parseLine(bytes: Buffer): { job: JobInput; jobId: string | undefined } 
   return { job, jobId }
 }
 
-/** The bytes of a file, or of standard input; they end early when the signal is aborted. */
+/** The bytes of a file or of standard input; ends early when the signal is aborted. */
 async function* openInput(file: string, signal: AbortSignal): AsyncGenerator<Buffer> {
   const input = file === '-' ? process.stdin : createReadStream(file)
   const stop = () => input.destroy()

@@ -1,19 +1,19 @@
 import { PoolError } from '../contract/error.ts'
 
-/** What became of a line. */
+/** The outcome of a line. */
 export type LineOutcome = 'accepted' | 'existing' | { readonly refused: string }
 
-/** What a long enqueue tells at its end. */
+/** The summary that ends `enqueue --file`. */
 export interface EnqueueSummary {
   count(outcome: LineOutcome): void
-  /** Lines that are a job in the queue now. */
+  /** How many lines were accepted or existed before. */
   readonly jobs: number
   readonly refused: number
-  /** Says it all on stderr, in one line. */
+  /** Prints the summary on stderr, in one line. */
   print(json: boolean, interrupted: boolean): void
 }
 
-/** Nothing has happened yet; time runs from here. */
+/** An empty summary; time runs from here. */
 export function startSummary(): EnqueueSummary {
   const from = performance.now()
   const sums = { accepted: 0, existing: 0 }
@@ -47,7 +47,7 @@ export function startSummary(): EnqueueSummary {
   }
 }
 
-/** The code of what refused a line. */
+/** The code of the error that refused a line. */
 export function codeOf(error: unknown): string {
   return error instanceof PoolError ? error.kind : 'INTERNAL'
 }

@@ -54,7 +54,7 @@ interface FileFlags {
   readonly json?: boolean
 }
 
-/** Each line of a file says all of its own job, but for a priority that many share. */
+/** A line of a file describes its whole job; only the priority may come from a flag. */
 function refuseJobFlags(flags: JobFlags): void {
   const names = [
     'maxNewTokens',

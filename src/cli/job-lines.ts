@@ -8,11 +8,11 @@ const [LF, CR] = [0x0a, 0x0d]
 const EXAMPLE = '{"inputs":"a prompt"}'
 
 /**
- * The lines of a file of jobs, as bytes without their ends. A line ends at LF, CR or CRLF only: JSON may hold every other
- * character that some call a line break (U+2028, U+2029, U+0085). Each line comes as soon as its end is read, and a line
- * above the bound comes cut, one byte longer than it.
+ * The lines of a file of jobs, as bytes without their ends. A line ends at LF, CR or CRLF only: JSON may hold other characters
+ * that some readers call line breaks (U+2028, U+2029, U+0085). Yields each line as soon as its end is read; a line above the
+ * bound is cut to one byte more than the bound.
  *
- * @throws {@link PoolError} `INVALID_PARAMS`, before the first line, for a file that is of another kind as a whole
+ * @throws {@link PoolError} `INVALID_PARAMS` before the first line, if the file is of another kind
  */
 export async function openLines(input: AsyncIterable<Buffer>, what: string): Promise<AsyncIterable<Buffer>> {
   const lines = splitLines(refuseArray(toUtf8(input, what), what))
@@ -31,7 +31,7 @@ export async function openLines(input: AsyncIterable<Buffer>, what: string): Pro
   })()
 }
 
-/** Whether a line holds nothing but white space. */
+/** Whether a line holds only white space. */
 export function isBlank(line: Buffer): boolean {
   return line.length < 1000 && line.toString('utf8').trim() === ''
 }
@@ -89,7 +89,7 @@ async function* refuseArray(input: AsyncIterable<Buffer>, what: string): AsyncGe
   }
 }
 
-/** What the first line shows of a file that has no good line; any other bad line is refused by itself. */
+/** Recognizes by its first line a file without any good line; other bad lines are refused one by one. */
 function refuseKind(line: Buffer, number: number, what: string): void {
   const text = line.subarray(0, 1000).toString('utf8').trim()
   if (text === '{') {
@@ -107,7 +107,7 @@ function refuseKind(line: Buffer, number: number, what: string): void {
 /**
  * Reads one line as JSON.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` that says where it stops being JSON, never what it holds
+ * @throws {@link PoolError} `INVALID_PARAMS` that names the place of the error, never the content
  */
 export function parseJsonLine(line: Buffer): unknown {
   if (line.length > MAX_LINE_BYTES) {
@@ -121,7 +121,7 @@ export function parseJsonLine(line: Buffer): unknown {
   }
 }
 
-/** What other languages write where JSON has something else, and what that is. */
+/** What other languages write instead of JSON, and what to write instead. */
 const FOREIGN: readonly (readonly [RegExp, string])[] = [
   [/^[-+]?(?:nan|inf(?:inity)?)\b/i, 'NaN or Infinity, which JSON does not have. Leave the field out'],
   [/^(?:None|True|False|undefined)\b/, 'a word that JSON does not have: it has null, true and false'],

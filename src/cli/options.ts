@@ -173,7 +173,7 @@ export function jobOf(prompt: string, flags: JobFlags): JobInput {
 /**
  * A prompt as typed, or all of standard input when it is `-`.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` for bytes that are no text
+ * @throws {@link PoolError} `INVALID_PARAMS` for bytes that are not text
  */
 export async function readPrompt(argument: string): Promise<string> {
   if (argument !== '-') return typed(argument, 'the prompt')
@@ -182,7 +182,7 @@ export async function readPrompt(argument: string): Promise<string> {
   return decodeText(Buffer.concat(chunks), 'standard input')
 }
 
-/** Node puts U+FFFD in an argument where bytes are not UTF-8. */
+/** Node replaces bytes of an argument that are not UTF-8 with U+FFFD. */
 function typed(argument: string, what: string): string {
   if (!argument.includes('\uFFFD')) return argument
   throw new PoolError(

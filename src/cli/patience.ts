@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
 
-/** Waits for room in a queue that is full. */
+/** Waits for room in a full queue. */
 export interface Patience {
   /**
-   * Calls until the answer is not "later": those who are told so wait together, and are told so once on stderr.
+   * Repeats the call until it is not refused for lack of room. All refused calls wait together; stderr reports it once.
    *
-   * @throws what the call throws otherwise; the signal's reason.
+   * @throws any other error of the call; the signal's reason.
    */
   through<T>(call: () => Promise<T>): Promise<T>
 }
 
-/** When a refusal does not say how long to wait (ms). */
+/** Pause if a refusal does not say how long to wait (ms). */
 const AGAIN_MS = 1000
 
 /** How to wait. */
@@ -23,15 +23,15 @@ export interface PatienceOptions {
 /** Patience for the calls of one command. */
 export function createPatience({ json, signal }: PatienceOptions): Patience {
   let pause: Promise<unknown> | undefined
-  let isTold = false
+  let isReported = false
 
-  function tell({ kind, message }: PoolError): void {
-    if (isTold) return
-    isTold = true
+  function report({ kind, message }: PoolError): void {
+    if (isReported) return
+    isReported = true
     const text = json
       ? JSON.stringify({ waiting: { kind, message } })
       : `tgi-pool: ${message}; waiting for room (--no-wait stops instead)`
-    // A bar on a terminal stands in this line.
+    // On a terminal the progress bar occupies this line.
     process.stderr.write(`${process.stderr.isTTY ? '\n' : ''}${text}\n`)
   }
 
@@ -44,7 +44,7 @@ export function createPatience({ json, signal }: PatienceOptions): Patience {
           return await call()
         } catch (error) {
           if (!isForLater(error)) throw error
-          tell(error)
+          report(error)
           pause ??= sleep(error.retryAfterMs ?? AGAIN_MS, undefined, { signal })
             .catch(() => undefined)
             .finally(() => (pause = undefined))
@@ -54,7 +54,7 @@ export function createPatience({ json, signal }: PatienceOptions): Patience {
   }
 }
 
-/** Whether a job was refused that can be taken when others have left. */
+/** Whether a job was refused only because too many others wait. */
 function isForLater(error: unknown): error is PoolError {
   return (
     error instanceof PoolError &&

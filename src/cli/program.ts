@@ -55,7 +55,7 @@ function usageError(error: CommanderError, takesPrompt: boolean): PoolError | un
   return new PoolError('INVALID_PARAMS', `${message.replaceAll(/\s*\n\s*/g, ' ')} (--help lists the options)`)
 }
 
-/** A prompt that starts with - is read as an option; it is not repeated unless it looks like one. */
+/** A prompt that starts with - is parsed as an option; the error repeats it only if it looks like an option. */
 function unknownOption(message: string, takesPrompt: boolean): string {
   if (!takesPrompt) return message
   const what = /^unknown option '--?[a-z][a-z-]*'/i.test(message) ? message : 'unknown option'

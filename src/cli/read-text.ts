@@ -1,10 +1,10 @@
 /**
- * Text from outside the command: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it. What is neither is
- * refused by name, so that no prompt runs with U+FFFD where a character was.
+ * Text from outside the command: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it. Anything else is refused by
+ * name, so that no prompt runs with U+FFFD in place of a character.
  */
 import { PoolError } from '../contract/error.ts'
 
-/** First bytes of what people give instead of text, and what to do about it. */
+/** First bytes of common files that are not text, and what to do about them. */
 const OTHERS: readonly (readonly [string, string])[] = [
   ['1f8b', 'gzip. Unpack it: gzip -dc FILE | tgi-pool …'],
   ['28b52ffd', 'zstd. Unpack it: zstd -dc FILE | tgi-pool …'],
@@ -16,10 +16,10 @@ const OTHERS: readonly (readonly [string, string])[] = [
   ['fffe0000', 'UTF-32. Save it as UTF-8'],
   ['0000feff', 'UTF-32. Save it as UTF-8'],
 ]
-/** How many bytes tell all of these apart. */
+/** How many bytes identify any of these. */
 const HEAD_BYTES = 6
 
-/** Which encoding a byte order mark names; the mark of UTF-8 is skipped by every decoder here. */
+/** The encoding that a byte order mark names; every decoder here skips the mark of UTF-8. */
 function encodingOf(head: Buffer): 'utf-16le' | 'utf-16be' | 'utf-8' {
   const mark = head.toString('hex', 0, 2)
   return mark === 'fffe' ? 'utf-16le' : mark === 'feff' ? 'utf-16be' : 'utf-8'
@@ -42,7 +42,7 @@ function invalid(message: string): PoolError {
 }
 
 /**
- * Decodes text that is here as a whole, without its byte order mark.
+ * Decodes a whole text, without its byte order mark.
  *
  * @throws {@link PoolError} `INVALID_PARAMS` that begins with `what` and names the encoding
  */
@@ -63,14 +63,14 @@ function badByteOf(bytes: Buffer): number {
   while (bad - good > 1) {
     const middle = good + Math.floor((bad - good) / 2)
     try {
-      // A cut inside a character is no fault, hence `stream`.
+      // `stream`, since the cut may be inside a character.
       new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, middle), { stream: true })
       good = middle
     } catch {
       bad = middle
     }
   }
-  // What ends in the middle of a character is bad from that character's first byte on.
+  // A text that ends inside a character is bad from that character's first byte on.
   for (let back = 1; back <= 3; back += 1) {
     const byte = bytes[good - back] ?? 0
     if (byte >= 0xc0) return byte >= (back === 1 ? 0xc0 : back === 2 ? 0xe0 : 0xf0) ? good - back : good
@@ -80,9 +80,9 @@ function badByteOf(bytes: Buffer): number {
 }
 
 /**
- * Passes on what is UTF-8 and turns UTF-16 with a byte order mark into it.
+ * Passes UTF-8 on and converts UTF-16 with a byte order mark to it.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` for what is no text, by its first bytes; UTF-8 is checked by whoever decodes it
+ * @throws {@link PoolError} `INVALID_PARAMS` if the first bytes are not those of a text; the decoder checks UTF-8
  */
 export async function* toUtf8(input: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
   let head: Buffer | undefined = Buffer.alloc(0)

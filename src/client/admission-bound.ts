@@ -1,21 +1,21 @@
 import type { Priority } from '../contract/job.ts'
 
-/** How many jobs wait in one queue, and how many bytes those of both hold. */
+/** How many jobs wait in one queue, and how many bytes the jobs of both queues hold. */
 export interface Load {
   readonly jobs: number
   readonly bytes: number
 }
 
-/** A job that wants to be admitted. */
+/** A job to admit. */
 interface AdmissionRequest<T> {
-  /** Whose queue it goes to: each has its own bound for jobs, and both have one for bytes. */
+  /** Its queue. Each queue has its own bound for jobs; both share one for bytes. */
   readonly priority: Priority
-  /** What waited when the caller looked. */
+  /** The load that the caller saw. */
   readonly load: Load
   /** What the job adds. */
   readonly bytes: number
   readonly bound: Load
-  /** Looks again. */
+  /** Reads the load again. */
   readonly recount: () => Promise<Load>
   readonly admit: () => Promise<T>
   /** Makes the error for a full queue. */
@@ -23,10 +23,9 @@ interface AdmissionRequest<T> {
 }
 
 /**
- * Keeps what one process enqueues at once from overshooting a pool's bounds: a count of waiting jobs is old by the
- * time the job arrives. Far below the bounds nothing waits; near one jobs go one by one, each counted after the one
- * before has arrived. Other processes are not known here, so together they may exceed a bound by as many jobs as they
- * have under way.
+ * Keeps concurrent enqueues of one process within a pool's bounds: a count of waiting jobs is stale by the time the job
+ * arrives. Far below the bounds nothing waits; near a bound jobs go one by one, each counted after the one before has arrived.
+ * Other processes are unknown here, so together they may exceed a bound by as many jobs as they have in flight.
  */
 export interface AdmissionBound {
   /** Runs `admit` when there is room for one more. */

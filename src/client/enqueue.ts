@@ -51,7 +51,7 @@ export interface Admission {
  * @param options.jobId the idempotency key; made when absent.
  * @param options.correlationId the job's when its body has none.
  * @throws {@link PoolError} `INVALID_PARAMS`; `ID_CONFLICT` when the id has another body; `POOL_UNAVAILABLE`;
- * `ADMISSION_REJECT` when the queue is full; `DEADLINE_UNMET` when the forecast says that it would not start in time.
+ * `ADMISSION_REJECT` when the queue is full; `DEADLINE_UNMET` when the forecast start is after the deadline.
  */
 export async function enqueueJob(
   ports: EnqueuePorts,
@@ -124,7 +124,7 @@ interface CheckedJob {
   readonly deadlineAt: number
   readonly position: number
   readonly startMs: number | undefined
-  /** What it holds of the pool's memory. */
+  /** How many bytes it takes of `max_queued_bytes`. */
   readonly bytes: number
   readonly config: PoolConfig
 }
@@ -160,7 +160,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
   }
   const { written } = await writing
   const first = written ? undefined : await firstAdmission(ports, id, digest)
-  // One of an older producer may wait in the other queue.
+  // A batch job of an older producer may wait in the other queue.
   if (first === undefined || (first.waiting && !(await ports.queue.holds(id)))) await add()
   return {
     job_id: id,
@@ -232,7 +232,7 @@ function queueFull({ pool }: PoolKeys, { now, config, bytes, priority }: FullQue
   return new PoolError('ADMISSION_REJECT', message, { retryAfterMs: 1000 })
 }
 
-/** What a job holds while it is in a queue: its body as it stands there, near enough. */
+/** The bytes of a job in a queue: roughly those of its body. */
 function bytesOf(job: JobInput, config: PoolConfig): number {
   const bytes = Buffer.byteLength(JSON.stringify(job))
   if (bytes <= config.max_queued_bytes) return bytes
@@ -242,12 +242,12 @@ function bytesOf(job: JobInput, config: PoolConfig): number {
   )
 }
 
-/** A forecast that rests on fewer jobs refuses nobody. */
+/** A forecast that rests on fewer jobs refuses none. */
 const TRUSTED_FROM = 20
-/** Nobody is asked to stay away for longer (ms): the pool may have grown by then. */
+/** The longest `Retry-After` (ms): the pool may have grown by then. */
 const MAX_RETRY_MS = 60_000
 
-/** Refuses a job that would only wait for its deadline. */
+/** Refuses a job that would start after its deadline. */
 function refuseTooLate(
   keys: PoolKeys,
   { startMs, jobCount }: Forecast,

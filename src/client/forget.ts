@@ -15,7 +15,7 @@ export interface ForgetRequest {
   readonly queue: JobQueue
   readonly jobId: string
   readonly retentionMs: number
-  /** It was not over, and this call ended it. */
+  /** Called if the job was not over and this call ended it. */
   readonly onSealed?: CancelRequest['onSealed']
 }
 

@@ -157,7 +157,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   let sweeper: Sweeper | undefined
   let closed: PoolError | undefined
 
-  /** What is cancelled here is over whether or not somebody hears of it. */
+  /** A failing listener must not fail the cancel: the job is over. */
   function onSealed(jobId: string): ((seal: LogEntry) => void) | undefined {
     const { onJobEnd } = ports
     if (onJobEnd === undefined) return undefined

@@ -21,8 +21,8 @@ export interface PoolsOptions {
   /** Of all keys. @defaultValue `tgi-pool` */
   readonly prefix?: string | undefined
   /**
-   * Hears of each job that this process ends itself: by a cancel, or since its deadline had passed. Jobs that a worker or
-   * another process ends are not among them. Must not throw.
+   * Called for each job that this process ends itself, by a cancel or because its deadline passed; not for jobs that a
+   * worker or another process ends. Must not throw.
    */
   readonly onJobEnd?: JobEndListener | undefined
 }

@@ -3,7 +3,7 @@ import type { Priority } from '../contract/job.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 
-/** What is asked of a forecast. */
+/** What to forecast. */
 export interface StartQuestion {
   /** How many jobs are ahead. */
   readonly position: number
@@ -11,17 +11,17 @@ export interface StartQuestion {
   readonly config: Pick<PoolConfig, 'reserved_slots'>
 }
 
-/** When a job will start, and what that rests on. */
+/** When a job will start, and on how many jobs that rests. */
 export interface Forecast {
-  /** From now. */
+  /** From now (ms). */
   readonly startMs: number
-  /** How many jobs have ended on the replicas that are counted on. */
+  /** How many jobs have ended on the replicas that count. */
   readonly jobCount: number
 }
 
-/** Foretells when a job will start. */
+/** Forecasts when a job will start. */
 export interface StartForecast {
-  /** Undefined when nothing is known of the pool's pace yet. */
+  /** Undefined while the pool's pace is unknown. */
   predict(question: StartQuestion): Promise<Forecast | undefined>
 }
 
@@ -29,8 +29,8 @@ export interface StartForecast {
 const FRESH_MS = 1000
 
 /**
- * A forecast from what the workers say: the jobs ahead go through all slots of ready replicas that the job may have, each
- * at the pace of its last jobs.
+ * A forecast from the workers' entries: the jobs ahead go through all slots of ready replicas that the job may use, each at the
+ * pace of its last jobs.
  *
  * @param replicas reads the registry.
  */
@@ -42,7 +42,7 @@ export function createStartForecast(replicas: () => Promise<readonly ReplicaEntr
       if (performance.now() - readAt > FRESH_MS) {
         readAt = performance.now()
         entries = replicas()
-        // The next call looks again; a registry that cannot be read is never a reason to refuse a job.
+        // An unreadable registry is no reason to refuse a job; the next call reads it again.
         entries.catch(() => (readAt = -Infinity))
       }
       return forecast((await entries?.catch(() => [])) ?? [], question)
@@ -50,7 +50,7 @@ export function createStartForecast(replicas: () => Promise<readonly ReplicaEntr
   }
 }
 
-/** When a job starts, as far as the registry tells. A replica that is lost still has its last word there. */
+/** The forecast from registry entries. The entry of a lost replica is still there, so skip it. */
 export function forecast(
   replicas: readonly ReplicaEntry[],
   { position, priority, config }: StartQuestion,

@@ -5,7 +5,7 @@
  * | code | when |
  * |---|---|
  * | `INVALID_PARAMS` | we or the replica refuse the body |
- * | `DEADLINE_UNMET` | the deadline passed before the first `started`; at the door: it would |
+ * | `DEADLINE_UNMET` | the deadline passed before the first `started`; at enqueue: it would pass |
  * | `DECODE_TIMEOUT` | the deadline passed after it |
  * | `ADMISSION_REJECT` | the queue's bound is reached: refused |
  * | `QUEUE_FULL_DROP_LRU` | reserved: dropped for a newer job |
@@ -33,7 +33,7 @@ export const CODES = {
   INTERNAL: { retriable: true, status: 500 },
 } as const satisfies Record<string, { retriable: boolean; status: number }>
 
-/** What a code means that refuses a call, where that is not what it means as the end of a job: nothing was accepted. */
+/** Codes that mean something else when they refuse an enqueue than when they end a job: nothing was accepted. */
 export const AT_THE_DOOR = {
   DEADLINE_UNMET: { retriable: true, status: 429 },
 } as const satisfies Partial<Record<keyof typeof CODES, { retriable: boolean; status: number }>>

@@ -1,6 +1,6 @@
 /**
- * The HASH `counters` of a pool: whole numbers that only grow. The script that writes an event adds to it in the same step,
- * so each job counts exactly once, whichever process dies.
+ * The HASH `counters` of a pool: whole numbers that only grow. The script that writes an event also adds to it, so each job
+ * counts exactly once, whichever process dies.
  *
  * | field | what | added by the write of |
  * |---|---|---|
@@ -8,24 +8,24 @@
  * | `started:<priority>` | jobs begun | the first `started` |
  * | `jobs:<outcome>:<code>` | jobs that are over: `ended` (no code), `failed`, `cancelled` | `end`, `error` |
  * | `tokens:in`, `tokens:out` | prompt tokens (known for `ended` jobs only), and tokens published | `end`, `error` |
- * | `queue_time:<priority>:<bound>` | jobs whose wait lay at or below this bound (s) and above the one before | the first `started` |
+ * | `queue_time:<priority>:<bound>` | jobs whose wait was at most this bound (s) and above the one before | the first `started` |
  * | `first_token:<priority>:<bound>`, `duration:<priority>:<bound>` | the same for acceptance → first, last token | `end` |
  * | `<histogram>:<priority>:sum` | the sum of what was observed (ms) | as its buckets |
  *
- * What the writer does not know is empty: `<priority>` may be.
+ * `<priority>` is empty if the writer does not know it.
  */
 import type { Priority } from './job.ts'
 
-/** What is observed in buckets, by the name in the fields. */
+/** The histograms, by the name in the fields. */
 export const HISTOGRAMS = ['queue_time', 'first_token', 'duration'] as const
 
 /** A histogram's name in the fields. */
 export type HistogramName = (typeof HISTOGRAMS)[number]
 
-/** The last bucket: everything. */
+/** The last bucket, without an upper bound. */
 export const INFINITE_BOUND = '+Inf'
 
-// vLLM's bounds (v1/metrics/buckets.py), so that one dashboard serves both; a batch job may also wait for its whole day.
+// vLLM's bounds (v1/metrics/buckets.py), so that one dashboard serves both, and more, since a batch job may wait for a day.
 const FIRST_TOKEN_BOUNDS = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
   2560, 10_240, 43_200, 86_400,
@@ -42,7 +42,7 @@ export const BOUNDS: Readonly<Record<HistogramName, readonly number[]>> = {
   duration: JOB_BOUNDS,
 }
 
-/** A priority as far as the writer knows it. */
+/** A priority, or empty if the writer does not know it. */
 export type KnownPriority = Priority | ''
 
 /** The fields of the HASH. */

@@ -21,8 +21,8 @@ const shape = z.union(
 type Grammar = z.infer<typeof shape>
 
 /**
- * A grammar that the replica will not refuse or break on, as far as that can be seen without it: a broken regex fails in the
- * shard with the whole batch that it has joined, so it must not get there. Messages quote nothing of the grammar but names.
+ * A grammar that the replica should neither refuse nor break on, as far as that can be checked without it. A broken regex fails
+ * its whole batch in the shard, so it must not get there. Messages quote only names of the grammar.
  */
 export const grammarSchema = shape.superRefine((grammar, context) => {
   const message = flawOf(grammar)

@@ -1,10 +1,10 @@
 /**
- * Where a job can stand, in the order of its life. The last three are over: `ended` has its answer, `failed` is any `error`
- * but a cancel.
+ * The states of a job, in the order of its life. The last three are final: `ended` has its answer, `failed` is any `error`
+ * except a cancel.
  */
 export const JOB_STATES = ['queued', 'started', 'ended', 'failed', 'cancelled'] as const
 
-/** Where a job stands. */
+/** The state of a job. */
 export type JobStateName = (typeof JOB_STATES)[number]
 
 /** The states of a job that is over. */

@@ -24,7 +24,7 @@ const text = z.string().refine((value) => value.isWellFormed(), {
   error: 'expected whole characters, got half of a surrogate pair',
 })
 
-/** A field of OpenAI's chats that has no way to a replica yet: refused by what it is for. */
+/** A field of OpenAI's chats that is not supported yet; the refusal names its purpose. */
 function ofTools(field: string) {
   const why = `${field} comes with the OpenAI-compatible routes and is not supported yet; leave it out`
   return z.never({ error: (issue) => `${why}, got ${typeof issue.input}` }).optional()

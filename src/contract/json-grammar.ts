@@ -1,5 +1,5 @@
 /**
- * Whether TGI's router takes a JSON Schema as a grammar: it has to be one (draft 2020-12), have `properties`, and be made of what
+ * Whether TGI's router accepts a JSON Schema as a grammar: it must be valid (draft 2020-12), have `properties`, and use only what
  * outlines-core 0.1.0 compiles to a regex (router/src/validation.rs, TGI 3.3.7). Its compiler follows `$ref` without a bound, so a
  * schema that refers to itself takes the whole router down, and one that doubles at every step takes its memory.
  */
@@ -8,23 +8,23 @@ import { isJsonObject, schemaFlaw } from './json-schema.ts'
 import type { JsonObject } from './json-schema.ts'
 import { regexFlaw } from './regex.ts'
 
-/** Why a grammar is refused. `invalid` and `uncompilable` are the router's own words; `harmful` is what it would not survive. */
+/** Why a grammar is refused. `invalid` and `uncompilable` are the router's own words; `harmful` would crash it. */
 export interface GrammarFlaw {
   readonly kind: 'invalid' | 'uncompilable' | 'harmful'
-  /** Where, as keys from the root of the schema, if that is known. */
+  /** The place as keys from the root of the schema, if known. */
   readonly path: readonly string[]
-  /** What is wrong; names no value of the schema but `format`, `type` and `$ref`. */
+  /** What is wrong; quotes only the schema's `format`, `type` and `$ref`. */
   readonly message: string
-  /** The value that {@link message} speaks of and leaves out. */
+  /** The value that {@link message} is about and does not quote. */
   readonly value?: unknown
 }
 
-/** Schemas looked at while references are followed: far more than any grammar that a model can be held to. */
+/** Most schemas visited while following references: far more than any usable grammar has. */
 const MAX_STEPS = 20_000
 const FORMATS: ReadonlySet<unknown> = new Set(['uuid', 'date-time', 'date', 'time'])
 /** How many references may lead to one another: the router follows each on its stack, as we do. */
 const MAX_OPEN = 200
-/** How deep objects of any content may be nested; each step doubles the regex. */
+/** How deep free-form objects may be nested; each level doubles the regex. */
 const MAX_ANY_DEPTH = 12
 
 class Uncompilable extends Error {
@@ -35,7 +35,7 @@ class Uncompilable extends Error {
   }
 }
 
-/** What is wrong with a schema as a grammar; undefined when the router takes it. */
+/** What is wrong with a schema as a grammar; undefined if the router accepts it. */
 export function jsonGrammarFlaw(schema: unknown): GrammarFlaw | undefined {
   if (isTooDeep(schema)) {
     return { kind: 'harmful', path: [], message: `it is nested more than ${MAX_DEPTH} deep` }
@@ -54,7 +54,7 @@ export function jsonGrammarFlaw(schema: unknown): GrammarFlaw | undefined {
   }
 }
 
-/** Goes the way of outlines-core's compiler, without making the regex. */
+/** Follows outlines-core's compiler without building the regex. */
 class Compiler {
   readonly #root: JsonObject
   /** References that are being followed. */
@@ -83,7 +83,7 @@ class Compiler {
   #look(schema: JsonObject): void {
     const keys = Object.keys(schema)
     if (keys.length === 0) return
-    // The first of these decides, whatever else stands beside it.
+    // The first of these keywords decides; outlines-core ignores the others.
     const order = ['properties', 'allOf', 'anyOf', 'oneOf', 'prefixItems', 'enum', 'const', '$ref', 'type']
     const keyword = order.find((name) => keys.includes(name))
     if (keyword === undefined) throw new Uncompilable('Unsupported JSON Schema structure')
@@ -148,7 +148,7 @@ function checkString(schema: JsonObject): void {
   } else if (typeof pattern === 'string') {
     const inner = pattern.startsWith('^') && pattern.endsWith('$') ? pattern.slice(1, -1) : pattern
     const flaw = regexFlaw(inner)
-    // The router does not look at it, and the shard fails with its whole batch.
+    // The router does not check it, and the shard fails its whole batch.
     if (flaw !== undefined) throw new Uncompilable(`pattern: ${flaw.message}`, 'harmful')
   } else if (typeof format === 'string' && !FORMATS.has(format)) {
     throw new Uncompilable(`Format ${format} is not supported by Outlines`)

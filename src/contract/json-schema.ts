@@ -1,6 +1,6 @@
 /**
- * What is wrong with a JSON Schema by the meta-schema of draft 2020-12, in the words of the validator that TGI 3.3.7 uses
- * (jsonschema 0.28). Formats of texts are not looked at, there as here.
+ * Validates a JSON Schema against the meta-schema of draft 2020-12, with the messages of TGI 3.3.7's validator (jsonschema 0.28).
+ * Like that validator, it does not check formats of strings.
  */
 
 /** A JSON object. */
@@ -11,7 +11,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What is wrong, where, and the value that it is wrong with; `rule` goes on a sentence that begins with the value. */
+/** What is wrong, where, and with which value; `rule` continues a sentence that begins with the value. */
 export interface SchemaFlaw {
   readonly path: readonly string[]
   readonly value: unknown
@@ -92,7 +92,7 @@ const dependency: Check = (value) => {
   return isFine ? undefined : wrong(value, NO_MATCH)
 }
 
-/** Keywords by what they take; a keyword that is not here takes anything. */
+/** Keywords and what they accept; other keywords accept anything. */
 const KEYWORDS: ReadonlyMap<string, Check> = new Map(
   (
     [
@@ -118,7 +118,7 @@ const KEYWORDS: ReadonlyMap<string, Check> = new Map(
   ).flatMap(([check, names]) => names.split(' ').map((name): [string, Check] => [name, check])),
 )
 
-/** The first flaw of a schema, undefined when it has none. Recursive: bound the depth of what comes from outside. */
+/** The first flaw of a schema, undefined if it has none. Recursive: bound the depth of untrusted input first. */
 export function schemaFlaw(value: unknown): SchemaFlaw | undefined {
   if (typeof value === 'boolean') return undefined
   if (!isJsonObject(value)) return wrong(value, 'is not of types "boolean", "object"')

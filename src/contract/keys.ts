@@ -17,8 +17,8 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | `<prefix>:{<pool>}:events:<job_id>` | the job's stream |
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
- * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → since when it is in that state (ms since 1970); one that is over leaves with its stream |
- * | `<prefix>:{<pool>}:scan` | which process looks for waiting jobs that plain BullMQ producers added, with a TTL |
+ * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → when it entered that state (ms since 1970); a finished job leaves with its stream |
+ * | `<prefix>:{<pool>}:scan` | which process scans for waiting jobs of plain BullMQ producers, with a TTL |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
  * | `<prefix>:{<pool>}:drains` | HASH replica id → JSON `{since, grace_ms?}`: replicas that are to take nothing |
@@ -47,7 +47,7 @@ export interface PoolKeys {
 }
 
 /**
- * The names of a pool's BullMQ queues. A batch job of a producer of old is in `jobs`, with its own priority there.
+ * The names of a pool's BullMQ queues. Older producers put batch jobs in `jobs`, with the priority of batch jobs there.
  */
 export const QUEUE_NAMES = { interactive: 'jobs', batch: 'batch' } as const
 

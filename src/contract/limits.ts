@@ -2,10 +2,10 @@ import { PoolError } from './error.ts'
 import type { Job } from './job.ts'
 import type { PoolConfig } from './pool-config.ts'
 
-/** A replica with this many slots or more keeps one for interactive jobs unless its pool says otherwise. */
+/** A replica with at least this many slots reserves one for interactive jobs, unless its pool sets another number. */
 const RESERVES_FROM = 4
 
-/** How many of so many slots batch jobs may not have; never all of them, or no batch job would ever run. */
+/** How many of the slots batch jobs may not use; never all of them, or no batch job would ever run. */
 export function reservedSlots(
   { reserved_slots: wished }: Pick<PoolConfig, 'reserved_slots'>,
   slots: number,
@@ -30,7 +30,7 @@ export interface JobBudget {
  */
 export function budgetOf(job: Job, config: PoolConfig): JobBudget {
   const usual = job.priority === 'batch' ? config.batch_deadline_ms : config.deadline_ms
-  // The limit is on what a job asks for: one that asks for nothing is not refused for its pool's settings.
+  // The limit is on what a job asks for; a job that asks for nothing must not be refused for its pool's settings.
   const deadlineMs = job.deadline_ms ?? Math.min(usual, config.max_deadline_ms)
   const maxNewTokens = job.parameters.max_new_tokens ?? config.max_new_tokens
   check('deadline_ms', deadlineMs, config.max_deadline_ms, 'max_deadline_ms')

@@ -1,7 +1,7 @@
 /**
- * What no regex engine behind TGI takes. A broken regex is not looked at by TGI's router: it fails in the shard, and with it the
- * whole batch that it has joined (`generation`). Engines differ, so this refuses only what interegular (outlines' parser), Python's
- * `re` and Rust's `regex` all refuse, and takes all else: `(?P<n>…)`, possessive quantifiers, `\p{L}`, nested classes.
+ * Finds what no regex engine behind TGI accepts. TGI's router does not check a regex; a broken one fails its whole batch in the
+ * shard (`generation`). Engines differ, so this refuses only what interegular (outlines' parser), Python's `re` and Rust's `regex`
+ * all refuse, and accepts all else: `(?P<n>…)`, possessive quantifiers, `\p{L}`, nested classes.
  */
 
 /** A flaw and how many UTF-16 units lie before it. */
@@ -10,7 +10,7 @@ export interface RegexFlaw {
   readonly at: number
 }
 
-/** Where a class ends that begins at `[`. The dialects read `[]a]` and `[a[b]]` in three ways. */
+/** Where the class that begins at `[` ends. The dialects read `[]a]` and `[a[b]]` in three ways. */
 type ClassRule = (pattern: string, open: number) => number
 
 const skipEscape = (pattern: string, at: number): number => (pattern[at] === '\\' ? at + 2 : at + 1)
@@ -48,7 +48,7 @@ const nested: ClassRule = (pattern, open) => {
 
 const RULES = [first, literal, nested] as const
 
-/** Letters that mean nothing behind a backslash in any of them. */
+/** Letters that no dialect allows after a backslash. */
 const MEANINGLESS = /[CEFGHIJKLMOQRTVXYceghijklmoqy]/
 const HEX: Readonly<Record<string, RegExp>> = {
   x: /^(?:[0-9a-fA-F]{2}|\{[0-9a-fA-F]+\})/,
@@ -83,7 +83,7 @@ function classFlaw(pattern: string, open: number, close: number): RegexFlaw | un
       continue
     }
     const [low = '', dash, high = ''] = pattern.slice(at, at + 3)
-    // Only plain letters and digits: all else may have a meaning of its own.
+    // Only plain letters and digits: other characters may have a meaning of their own.
     if (dash === '-' && /\w/.test(low) && /\w/.test(high) && low > high && at + 2 < close) {
       return { message: `the range ${low}-${high} runs backwards`, at }
     }
@@ -109,7 +109,7 @@ function groupHead(
     if (name === '' && (end === '>' || isAtEnd)) return { message: 'a group lacks its name', at }
     if (end === '' && isAtEnd) return { message: 'the name of a group is not closed', at }
   }
-  // `?` belongs to the group; what follows is read as any text, and `(?i)` or `(?=` are groups, too.
+  // `?` belongs to the group; the rest is read as text. `(?i)` and `(?=` are groups, too.
   return { end: at + 2, opens: true }
 }
 
@@ -124,7 +124,7 @@ function countFlaw(pattern: string, at: number): RegexFlaw | undefined {
 /** One reading of a pattern. */
 function scan(pattern: string, endOfClass: ClassRule): RegexFlaw | undefined {
   const groups: number[] = []
-  /** Something stands here that a quantifier can repeat. */
+  /** A quantifier may follow here. */
   let isRepeatable = false
   let at = 0
   while (at < pattern.length) {
@@ -170,12 +170,11 @@ function scan(pattern: string, endOfClass: ClassRule): RegexFlaw | undefined {
   return open === undefined ? undefined : { message: 'a group is not closed', at: open }
 }
 
-/** Comments of the verbose mode hold anything. */
+/** Comments in verbose mode may hold anything. */
 const VERBOSE = /\(\?[a-zA-Z]*x/
 
 /**
- * What makes a regex broken in every dialect; undefined when one of them may take it. The time it takes grows with the length of
- * the pattern, not faster.
+ * Why a regex is broken in every dialect; undefined if one of them may accept it. Runs in time linear in the pattern's length.
  */
 export function regexFlaw(pattern: string): RegexFlaw | undefined {
   if (VERBOSE.test(pattern)) return undefined

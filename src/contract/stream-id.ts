@@ -43,17 +43,17 @@ export function entryId(epoch: number, n: number): Cursor {
   return `${epoch}-${n}` as Cursor
 }
 
-/** How far an epoch that cannot be the clock may lie beyond the last one: about a second. */
+/** Longest step from the last epoch when the clock cannot be used (µs): about a second. */
 const EPOCH_SPREAD = 2 ** 20
 
 /**
  * The epoch of an attempt: Redis's clock in µs at pick-up, or a number above the last epoch if that is higher.
  *
- * No two attempts may have one epoch, not even one whose entries a failover has lost: their ids would name two pasts. The
- * clock repeats no microsecond, but after a failover it may be behind, and then attempts that a second failover parts
- * would all count on from the same last epoch. So the step above it is drawn from 1 to 2^20.
+ * No two attempts may share an epoch, not even with an attempt whose entries a failover has lost: their ids would name two
+ * pasts. The clock repeats no microsecond, but after a failover it may be behind. Attempts on either side of a second failover
+ * would then all count from the same last epoch, so the step above it is random, from 1 to 2^20.
  *
- * A job's first attempt has no epoch before it, so its epoch is always the clock: {@link epochMs} tells when it began.
+ * A job's first attempt has no epoch before it, so its epoch is always the clock: {@link epochMs} is when it began.
  *
  * @param lastEpoch 0 without an attempt.
  * @param random in [0, 1).
@@ -62,7 +62,7 @@ export function nextEpoch(lastEpoch: number, nowUs: number, random: () => number
   return nowUs > lastEpoch ? nowUs : lastEpoch + 1 + Math.floor(random() * EPOCH_SPREAD)
 }
 
-/** Below it an epoch counts ms, as in streams of earlier versions: as µs it would be in 1973. */
+/** Below this an epoch is in ms, as in streams of earlier versions; in µs it would be in 1973. */
 const FIRST_EPOCH_IN_US = 1e14
 
 /** When the attempt with an epoch was picked up (ms since 1970, Redis's clock); exact for a job's first attempt. */
