@@ -95,7 +95,7 @@ function queue(judge: Judge, sight: PoolSight): Finding {
   return judge.ok('pool-queue', message, waiting)
 }
 
-/** A setting that bounds what waits, and what there is of it. */
+/** A setting that bounds the queue, and the current value. */
 interface Bound {
   readonly name: 'max_queued' | 'batch_max_queued' | 'max_queued_bytes'
   readonly got: number

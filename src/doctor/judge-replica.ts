@@ -69,7 +69,7 @@ function state(judge: Judge, sight: ReplicaSight): Finding {
 
 const KEY_ADVICE = 'TGI_API_KEY (or TGI_API_KEY_FILE) set to the key that the server was started with'
 
-/** Whether a replica or a proxy in front of it has refused the key, by what the TGI client says of it. */
+/** Whether a replica, or a proxy in front of it, refused the key, by the TGI client's message. */
 function wantsKey(reason: string | undefined): boolean {
   return /API key|\bHTTP 40[13]\b/.test(reason ?? '')
 }

@@ -5,9 +5,9 @@ import type { RedisConnection } from '../redis/connect.ts'
 
 /** What a pool's queue and deadlines tell beyond how many jobs wait. */
 export interface QueueLook {
-  /** BullMQ's queues that are paused. */
+  /** The paused BullMQ queues. */
   readonly paused: readonly string[]
-  /** What the jobs hold that have not ended. */
+  /** Bytes of the jobs that have not ended. */
   readonly bytes: number
   /** Jobs whose deadline passed more than {@link SWEEP_GRACE_MS} ago and that nobody has ended. */
   readonly overdue: number

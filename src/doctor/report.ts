@@ -55,7 +55,7 @@ export interface PoolReport {
   readonly max_queued?: number | undefined
   readonly batch_max_queued?: number | undefined
   readonly max_queued_bytes?: number | undefined
-  /** What the jobs hold that have not ended. */
+  /** Bytes of the jobs that have not ended. */
   readonly queued_bytes: number
   readonly waiting: { readonly interactive: number; readonly batch: number; readonly delayed: number }
   readonly active: number

@@ -17,7 +17,7 @@ export interface AppOptions {
   readonly jobs: JobRoutes
   readonly pools: (context: Context<HttpEnv>) => Promise<Response>
   readonly readiness: () => Promise<Readiness>
-  /** Throws what stands in a request's way; answers the name of the key it came with. */
+  /** Authorizes a request: throws a refusal, or returns the name of its key. */
   readonly admit: (incoming: IncomingMessage, route: string) => string | undefined
   readonly log: RequestLog
   readonly logger: Logger
@@ -46,7 +46,7 @@ export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/
 /** Routes, what stands before them, and the one shape of every error. */
 export function createApp(options: AppOptions): Hono<HttpEnv> {
   const { jobs, log } = options
-  // A proxy that joins paths may add a slash.
+  // Proxies that join paths may add a slash.
   const app = new Hono<HttpEnv>({ strict: false })
   for (const path of Object.keys(ROUTES)) {
     app.use(path, async (context, next) => {
@@ -58,7 +58,7 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
     const facts = log.of(incoming)
     const key = options.admit(incoming, facts.route)
     if (key !== undefined) facts.key = key
-    // Only a job carries it on; elsewhere one that a proxy has repeated or made in its own way is no fault.
+    // Only a job carries it on. Elsewhere an id that a proxy repeated or formatted differently is ignored.
     if (facts.correlationRefused && facts.route === '/v1/jobs') {
       throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
     }
@@ -84,7 +84,7 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   return app
 }
 
-/** Answers with an error, whose code goes into the request's log line. */
+/** Responds with an error and adds its code to the request's log line. */
 function refuse(context: Context<HttpEnv>, log: RequestLog, error: PoolError): Response {
   log.of(context.env.incoming).code = error.kind
   return errorResponse(context, error)

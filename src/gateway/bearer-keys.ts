@@ -6,8 +6,8 @@ import type { Logger } from '../runtime/log.ts'
 /** Who may call. */
 export interface BearerKeys {
   /**
-   * The name of the key that an `Authorization` header holds, for logs: the first 8 hex digits of its SHA-256. Undefined:
-   * it holds none of them. Takes as long for any wrong key.
+   * The name of the key in an `Authorization` header, for logs: the first 8 hex digits of its SHA-256. Undefined if the key is
+   * unknown. Takes the same time for every wrong key.
    */
   nameOf(header: string | undefined): string | undefined
   /** Reads the file again. One that is wrong changes nothing and is logged. */

@@ -14,7 +14,7 @@ export interface GuardOptions {
 }
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
-/** Say nothing but whether the process works, and are asked by whatever stands in front, under any name. */
+/** Routes that reveal only whether the process works; balancers call them under any host name. */
 const PROBES = new Set(['/livez', '/readyz'])
 
 /**
@@ -25,7 +25,7 @@ const PROBES = new Set(['/livez', '/readyz'])
  * - A page that is not trusted may send what changes something before any preflight. Browsers name it in `Origin`.
  * - With keys, one must be in `Authorization`; a preflight has none by its nature.
  *
- * @returns the name of the key it came with, if it needed one.
+ * @returns the name of the request's key, if it needed one.
  * @throws {@link PoolError} `FORBIDDEN`, `UNAUTHORIZED`.
  */
 export function admit(incoming: IncomingMessage, route: string, options: GuardOptions): string | undefined {

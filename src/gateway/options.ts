@@ -78,7 +78,7 @@ export function settle(options: GatewayOptions): GatewaySettings {
 /** An origin as browsers send it: host in lower case and ASCII, no port that the scheme implies. */
 function browserOrigin(origin: string): string {
   const parsed = /^https?:\/\/[^\s/?#@\\]+$/i.test(origin) ? URL.parse(origin) : null
-  // A page's host has letters, digits and the like; with anything else (a wildcard, a pattern) no page can ever match.
+  // No page's host contains anything else, such as a wildcard or a pattern.
   const can =
     parsed !== null && /^(?:\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)$/.test(parsed.hostname)
   if (can) return parsed.origin

@@ -12,9 +12,9 @@ interface RequestFacts {
   route: string
   job_id?: string
   pool_id?: string
-  /** The name of the key it came with (bearer-keys.ts). */
+  /** The name of the request's key (bearer-keys.ts). */
   key?: string
-  /** The code of an error answer. */
+  /** The code of an error response. */
   code?: string
   /** How many events went out. */
   events?: number

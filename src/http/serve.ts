@@ -46,15 +46,15 @@ const LIMITS = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 10_000,
   requestTimeout: 30_000,
-  /** Balancers keep a connection for 60 s and would send into one that is being closed. */
+  /** Longer than the 60 s of balancers, which would otherwise send into a connection that is closing. */
   keepAliveTimeout: 75_000,
-  /** A health check may send none; what depends on it looks at it. */
+  /** A health check may send no Host; handlers that need it check it. */
   requireHostHeader: false,
   /** How often Node looks for requests that are late. */
   connectionsCheckingInterval: 1000,
 } as const
 
-/** Stands for a Host that is none: a probe does not depend on it, and for what does it is a stranger's. */
+/** Replaces a missing or invalid Host: probes do not need one, and other routes refuse it as foreign. */
 const UNREADABLE_HOST = 'unreadable.invalid'
 
 /**
@@ -67,7 +67,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   // Its own Request and Response stay out of our globals: what else runs in this process keeps Node's.
   const answer = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
-    // For a request without Host, as HTTP/1.0 has it: fetch's Request needs a whole URL.
+    // An HTTP/1.0 request has no Host, but fetch's Request needs a whole URL.
     hostname: 'localhost',
     errorHandler: answerUnreadable,
   })

@@ -1,6 +1,6 @@
 /**
  * Events as Server-Sent Events (WHATWG HTML, section 9.2): `id` is the cursor to resume after, `event` the name, `data`
- * the event's data. Ids, names and JSON as written here hold no line ends, whatever a reader takes for one, so nothing in an event can forge another.
+ * the event's data. Ids, names and JSON are written without any character that a reader may take for a line end, so no event can forge another.
  */
 import type { JobEvent } from '../contract/event.ts'
 import { jsonLine } from '../contract/json-line.ts'
@@ -19,7 +19,7 @@ export const SSE_HEARTBEAT = ': still here\n\n'
 /** The headers of such an answer. */
 export const SSE_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
-  // A proxy that compresses (no-transform forbids it) holds what it has until there is more.
+  // A compressing proxy would buffer the stream; no-transform forbids that.
   'Cache-Control': 'no-store, no-transform',
   // nginx collects answers otherwise.
   'X-Accel-Buffering': 'no',

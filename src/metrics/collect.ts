@@ -78,7 +78,7 @@ export function createCollector(options: CollectorOptions): Collector {
   }
 }
 
-/** Logs what fails, and when it works again; nothing while that stays as it was. */
+/** Logs when a source fails and when it recovers; nothing in between. */
 type ChangeLog = (source: string, error: unknown) => void
 
 function createChangeLog(logger: Logger): ChangeLog {

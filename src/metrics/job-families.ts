@@ -1,4 +1,4 @@
-/** Families made from the counters that the writes of events keep in Redis: they outlive every process. */
+/** Families from the counters in Redis, which event writes increment: they outlive every process. */
 import { ERROR_CODES } from '../contract/codes.ts'
 import { BOUNDS, HISTOGRAMS, INFINITE_BOUND, counterFields } from '../contract/counters.ts'
 import type { HistogramName, KnownPriority } from '../contract/counters.ts'
@@ -7,10 +7,10 @@ import type { Priority } from '../contract/job.ts'
 import { stateOfError } from '../contract/job-states.ts'
 import type { Family, FamilyType, Label, Sample } from './family.ts'
 
-/** What the writes of a pool have counted. */
+/** The counters of a pool. */
 export interface PoolCounters {
   readonly poolId: string
-  /** The HASH as it is. */
+  /** The raw HASH. */
   readonly fields: Readonly<Record<string, string>>
 }
 
@@ -38,7 +38,7 @@ export const JOB_FAMILY_TYPES: ReadonlyMap<string, FamilyType> = new Map<string,
 
 const KNOWN_PRIORITIES = Object.keys(PRIORITIES) as Priority[]
 
-/** Their samples. Every series whose labels are known is there from the start, at 0: the first increase shows, too. */
+/** Their samples. Every series with known labels exists from the start, at 0, so that the first increase shows. */
 export function jobFamilies(pools: readonly PoolCounters[]): Family[] {
   const counter = (name: keyof typeof COUNTERS, samplesOf: (pool: PoolCounters) => Sample[]): Family => ({
     name,
@@ -65,7 +65,7 @@ function byPriority(name: string, fieldOf: (priority: KnownPriority) => string) 
     )
 }
 
-/** Those there are, and '' where a writer did not know its job's. */
+/** All priorities, and '' for writers that did not know their job's. */
 function prioritiesIn(
   fields: PoolCounters['fields'],
   fieldOf: (priority: KnownPriority) => string,

@@ -1,36 +1,36 @@
 /**
- * What the metrics process tells by itself, beside the families of the replicas, whose samples all get the labels
- * `engine`, `engine_version`, `pool_id`, `replica_id` and `model_id` (those that are known).
+ * The metrics process exports these families of its own, besides those of the replicas. All samples of a replica get the labels
+ * `engine`, `engine_version`, `pool_id`, `replica_id` and `model_id`, as far as known.
  *
  * | family | type | labels | what |
  * |---|---|---|---|
- * | `tgi_pool_redis_up` | gauge | | 1: Redis answered; 0: it did not, and nothing is known of pools and replicas |
+ * | `tgi_pool_redis_up` | gauge | | 1: Redis answered; 0: it did not, and there are no samples of pools and replicas |
  * | `tgi_pool_read_success` | gauge | `pool_id` | 1: queue and registry of the pool could be read; 0: its other families are missing |
  * | `tgi_pool_jobs` | gauge | `pool_id`, `state`, `priority` | jobs by `state`: `waiting` by `priority` (`interactive`, `batch`); `delayed` (handed back, not due yet) and `active` (with a worker) without `priority` |
  * | `tgi_pool_jobs_kept` | gauge | `pool_id`, `state` | jobs in the index by `state`: `queued`, `started`, and `ended`, `failed`, `cancelled` for as long as their events are kept |
- * | `tgi_pool_oldest_wait_seconds` | gauge | `pool_id` | since the acceptance of the job that waits longest, among those at the head of their lines; 0: none waits. A job that was handed back stands behind those that came meanwhile and counts again once it is at the head |
+ * | `tgi_pool_oldest_wait_seconds` | gauge | `pool_id` | age of the oldest job at the head of a queue, from its acceptance; 0: none waits. A job that went back behind others counts again once it is at the head |
  * | `tgi_pool_replica_info` | gauge | `pool_id`, `replica_id`, `engine`, `engine_version`, `model_id` | 1 |
- * | `tgi_pool_replica_state` | gauge | `pool_id`, `replica_id`, `state` | 1 for the state it is in, 0 for each of the others |
- * | `tgi_pool_replica_standbys` | gauge | `pool_id`, `replica_id` | workers that stand by for it |
+ * | `tgi_pool_replica_state` | gauge | `pool_id`, `replica_id`, `state` | 1 for its current state, 0 for the others |
+ * | `tgi_pool_replica_standbys` | gauge | `pool_id`, `replica_id` | workers on standby for it |
  * | `tgi_pool_slots` | gauge | `pool_id`, `replica_id` | requests that its worker may hold open now; 0 while it takes nothing |
- * | `tgi_pool_slots_configured` | gauge | `pool_id`, `replica_id` | requests that its worker was told to hold open at most |
+ * | `tgi_pool_slots_configured` | gauge | `pool_id`, `replica_id` | most requests that its worker is configured to hold open |
  * | `tgi_pool_slots_busy` | gauge | `pool_id`, `replica_id` | attempts under way on it |
- * | `tgi_pool_replica_scrape_success` | gauge | `pool_id`, `replica_id` | 1: its own metrics are in this answer; 0: they could not be had |
- * | `tgi_pool_replica_scrape_duration_seconds` | gauge | `pool_id`, `replica_id` | how long that took |
- * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | samples of it that were left out: `type` (another replica told another TYPE first), `reserved` (a name of ours), `duplicate` (told twice), `malformed` (a line could not be read; the log says which and why) |
+ * | `tgi_pool_replica_scrape_success` | gauge | `pool_id`, `replica_id` | 1: its own metrics are in this response; 0: the scrape failed |
+ * | `tgi_pool_replica_scrape_duration_seconds` | gauge | `pool_id`, `replica_id` | duration of the scrape |
+ * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | dropped samples: `type` (another replica reported another TYPE first), `reserved` (a name of ours), `duplicate` (reported twice), `malformed` (an unreadable line; the log has its number and the reason) |
  * | `tgi_pool_jobs_queued_total` | counter | `pool_id`, `priority` | jobs accepted |
- * | `tgi_pool_jobs_started_total` | counter | `pool_id`, `priority` | jobs whose first attempt began; plain BullMQ jobs are among them, though they were never `queued` |
- * | `tgi_pool_jobs_total` | counter | `pool_id`, `outcome`, `code` | jobs that are over: `ended` with the code "", `failed` with a code of `error`, `cancelled` with `CANCELLED` |
- * | `tgi_pool_tokens_total` | counter | `pool_id`, `direction` | tokens of jobs that are over: `in` prompt tokens of answered jobs, `out` tokens published by all |
+ * | `tgi_pool_jobs_started_total` | counter | `pool_id`, `priority` | jobs whose first attempt began, plain BullMQ jobs included, which were never `queued` |
+ * | `tgi_pool_jobs_total` | counter | `pool_id`, `outcome`, `code` | finished jobs: `ended` with the code "", `failed` with the code of its `error`, `cancelled` with `CANCELLED` |
+ * | `tgi_pool_tokens_total` | counter | `pool_id`, `direction` | tokens of finished jobs: `in` prompt tokens of answered jobs, `out` tokens that any job published |
  * | `tgi_pool_queue_time_seconds` | histogram | `pool_id`, `priority` | from acceptance to the first attempt |
  * | `tgi_pool_time_to_first_token_seconds` | histogram | `pool_id`, `priority` | from acceptance to the first token, of answered jobs |
  * | `tgi_pool_job_duration_seconds` | histogram | `pool_id`, `priority` | from acceptance to the last token, of answered jobs |
  * | `process_*`, `nodejs_*` | | | this process: CPU, memory, event loop, garbage collection (prom-client's own) |
  *
- * Counters and histograms are kept in Redis and added by the write that queues, starts or ends a job: each job counts once,
- * whichever process dies, and every metrics process tells the same. All series are there from the start, at 0. A Redis that
- * loses its last writes loses their counts with them: Prometheus takes that for a reset, so `rate` and `increase` may be too
- * high once.
+ * Counters and histograms are kept in Redis and incremented by the write that queues, starts or ends a job. Each job counts once,
+ * whichever process dies, and every metrics process exports the same values. All series exist from the start, at 0. If Redis loses
+ * its last writes, it loses their counts, too. Prometheus takes that for a counter reset, so `rate` and `increase` may be too high
+ * once.
  */
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'

@@ -45,10 +45,10 @@ export function parseExposition(text: string): Family[] {
   })
 }
 
-/** What becomes of a bad line: throws, or has it skipped. `types` are those of the families so far. */
+/** Handles a bad line: throws, or skips it. `types` are those of the families so far. */
 type OnFault = (error: Error, line: string, types: ReadonlyMap<string, { readonly type: FamilyType }>) => void
 
-/** Reads an exposition line by line. What was cut is thrown in any case. */
+/** Reads an exposition line by line. Always throws for a truncated one. */
 export function readLines(text: string, onFault: OnFault): Family[] {
   const drafts = new Map<string, Draft>()
   const scanner: Scanner = { text, at: 0, line: 1, lineStart: 0 }

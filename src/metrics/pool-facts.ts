@@ -32,7 +32,7 @@ export interface PoolFacts {
   /** How long the job that waits longest has waited (s); 0 when none waits. */
   readonly oldestWaitSeconds: number
   readonly replicas: readonly ReplicaFacts[]
-  /** What the writes of events have counted: the HASH `counters`. */
+  /** The HASH `counters`, which event writes increment. */
   readonly counters: Readonly<Record<string, string>>
   /** How many jobs the index has in each state. */
   readonly indexed: ReadonlyMap<JobStateName, number>

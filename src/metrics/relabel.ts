@@ -8,8 +8,7 @@ export const DROP_REASONS = ['type', 'reserved', 'duplicate', 'malformed'] as co
 
 /**
  * `type`: another replica, or this process, told another TYPE for the name. `reserved`: the family has a name of
- * ours. `duplicate`: the replica told the same series twice. `malformed`: a line could not be read, or a family was in doubt
- * for one.
+ * ours. `duplicate`: the replica reported the same series twice. `malformed`: a line could not be read, or made a family doubtful.
  */
 export type DropReason = (typeof DROP_REASONS)[number]
 

@@ -14,12 +14,12 @@ export interface ScrapeOptions {
 
 /** What came of it. */
 export interface Scrape {
-  /** None when it failed; without what its bad lines put in doubt. */
+  /** Empty if the scrape failed; without families that bad lines made doubtful. */
   readonly families: readonly Family[]
   readonly seconds: number
   /** What is wrong with its first bad line. */
   readonly fault?: Error | undefined
-  /** How many samples were left out for bad lines. */
+  /** How many samples were dropped for bad lines. */
   readonly malformed: number
   /** Why it failed. */
   readonly error?: Error | undefined

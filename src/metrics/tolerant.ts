@@ -1,27 +1,26 @@
 import type { Family, FamilyType } from './family.ts'
 import { readLines } from './parse.ts'
 
-/** More are no slip of a replica's. */
+/** Most bad lines of a usable exposition. */
 const MAX_BAD_LINES = 100
 
 type Types = ReadonlyMap<string, { readonly type: FamilyType; readonly name?: string }>
 
-/** An exposition, and what of it could not be read. */
+/** An exposition, and what was unreadable. */
 interface Exposition {
   readonly families: readonly Family[]
   /** What is wrong with the first bad line; undefined when all are good. */
   readonly fault?: Error | undefined
-  /** How many samples were left out, a bad line counted as one. */
+  /** How many samples were dropped; a bad line counts as one. */
   readonly malformed: number
 }
 
 /**
- * Reads an exposition that may have bad lines. A bad sample is left out by itself, or with its whole family where one part
- * says nothing without the others (histograms, summaries) and where the family's TYPE is in doubt.
+ * Reads an exposition that may have bad lines. Drops only the bad sample, or its whole family if the family is useless without it
+ * (histograms, summaries) or its TYPE is doubtful.
  *
- * @throws {@link PoolError} `REPLICA_UNAVAILABLE` for what makes all lines doubtful: a body that was cut, a label that does
- * not end on its line (its newline is raw, so what follows may be its text), too many lines, good or bad; and for a text
- * without one good family.
+ * @throws {@link PoolError} `REPLICA_UNAVAILABLE` if all lines are doubtful: a truncated body, a label that does not end on its
+ * line (what follows may be its text), too many lines, or no good family.
  */
 export function readExposition(text: string): Exposition {
   let first: Error | undefined
@@ -38,7 +37,7 @@ export function readExposition(text: string): Exposition {
   const isBroken = ({ name, type }: Family): boolean =>
     broken.has(name) || (type === 'untyped' && broken.has(name.replace(/_(?:bucket|sum|count)$/, '')))
   const whole = families.filter((family) => !isBroken(family))
-  // An error page, say.
+  // E.g. an error page.
   if (first !== undefined && whole.length === 0) throw first
   const left = families.filter(isBroken).reduce((sum, { samples }) => sum + samples.length, 0)
   return { families: whole, fault: first, malformed: malformed + left }
@@ -54,13 +53,13 @@ function isOpen(line: string): boolean {
   return quotes % 2 === 1 && !line.trimStart().startsWith('#')
 }
 
-/** The family that is in doubt for a bad line; undefined where only the line is. */
+/** The family that a bad line makes doubtful; undefined if only the line is bad. */
 function doubtful(line: string, types: Types): string | undefined {
   const [, keyword, name = ''] =
     /^[ \t]*(?:#[ \t]*(HELP|TYPE)[ \t]+)?([a-zA-Z_:][a-zA-Z0-9_:]*)/.exec(line) ?? []
   if (keyword === 'HELP') return undefined
   if (keyword === 'TYPE') return name
-  // Without a name it belongs where it stands.
+  // A line without a name belongs to the family around it.
   const family = name === '' ? [...types.values()].at(-1) : types.get(baseOf(types, name))
   return family?.type === 'histogram' || family?.type === 'summary' ? family.name : undefined
 }

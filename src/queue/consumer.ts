@@ -1,10 +1,9 @@
 /**
  * Takes jobs from a pool's two queues, at most one a slot (`taker.ts`), and keeps their locks (`locks.ts`).
  *
- * The locks are renewed there and not by BullMQ, because BullMQ never tells when it could not: a line that hangs is
- * silence, and the same job then runs twice. So every lock is trusted for a part of its time, counted from before the
- * command that took or renewed it was sent; after that the attempt is interrupted, well before another worker can have
- * the job.
+ * `locks.ts` renews the locks instead of BullMQ, which does not report a renewal that hangs: the same job would then run twice.
+ * Each lock is trusted for a part of its time, counted from before the command that took or renewed it was sent. After that the
+ * attempt is interrupted, well before another worker can take the job.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { UnrecoverableError } from 'bullmq'
@@ -29,7 +28,7 @@ export interface TakenJob {
   readonly body: unknown
   /** How often the job was handed back unharmed. */
   readonly handBacks: number
-  /** Marks that it shares with jobs that failed together with it. */
+  /** Marks of the engine failures that it was part of; jobs that failed together share one. */
   readonly failedWith: readonly string[]
   /** When it was put in the queue, by its producer's clock (ms since 1970). */
   readonly queuedAtMs: number
@@ -42,15 +41,14 @@ export interface TakenJob {
 }
 
 /**
- * What an attempt cost its job. `not_begun`: nothing, it wrote no `started`. `unharmed`: nothing, though it wrote one.
- * `spent`: one of the attempts that the job may make.
+ * What an attempt cost its job. `not_begun`: nothing, it wrote no `started`. `unharmed`: nothing, although it wrote one.
+ * `spent`: one of the job's `max_attempts`.
  */
 export type AttemptCost = 'not_begun' | 'unharmed' | 'spent'
 
 /**
- * What became of a taken job. `over`: leave the queue. `back`: it waits again, after a delay; one that is `unharmed` goes
- * ahead of the waiting jobs of its priority, one whose attempt is `spent` behind them. `refused`: no slot was open, back to
- * the head of the queue.
+ * What happens to a taken job. `over`: it leaves the queue. `back`: it waits again, after a delay; an `unharmed` job goes ahead of
+ * the waiting jobs of its priority, a `spent` one behind them. `refused`: no slot was open, so it returns to the head of the queue.
  */
 export type Disposition =
   | { readonly kind: 'over' }
@@ -58,7 +56,7 @@ export type Disposition =
       readonly kind: 'back'
       readonly delayMs: number
       readonly attempt: AttemptCost
-      /** What {@link TakenJob.failedWith} gets beside what it has. */
+      /** A mark to add to {@link TakenJob.failedWith}. */
       readonly failedWith?: string | undefined
     }
   | { readonly kind: 'refused' }
@@ -75,7 +73,7 @@ export interface ConsumerOptions {
   readonly lockMs: number
   /** How often jobs of dead workers are looked for (ms). */
   readonly stalledIntervalMs: number
-  /** Runs one job to its disposition. Never rejects. */
+  /** Runs one attempt and returns the job's disposition. Never rejects. */
   readonly run: (job: TakenJob) => Promise<Disposition>
   /** BullMQ gave a job up because its workers died too often; it never reaches `run` again. */
   readonly onGivenUp: (jobId: string) => void
@@ -86,7 +84,7 @@ export interface ConsumerOptions {
 export interface Consumer {
   /** Takes jobs again. */
   open(): void
-  /** Changes how many jobs may run at once, and beside how many a batch job may; running ones are not touched. */
+  /** Changes how many jobs may run at once, and below how many a batch job may start; running jobs are not affected. */
   resize(slots: number, batchSlots?: number): void
   /** Takes no more; a job that was being taken already may still arrive once. */
   shut(): void
@@ -98,9 +96,9 @@ export interface Consumer {
 
 /** How long a job is new (ms), by its producer's clock: long enough for a queue where nothing waits. */
 const NEW_MS = 1000
-/** The most marks that a job keeps; the oldest go first. */
+/** Most marks that a job keeps; the oldest are dropped. */
 const MAX_MARKS = 8
-/** How long a fault of Redis is waited out (ms). */
+/** Pause before retrying after a fault of Redis (ms). */
 const RETRY_MS = 500
 
 /** Starts a consumer, shut. */
@@ -121,15 +119,15 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   }
 
   /**
-   * Back to the head of its queue, and a wake-up for whoever waits for a job: BullMQ 6.7 makes none there
-   * (moveJobFromActiveToWait-9.lua), and others would look a second later.
+   * Puts a job back at the head of its queue and wakes a worker: BullMQ 6.7 does not (moveJobFromActiveToWait-9.lua), and the
+   * others would look only a second later.
    */
   async function putBack(from: Lane, job: Job, lockToken: string): Promise<void> {
     await job.moveToWait(lockToken).catch(onLostLock)
     await from.wake().catch(onError)
   }
 
-  /** Takes the job out of its queue, through faults of the line. */
+  /** Removes the job from its queue; retries while the connection fails. */
   async function leaveQueue(job: Job, move: () => Promise<unknown>): Promise<void> {
     for (;;) {
       try {
@@ -143,7 +141,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     }
   }
 
-  /** BullMQ has given it up: nothing runs it again. */
+  /** BullMQ has given the job up: nothing runs it again. */
   async function giveUp(job: Job, lockToken: string): Promise<void> {
     const reason = new UnrecoverableError(job.deferredFailure)
     await leaveQueue(job, () => job.moveToFailed(reason, lockToken, false))
@@ -186,7 +184,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     await taker.close()
     await Promise.all(lanes.map((each) => each.close()))
     locks.stop()
-    // The last wait for a job may have ended with a wake-up that others need.
+    // Our last wait may have consumed a wake-up that another worker needs.
     await Promise.all(lanes.map((each) => each.wake().catch(onError)))
   }
 
@@ -203,7 +201,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       return closed
     },
     abandon() {
-      // Nobody will tell any more when a lock runs out, and whoever waits to end a job waits until then.
+      // No timer expires locks from here on, so abort them now; otherwise a job's end would wait forever.
       locks.abandon()
       taker.abandon()
     },
@@ -211,8 +209,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
 }
 
 /**
- * A job that comes back unharmed has waited its time, and its answer may be read already: it goes ahead of the jobs of its
- * priority. One whose attempt was spent may be what broke it: it goes behind them.
+ * An unharmed job has already waited its turn, and its answer may have readers: it goes ahead of the jobs of its priority. A job
+ * whose attempt was spent may have caused the fault: it goes behind them.
  */
 async function setPlace(job: Job, attempt: AttemptCost): Promise<void> {
   const own: readonly number[] = Object.values(PRIORITIES)

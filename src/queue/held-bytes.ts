@@ -2,25 +2,24 @@ import type { PoolKeys } from '../contract/keys.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /**
- * How many bytes a pool's jobs hold in its queues, job by job and together, in one HASH that one script changes: the sum
- * is always that of the jobs. A job is written down before it is in a queue and struck out after it has left, so a
- * process that dies in between leaves one too many, never one too few; {@link HeldBytes.tidy} strikes those out.
+ * How many bytes a pool's jobs hold in its queues, by job and in total, in one HASH that one script changes: the total always
+ * equals the sum of the jobs. A job is recorded before it enters a queue and removed after it has left, so a process that dies in
+ * between leaves an entry too many, never one too few. {@link HeldBytes.tidy} removes those.
  */
 export interface HeldBytes {
-  /** Of all jobs. */
+  /** The total of all jobs. */
   total(): Promise<number>
-  /** Writes a job down; once more changes nothing. */
+  /** Records a job. Idempotent. */
   hold(jobId: string, bytes: number): Promise<void>
-  /** Strikes a job out; one that is not there changes nothing. */
+  /** Removes a job. Idempotent. */
   release(jobId: string): Promise<void>
   /**
-   * Looks at some hundred jobs more at each call, and strikes out those that are in no queue and were in none when they were
-   * looked at before.
+   * Checks the next few hundred jobs, and removes those that are in no queue now and were in none at the check before.
    */
   tidy(isQueued: (jobId: string) => Promise<boolean>): Promise<void>
 }
 
-/** No job's id: those hold no colon. */
+/** The field of the total; job ids contain no colon. */
 const TOTAL = ':total'
 
 /** KEYS[1] the HASH; ARGV: job id, its bytes from now on (0: it has left), the field of the sum. */
@@ -32,10 +31,10 @@ if bytes == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', 
 redis.call('HINCRBY', KEYS[1], ARGV[3], bytes - before)
 return 1`
 
-/** How many jobs are looked at in one go. */
+/** How many jobs one call checks. */
 const TIDY_COUNT = 500
 
-/** Opens a pool's account on a connection. */
+/** Opens a pool's byte counts on a connection. */
 export function openHeldBytes(redis: RedisConnection, keys: PoolKeys): HeldBytes {
   let cursor = '0'
   let gone = new Set<string>()
@@ -56,7 +55,7 @@ export function openHeldBytes(redis: RedisConnection, keys: PoolKeys): HeldBytes
       const queued = await Promise.all(jobs.map(isQueued))
       for (const [index, job] of jobs.entries()) {
         if (queued[index] === true) continue
-        // Its producer may be just about to put it in.
+        // Its producer may be about to add it to a queue.
         if (gone.has(job)) await set(job, 0)
         else missing.add(job)
       }

@@ -2,8 +2,8 @@ import { PRIORITIES } from '../contract/job.ts'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 
 /**
- * What a producer wrote. Where it names no priority, it is a batch job by the place where it waits: the batch queue, or
- * batch jobs' priority in the other one.
+ * The body that a producer wrote. Without a priority, its place decides: it is a batch job in the batch queue, or with the
+ * priority of batch jobs in the other queue.
  */
 export function bodyIn(queue: string, priority: number, body: unknown): unknown {
   if (queue !== QUEUE_NAMES.batch && priority < PRIORITIES.batch - 1) return body

@@ -8,12 +8,12 @@ import { openHeldBytes } from './held-bytes.ts'
 import { countWaiting, jobKey } from './queue-depth.ts'
 import type { WaitingCounts } from './queue-depth.ts'
 
-/** A pool's queues, as producers and cancellers see them: as one. */
+/** A pool's two queues, presented to producers and cancellers as one. */
 export interface JobQueue {
   /**
-   * Puts a job in the queue of its priority. The same id again is no job more.
+   * Adds a job to the queue of its priority. Idempotent by id.
    *
-   * @param bytes what the job holds of the pool's memory.
+   * @param bytes how many bytes the job takes of the pool's bound.
    */
   add(jobId: string, body: unknown, priority: Priority, bytes?: number): Promise<void>
   /** Whether a queue holds the job unfinished. */
@@ -23,9 +23,9 @@ export interface JobQueue {
   /** Takes the job out with its body, unless a worker holds its lock. @returns whether nothing of it is left. */
   remove(jobId: string): Promise<boolean>
   waiting(): Promise<WaitingCounts>
-  /** How many bytes the jobs hold that were put in with {@link JobQueue.add} and are not over. */
+  /** How many bytes the unfinished jobs hold that {@link JobQueue.add} added. */
   heldBytes(): Promise<number>
-  /** Corrects that, a few jobs at each call, for producers and workers that died. */
+  /** Corrects those bytes after producers or workers died, a few jobs at each call. */
   tidy(): Promise<void>
   close(): Promise<void>
 }
@@ -34,7 +34,7 @@ export interface JobQueue {
 export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQueue {
   const open = (name: string) => {
     const queue = new Queue(name, { connection, prefix: keys.queuePrefix, skipMetasUpdate: true })
-    // Every command of ours is awaited and throws by itself; without a listener BullMQ prints to the console.
+    // Our own commands report their errors; without a listener BullMQ prints to the console.
     queue.on('error', () => undefined)
     return queue
   }
@@ -60,7 +60,7 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
         both.map(async (queue) => {
           const state = await queue.getJobState(jobId)
           if (state === 'active') return false
-          // Picked up since we looked: BullMQ refuses, and the worker finds the stream sealed.
+          // Picked up in the meantime: BullMQ refuses, and the worker finds the stream sealed.
           return state === 'unknown' || removeFrom(queue, jobId)
         }),
       )
@@ -88,7 +88,7 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
   }
 }
 
-/** What BullMQ says of a job that is over, or never was. */
+/** BullMQ's states of a job that has ended or never existed. */
 const NOT_HELD: ReadonlySet<string> = new Set(['unknown', 'completed', 'failed'])
 
 /** Removes a job from one queue; false when a worker holds its lock. */

@@ -23,21 +23,21 @@ export interface Lane {
   readonly kind: Priority
   /** The key on which a wait for jobs ends (BZPOPMIN). */
   readonly marker: string
-  /** Takes the next job, if there is one, and locks it. */
+  /** Takes and locks the next job, if there is one. */
   take(token: string): Promise<Job | undefined>
-  /** Renews locks; answers the ids of jobs whose lock is not ours any more. */
+  /** Renews locks; returns the ids of jobs whose lock is lost. */
   renew(jobs: readonly { readonly id: string; readonly token: string }[]): Promise<string[]>
-  /** When the next job is due that was put back for later (ms since 1970, by the clock of who put it back). */
+  /** When the next delayed job is due (ms since 1970, by the clock of the process that delayed it). */
   nextDue(): Promise<number | undefined>
-  /** Has somebody who waits for a job look for one. */
+  /** Wakes a worker that waits for a job. */
   wake(): Promise<void>
-  /** Begins to look for jobs of dead workers. Idempotent. */
+  /** Starts looking for jobs of dead workers. Idempotent. */
   watchStalled(): void
   /** Ends that. */
   close(): Promise<void>
 }
 
-/** BullMQ gives a job up after this many dead workers; our own count of attempts comes first. */
+/** BullMQ gives a job up after this many dead workers, if our own count of attempts has not ended it before. */
 const MAX_STALLED = 10
 /** BullMQ sorts delayed jobs by their time × this, plus a counter (commands/includes/getDelayedScore.lua). */
 const DELAYED_SCORE = 0x1000
@@ -61,7 +61,7 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
     },
-    // Without the second connection that its own loop would block.
+    // BullMQ's own loop would need a second connection to block on.
     (queue, settings) => createRedisBackend(queue, settings),
   )
   worker.on('error', options.onError)

@@ -7,9 +7,9 @@ const TRUST = 0.9
 interface Lock {
   /** Aborted when it can no longer be trusted. */
   readonly lost: AbortSignal
-  /** Asks Redis whether it is ours still, and renews it. Throws when Redis does not answer. */
+  /** Asks Redis whether the lock is still ours, and renews it. Throws if Redis does not answer. */
   confirm(): Promise<boolean>
-  /** The job has left; nothing renews the lock any more. */
+  /** Stops renewing the lock: the job has left. */
   release(): void
 }
 
@@ -25,9 +25,9 @@ interface TakenLock {
 /** All locks of one process. */
 export interface Locks {
   keep(taken: TakenLock): Lock
-  /** Trusts none any more, and renews none. */
+  /** Aborts all locks and stops renewing them. */
   abandon(): void
-  /** Renews none any more. */
+  /** Stops renewing locks. */
   stop(): void
 }
 
@@ -37,13 +37,13 @@ interface Held extends TakenLock {
   until: number
 }
 
-/** Renews locks on a beat, five times as often as they run out. */
+/** Renews locks five times in the time in which they expire. */
 export function keepLocks(lockMs: number, onError: (error: unknown) => void): Locks {
-  // By lock and not by job: a job that came back while its older attempt still ends is held twice.
+  // By lock, not by job: a job that came back while its older attempt is still ending is held twice.
   const held = new Set<Held>()
   const trustMs = lockMs * TRUST
 
-  /** Renews locks; answers those that are not ours any more. */
+  /** Renews locks; returns the lost ones. */
   async function renew(locks: readonly Held[]): Promise<Held[]> {
     const from = performance.now()
     const lost = await Promise.all(

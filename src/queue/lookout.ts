@@ -7,26 +7,25 @@ import type { Lane } from './lane.ts'
 /** Waits until a lane may have a job. */
 export interface Lookout {
   /**
-   * Resolves when one of the lanes may have a job: the first of those that say so, or undefined when it is time to look
-   * anyway. Never throws.
+   * Resolves to the first lane that reports a job, or to undefined when it is time to look anyway. Never throws.
    */
   wait(lanes: readonly Lane[]): Promise<Lane | undefined>
-  /** Ends what waits. Idempotent. */
+  /** Ends the wait. Idempotent. */
   close(): void
 }
 
-/** The longest wait (ms). A worker that froze in its wait takes one wake-up with it; the next one looks by itself. */
+/** The longest wait (ms). A worker that freezes in its wait consumes one wake-up; another worker looks after this time. */
 const MAX_WAIT_MS = 1000
-/** The shortest (ms): a queue whose next job is due may not give it away now. */
+/** The shortest wait (ms): a queue may not hand out its next job yet although it is due. */
 const MIN_WAIT_MS = 5
-/** A line that does not answer for so long after that is broken, though it does not know (ms). */
+/** A connection that does not answer for this long after the wait is broken (ms). */
 const SILENCE_MS = 1000
-/** After a fault of the line. */
+/** Pause after a fault of the connection (ms). */
 const PAUSE_MS = 500
 
-/** A lookout on a line of its own, which blocks, made after the pattern of the connection. */
+/** A lookout on a blocking connection of its own, made like the given one. */
 export function openLookout(connection: Redis, onError: (error: unknown) => void): Lookout {
-  // Nothing is sent again: a wait that broke is begun anew by whoever waits.
+  // No resending: after a broken wait the caller waits again.
   const line = connection.duplicate({ maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false })
   line.on('error', () => undefined)
   line.connect().catch(() => undefined)

@@ -10,7 +10,7 @@ export interface WaitingCounts {
   readonly interactive: number
   /** In `batch`, whatever their priority there, and in `jobs` with a priority below that. */
   readonly batch: number
-  /** Handed back, or added with a delay, and not due yet, in both queues. */
+  /** In both queues: handed back or added with a delay, and not due yet. */
   readonly delayed: number
 }
 
@@ -37,7 +37,7 @@ const DELAYED_HEADS = 16
 const BATCH_SCORE = String((PRIORITIES.interactive + 1) * 2 ** 32)
 
 /**
- * Looks at the queues: two round trips of commands that take the same time however long it is (O(log n)). BullMQ's own
+ * Counts the queues in two round trips; each command takes O(log n) at most. BullMQ's own
  * counters cannot tell who waits longest, and write to the queue (getCounts-1.lua removes markers); these only read.
  */
 export async function readQueueDepth(redis: RedisConnection, keys: PoolKeys): Promise<QueueDepth> {
@@ -71,7 +71,7 @@ async function readQueue(
     readJobs(redis, keys, name, lines.flat()),
     readJobs(redis, keys, name, delayedHeads),
   ])
-  // One that nobody has taken yet was added with a delay on purpose.
+  // A delayed job that was never taken was added with that delay on purpose.
   const heads = [...waiting, ...handedBack.filter(({ taken }) => taken)]
   return { active: running, heads: heads.map(({ id, addedAt }) => ({ id, addedAt })) }
 }

@@ -6,17 +6,17 @@ import { isConnectionError } from '../redis/fault.ts'
 import type { Lane } from './lane.ts'
 import { openLookout } from './lookout.ts'
 
-/** At most how many jobs may run at once, those that are being asked for included, when one of a kind is taken. */
+/** Most jobs at once, those being fetched included, when a job of each kind is taken. */
 type SlotLimits = Readonly<Record<Priority, number>>
 
-/** What takes jobs needs. */
+/** What a taker needs. */
 export interface TakerOptions {
-  /** In the order in which they are asked. */
+  /** In the order in which they are asked for jobs. */
   readonly lanes: readonly Lane[]
-  /** The pattern of the line that waits. */
+  /** The blocking connection is made like this one. */
   readonly connection: Redis
   readonly limits: SlotLimits
-  /** Runs one job and sees it out of its queue, or back. */
+  /** Runs one job, then removes it from its queue or puts it back. */
   readonly run: (lane: Lane, job: Job, token: string) => Promise<void>
   readonly onError: (error: unknown) => void
 }
@@ -26,15 +26,15 @@ export interface Taker {
   open(): void
   shut(): void
   resize(limits: SlotLimits): void
-  /** Shuts, and resolves when everything that was taken has run. */
+  /** Shuts, and resolves when every taken job has run. */
   close(): Promise<void>
-  /** Lets go of the line that waits. */
+  /** Drops the blocking connection. */
   abandon(): void
 }
 
 /**
- * A taker, shut. A slot is reserved before a job is asked for, one job is asked for at a time, and a lane only when those
- * before it have just had none: so there is never a job too many, nor a batch job before an interactive one.
+ * A taker, shut. It reserves a slot before it asks for a job, asks for one job at a time, and asks a lane only if those before it
+ * just had none. So it never takes a job too many, nor a batch job before an interactive one.
  */
 export function createTaker({ lanes, connection, run, onError, ...options }: TakerOptions): Taker {
   const lookout = openLookout(connection, onError)
@@ -55,7 +55,7 @@ export function createTaker({ lanes, connection, run, onError, ...options }: Tak
       running += 1
       const token = randomUUID()
       const job = await lane.take(token).catch((error: unknown) => {
-        // The line comes back by itself.
+        // The connection recovers by itself.
         if (!isConnectionError(error)) onError(error)
       })
       if (job instanceof Object) {
@@ -74,7 +74,7 @@ export function createTaker({ lanes, connection, run, onError, ...options }: Tak
     return false
   }
 
-  /** Takes what there is room for. */
+  /** Takes as many jobs as there is room for. */
   function fill(): Promise<void> {
     again = true
     filling ??= (async () => {
@@ -87,7 +87,7 @@ export function createTaker({ lanes, connection, run, onError, ...options }: Tak
     return filling
   }
 
-  /** Something has changed: is there room, may there be a job? */
+  /** Called after a change: takes jobs if there is room and may be a job. */
   function look(): void {
     changed.resolve()
     changed = Promise.withResolvers<void>()

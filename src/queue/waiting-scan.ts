@@ -13,17 +13,17 @@ interface AddedJob {
   readonly body: unknown
 }
 
-/** Goes through the jobs that wait in all queues of a pool, page by page and round after round. */
+/** Scans the waiting jobs of all queues of a pool, page by page, again and again. */
 export interface WaitingScan {
-  /** The ids on the next page of each line. What is taken meanwhile moves others, and one that was missed comes next round. */
+  /** The ids on the next page of each queue. A job that moved past the page in the meantime comes in the next round. */
   next(): Promise<string[]>
-  /** Jobs that wait still. */
+  /** Those of the jobs that still wait. */
   read(ids: readonly string[]): Promise<AddedJob[]>
 }
 
-/** How many jobs of one line a page has. */
+/** Jobs of one queue on a page. */
 const PAGE = 1000
-/** How many bodies are read at once, since each may be megabytes. */
+/** Bodies read at once; each may be megabytes. */
 const BODIES = 16
 
 /** Starts at the first page. */
