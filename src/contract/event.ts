@@ -39,7 +39,7 @@ const startedSchema = z.object({
         .boolean()
         .optional()
         .describe(
-          'with continue: the replica reads all of the text so far as the very tokens that were published, not only those at the seam. False: a greedy answer, too, may go on otherwise than it would have uninterrupted',
+          'with continue: the replica reads all of the text so far as exactly the published tokens, not only those at the seam. If false, even a greedy answer may differ from an uninterrupted one',
         ),
     })
     .optional()

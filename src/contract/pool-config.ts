@@ -17,11 +17,11 @@ export type Pin = z.infer<typeof pinSchema>
  * its default, so a new default reaches old pools.
  */
 export const poolConfigSchema = z.object({
-  deadline_ms: ms.default(600_000).describe('of interactive jobs that name none'),
-  batch_deadline_ms: ms.default(86_400_000).describe('of batch jobs that name none'),
+  deadline_ms: ms.default(600_000).describe('default deadline of interactive jobs'),
+  batch_deadline_ms: ms.default(86_400_000).describe('default deadline of batch jobs'),
   max_deadline_ms: ms
     .default(86_400_000)
-    .describe('the longest a job may ask for; a longer default above counts as this'),
+    .describe('longest deadline of a job; longer defaults above are cut to it'),
   max_new_tokens: z.number().int().positive().default(512).describe('of jobs that name none'),
   max_max_new_tokens: z.number().int().positive().default(65_536).describe('the most a job may ask for'),
   max_input_bytes: z
@@ -35,20 +35,20 @@ export const poolConfigSchema = z.object({
     .int()
     .positive()
     .default(10_000)
-    .describe('waiting interactive jobs above which new ones are refused'),
+    .describe('most waiting interactive jobs; more are refused'),
   batch_max_queued: z
     .number()
     .int()
     .positive()
     .default(100_000)
-    .describe('waiting batch jobs above which new ones are refused'),
+    .describe('most waiting batch jobs; more are refused'),
   max_queued_bytes: z
     .number()
     .int()
     .positive()
     .default(536_870_912)
     .describe(
-      'bytes of all jobs that have not ended above which new ones are refused; 512 MiB: as many batch jobs as may wait, of 5 KB each, and less than the smallest servers of Redis have',
+      'most bytes of all jobs that have not ended; more are refused. The default, 512 MiB, holds batch_max_queued jobs of 5 KB each',
     ),
   reserved_slots: z
     .number()
@@ -56,8 +56,13 @@ export const poolConfigSchema = z.object({
     .nonnegative()
     .nullable()
     .default(null)
-    .describe('slots of each replica that batch jobs may not have; null: 1 of 4 or more, else 0'),
-  max_attempts: z.number().int().positive().default(5).describe('interruptions a job survives'),
+    .describe('slots of each replica that batch jobs may not use; null: 1 of 4 or more, else 0'),
+  max_attempts: z
+    .number()
+    .int()
+    .positive()
+    .default(5)
+    .describe('most attempts of a job that count; overload, drains and refused connections cost none'),
   retention_ms: ms.default(3_600_000).describe('how long events stay readable after the end'),
   first_token_timeout_ms: ms.default(120_000).describe('silence of a replica before the first token'),
   token_timeout_ms: ms.default(60_000).describe('silence of a replica between tokens'),
@@ -71,7 +76,7 @@ export const poolConfigSchema = z.object({
     .enum(['accept', 'refuse'])
     .default('accept')
     .describe(
-      "chats on a model whose tokenizer puts a marker in front of every prompt while its chat template writes none: accept them with that one token more than TGI's chat route feeds, or refuse them",
+      "chats on a model whose tokenizer puts a marker in front of every prompt while its chat template writes none: accept them with one token more than on TGI's chat route, or refuse them",
     ),
   pin: pinSchema.default({}),
 })

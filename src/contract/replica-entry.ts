@@ -32,9 +32,9 @@ export const replicaEntrySchema = z.object({
   reason: z
     .string()
     .optional()
-    .describe('why it is not ready, or why it is ready though it does not answer its health check'),
+    .describe('why it is not ready, or why it is ready although its health check is silent'),
   versions: versionsSchema.nullable().describe('null until the replica has told'),
-  slots: count.describe('requests it may hold open now'),
+  slots: count.describe('requests it may have open now'),
   slots_configured: z.number().int().positive(),
   busy: count,
   job_ms: z
@@ -44,7 +44,7 @@ export const replicaEntrySchema = z.object({
     .describe('how long a job holds a slot, over the last ones; absent until one has ended'),
   job_count: count
     .optional()
-    .describe('how many jobs have ended since the worker started: what `job_ms` rests on; absent: none'),
+    .describe('how many jobs have ended since the worker started, on which `job_ms` rests; absent: none'),
   capabilities: z.array(z.string()),
   updated_at: z.number().int().describe("ms since 1970, by Redis's clock"),
 })

@@ -308,7 +308,7 @@ export async function redisTimeMs(redis: RedisConnection, key?: string): Promise
 /** The same in microseconds. */
 export async function redisTimeUs(redis: RedisConnection, key?: string): Promise<number> {
   const node = redis instanceof Cluster && key !== undefined ? primaryOf(redis, key) : undefined
-  // ioredis types the answer as numbers and gives strings.
+  // ioredis types the reply as numbers but returns strings.
   const [seconds, micros] = (await (node ?? redis).time()) as [number | string, number | string]
   return Number(seconds) * 1_000_000 + Number(micros)
 }

@@ -1,10 +1,10 @@
 /**
- * Stands in front of a replica that fails. Pure: time comes in.
+ * Guards a replica that fails. Pure: the caller passes the time.
  *
  * | state | a job may begin | leaves it |
  * |---|---|---|
- * | `closed` | yes | faults of {@link FAULTS} jobs in a row → `trial`; one `overloaded` → `open` |
- * | `trial` | no | the worker's own tiny generation: it fails → `open`; it is answered → `closed`, or `half_open` when the replica is still suspect |
+ * | `closed` | yes | {@link FAULTS} jobs failed in a row → `trial`; one `overloaded` → `open` |
+ * | `trial` | no | the worker's own tiny generation fails → `open`; succeeds → `closed`, or `half_open` while the replica is suspect |
  * | `open` | no | its time is up → `trial` after faults, `half_open` after `overloaded` |
  * | `half_open` | one at a time | its answer: `ok` → `closed`; a fault of a job that had none before → `open`, twice as long |
  *
@@ -15,34 +15,34 @@ export interface Breaker {
   readonly state: 'closed' | 'trial' | 'open' | 'half_open'
   /** Whether an attempt may begin now; in `half_open` the first to ask is the probe. */
   admit(nowMs: number): boolean
-  /** What an admitted attempt met. */
+  /** Records the result of an admitted attempt. */
   record(met: AttemptResult, nowMs: number): void
-  /** An admitted attempt ended and says nothing of the replica, e.g. it was cancelled. */
+  /** An admitted attempt ended without a verdict on the replica, e.g. it was cancelled. */
   forget(): void
   /**
-   * How the trial ended.
+   * Ends the trial.
    *
-   * @param result `suspect`: it was answered, and yet jobs that failed here have ended well elsewhere.
+   * @param result `suspect`: it succeeded, but jobs that failed here have ended well elsewhere.
    */
   endTrial(result: 'passed' | 'suspect' | 'failed', nowMs: number): void
-  /** Lets `open` end when its time is up. */
+  /** Ends `open` if its time is up. */
   expire(nowMs: number): void
   /** When `open` ends; undefined in every other state. */
   readonly openUntil: number | undefined
-  /** What is wrong with the replica; undefined when nothing is, as far as is known. */
+  /** What is wrong with the replica; undefined while nothing is known to be. */
   readonly cause: 'faults' | 'overloaded' | undefined
-  /** Closes it: the replica is another one now. */
+  /** Closes it: another replica is behind the address now. */
   reset(): void
-  /** The probe of `half_open` is under way. */
+  /** The probe of `half_open` is running. */
   readonly isProbed: boolean
 }
 
-/** What an attempt met on its replica. */
+/** The result of an attempt on its replica. */
 type AttemptResult =
   | { readonly kind: 'ok' }
   /** `keys`: the job, and the event when other jobs failed together with it; none when no job can be the cause. */
   | { readonly kind: 'fault'; readonly keys: readonly string[] }
-  /** The replica had no room; no fault of its own. `retryAfterMs`: how long it asked to be left alone. */
+  /** The replica had no room, which is no fault. `retryAfterMs`: the pause that it asked for. */
   | { readonly kind: 'overloaded'; readonly retryAfterMs: number | undefined }
 
 const FAULTS = 3
@@ -51,18 +51,18 @@ const FAULT_MAX_MS = 30_000
 const OVERLOADED_MIN_MS = 50
 const OVERLOADED_MAX_MS = 2_000
 
-/** A breaker, closed. `random` spreads workers that met the same trouble at the same time. */
+/** A closed breaker. `random` spreads workers that failed at the same time. */
 export function createBreaker(random: () => number = Math.random): Breaker {
   let state: Breaker['state'] = 'closed'
   let openUntil = 0
   let cause: 'faults' | 'overloaded' = 'faults'
-  /** Keys of the faults since the last good answer, and how many of them were new. */
+  /** Keys of the faults since the last good answer, and how many faults were new. */
   const keys = new Set<string>()
   let faults = 0
   /** How often it opened for either cause since the last good answer. */
   let openings = 0
   let overloads = 0
-  /** The one attempt of `half_open` is under way. */
+  /** The one attempt of `half_open` is running. */
   let probe = false
 
   function reset(): void {
@@ -74,7 +74,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     probe = false
   }
 
-  /** Twice as long each time, spread over the second half; never shorter than what the replica asked for. */
+  /** Twice as long each time, with jitter over the second half; never shorter than the replica asked for. */
   function open(nowMs: number, minMs: number, maxMs: number, count: number, atLeastMs = 0): void {
     const ms = Math.min(minMs * 2 ** Math.min(count, 20), maxMs)
     openUntil = nowMs + Math.max(ms / 2 + (random() * ms) / 2, atLeastMs)
@@ -151,7 +151,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       return state === 'open' ? openUntil : undefined
     },
     get cause() {
-      // Until the trial has failed, it may be the prompts.
+      // Until a trial has failed, the prompts may be the cause.
       if (state === 'closed' || (state === 'trial' && openings === 0)) return undefined
       return cause
     },

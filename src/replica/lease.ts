@@ -14,7 +14,7 @@ export interface LeaseOptions {
   /** How long it lasts unrenewed (ms). */
   readonly leaseMs: number
   readonly onGained: () => void
-  /** Another worker holds it: called once for each time of waiting. */
+  /** Called once for each wait, when another worker holds the lease. */
   readonly onStandby?: (() => void) | undefined
   /** The worker must close every request on the replica now. */
   readonly onLost: () => void

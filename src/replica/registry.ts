@@ -66,10 +66,10 @@ export async function listReplicas(redis: RedisConnection, keys: PoolKeys): Prom
   return seen.filter((entry) => entry !== undefined).toSorted((a, b) => compare(fieldOf(a), fieldOf(b)))
 }
 
-/** For this long a worker that died counts as one that comes back (ms). */
+/** How long a dead worker is expected to come back (ms). */
 const RETURNS_MS = 30_000
 
-/** Whether some replica of the pool runs a build, or did until half a minute ago. */
+/** Whether a replica of the pool runs the build, or did until half a minute ago. */
 export async function hasBuild(
   redis: RedisConnection,
   keys: PoolKeys,

@@ -4,13 +4,13 @@
  * | state | what was seen last |
  * |---|---|
  * | `connecting` | nothing yet |
- * | `ready` | healthy, and what the pool's pin says; or nothing, while a prefill of ours holds up its health route |
+ * | `ready` | healthy and of the pinned build, or silent while our own prefill blocks its health route |
  * | `unhealthy` | it said so, refused the connection, or is no TGI; or nothing, for too long, while nothing streamed |
  * | `drifted` | healthy, and not what the pin says |
  *
  * `/health` of TGI waits behind a running prefill (server.py) and has no time limit of its own: silence alone does
- * not make a replica unhealthy while its tokens flow, or while a request of ours waits for its first token. How long that may
- * take is the pool's `first_token_timeout_ms`; after that the attempt fails, and silence counts again.
+ * not make a replica unhealthy while its tokens flow, or while a request of ours waits for its first token. After the pool's
+ * `first_token_timeout_ms` the attempt fails, and silence counts again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pin } from '../contract/pool-config.ts'
@@ -25,7 +25,7 @@ export type ProbeResult =
 /** Where a replica stands. */
 export type SessionState =
   | { readonly state: 'connecting'; readonly versions: undefined; readonly reason: string }
-  /** `reason`: what holds up the health check, if anything. */
+  /** `reason`: what blocks the health check, if anything. */
   | { readonly state: 'ready'; readonly versions: Versions; readonly reason: string | undefined }
   | { readonly state: 'unhealthy'; readonly versions: Versions | undefined; readonly reason: string }
   | { readonly state: 'drifted'; readonly versions: Versions; readonly reason: string }
@@ -39,8 +39,8 @@ export interface SessionOptions {
   /** When the replica last sent a token (performance.now()); -Infinity for never. */
   readonly lastActivity: () => number
   /**
-   * Whether a prefill of ours may hold up the replica's health route: a request waits for its first token, or was given up
-   * while it did so, since a healthy probe began (performance.now(); -Infinity for never).
+   * Whether our own prefill may block the replica's health route: since a healthy probe began (performance.now(); -Infinity for
+   * never), a request has been waiting for its first token, or was aborted during that wait.
    */
   readonly isPrefilling: (since: number) => boolean
   /** Called with every change of state, reason or versions. */
@@ -60,7 +60,7 @@ export interface Session {
 
 /** Silent for this many probes without a token meanwhile, a replica counts as unhealthy. */
 const SILENT_PROBES = 2
-/** Why a replica is ready that does not answer. */
+/** Why a silent replica is ready. */
 const BEHIND_PREFILL = 'health check is waiting behind a prefill'
 
 /** Begins to follow a replica. */

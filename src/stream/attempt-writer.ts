@@ -1,5 +1,5 @@
 /**
- * Publishes the events of one attempt, and finds out when nothing more may be published.
+ * Publishes the events of one attempt, and detects when nothing more may be published.
  *
  * One write is in flight at any time; what arrives meanwhile goes into the next one. That needs no timer and
  * carries four to five times the tokens of awaiting each XADD (bench/throughput.ts). Every write expects the last
@@ -8,7 +8,7 @@
  * | the last id is | then |
  * |---|---|
  * | the seal | the job is over, whoever ended it → `sealed` |
- * | one of ours above the acknowledged one, while an outcome is unknown | that write has landed, if what is there is ours (below) |
+ * | one of ours above the acknowledged one, while an outcome is unknown | that write took effect, if the entries are ours (below) |
  * | the same, while none is | an attempt with our epoch was faster → `fenced` |
  * | an older one that we know, or none | Redis lost a tail (failover): with BullMQ's lock still ours, write all above it again under the same ids; without it → `lost` |
  * | any other | a newer attempt has begun → `fenced` |
@@ -18,19 +18,19 @@
  * error the writer pauses and sends the same entries again.
  *
  * **Two attempts with one epoch** write under the same ids. Epochs are made to differ (`nextEpoch`), but nothing enforces
- * it, so ids alone never prove that an entry is ours. The argument why at most one of the two goes on:
+ * it, so an id alone never proves that an entry is ours. Why at most one of the two goes on:
  *
  * 1. Both begin by writing `started` behind the same entry. The script lets one in; the other is refused by an id of
  *    its own epoch. Its outcome is known, so it is fenced, and has not begun.
- * 2. If the answer was lost, the refused one cannot know which of the two landed. It reads the stream back and goes on only
- *    if every entry is, byte for byte, what it has written or read itself. `started` names the replica, and no replica
- *    is shared by two workers, so the other's differs. Where even that is equal, so is all that readers have seen; both go
- *    on, until the first of them appends, and 1. fences the other. So a stream never holds an entry of one behind
- *    an entry of the other that differs from its own.
+ * 2. If the answer was lost, the refused one cannot know which of the two took effect. It reads the stream back and goes on only
+ *    if every entry is, byte for byte, one that it wrote or read itself. `started` names the replica, and two workers never
+ *    share one, so the other's `started` differs. If even that is equal, readers have seen the same; both go on until one
+ *    appends, and then 1. fences the other. So a stream never holds an entry of one attempt behind a differing entry of the
+ *    other.
  * 3. A lost tail is compared in the same way before anything is written again.
  *
- * Left over: two attempts that read the same microsecond, with a failover between their first writes that loses the
- * first one's and nothing else of its past.
+ * Not covered: two attempts that read the same microsecond, with a failover between their first writes that loses only the
+ * first one's write.
  */
 import type { EventName } from '../contract/event.ts'
 import type { Priority } from '../contract/job.ts'
@@ -51,7 +51,7 @@ export interface AttemptWriterOptions {
   readonly history: readonly LogEntry[]
   readonly deadlineAt: number
   readonly retentionMs: number
-  /** The job's, for the pool's counters. */
+  /** The job's priority, for the pool's counters. */
   readonly priority?: Priority | undefined
   /** Asks BullMQ whether the job's lock is still ours; may throw when Redis does not answer. */
   readonly confirmLock: () => Promise<boolean>
@@ -98,7 +98,7 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
   let acked = entries.length
   const before = idParts(entries.at(-1)?.id ?? START)
   let n = before.epoch === epoch ? before.n : 0
-  /** A write of ours may be in Redis without our knowing. */
+  /** Whether a write of ours has an unknown outcome. */
   let unsure = false
   let sealing = false
   let writing: Promise<void> | undefined
@@ -186,14 +186,14 @@ export function createAttemptWriter(options: AttemptWriterOptions): AttemptWrite
     return readBack()
   }
 
-  /** Goes on behind what is in the stream, if all of it is ours or was there before us. */
+  /** Continues after the stream's last entry, if all entries are ours or older than us. */
   async function readBack(): Promise<void> {
     const { entries: there } = await log.read(jobId)
     if (there.at(-1)?.id === SEAL_ID) return finish('sealed')
     if (!there.every((entry, index) => isSame(entry, entries[index]))) return finish('fenced')
     if (there.length < acked) {
       if (!(await options.confirmLock())) return finish('lost')
-      // A write from before may still be under way to the Redis that has lost it.
+      // An earlier write may still be on its way to the Redis that lost it.
       unsure = true
     }
     acked = there.length

@@ -5,22 +5,22 @@ import { JOB_STATES, stateOfError } from '../contract/job-states.ts'
 import type { JobStateName } from '../contract/job-states.ts'
 import type { LogEntry } from './entry.ts'
 
-/** An increment that the script works out: the tokens that were in the stream before. */
+/** An increment that the script computes: the tokens in the stream before the write. */
 const PUBLISHED = '?'
 
-/** How many to add to which field of the pool's counters. */
+/** Increments of the pool's counters, by field. */
 type Add = readonly [field: string, count: number | typeof PUBLISHED]
 
-/** What a write changes beside the stream: the job's place in the index, and the pool's counters. */
+/** What a write changes besides the stream: the job's state in the index, and the pool's counters. */
 export interface Change {
   readonly state: JobStateName
   readonly adds: readonly Add[]
 }
 
 /**
- * What follows from entries once they are written; undefined for all but `queued`, the first `started` and the seal. It
- * depends on the entries and the job's priority alone, so what Redis lost and is written again counts again, as it
- * should: Redis lost what it had counted with it.
+ * The change that goes with entries; undefined for all but `queued`, the first `started` and the seal. It depends only on the
+ * entries and the job's priority. So entries that Redis lost and that are written again count again, as they should: Redis lost
+ * their counts, too.
  */
 export function changeOf(entries: readonly LogEntry[], priority: KnownPriority): Change | undefined {
   let state: JobStateName | undefined
@@ -84,7 +84,7 @@ function observe(name: HistogramName, priority: KnownPriority, ms: number | unde
 
 type Data = Partial<EventData['queued'] & EventData['started'] & EventData['end'] & EventData['error']>
 
-/** Our own writers made it; a write is never refused for what it cannot count. */
+/** Parses without throwing: the data is our own, and a write must not fail because it cannot be counted. */
 function readData({ data }: LogEntry): Data {
   try {
     return JSON.parse(data) as Data
@@ -93,7 +93,7 @@ function readData({ data }: LogEntry): Data {
   }
 }
 
-/** A change as the script takes it: which index (from 1), and the increments as words. */
+/** A change as arguments of the script: the index (from 1), and the increments as words. */
 export function packChange({ state, adds }: Change): [state: number, adds: string] {
   return [JOB_STATES.indexOf(state) + 1, adds.map(([field, count]) => `${field} ${count}`).join(' ')]
 }

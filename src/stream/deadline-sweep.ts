@@ -18,13 +18,13 @@ export interface SweepRequest {
   readonly queue: QueuePort
   readonly keys: PoolKeys
   readonly retentionMs: number
-  /** This call ended a job. */
+  /** Called when this call ended a job. */
   readonly onSealed?: ((jobId: string, seal: LogEntry) => void) | undefined
 }
 
 /** How many jobs one sweep ends at most; the next sweep goes on. */
 const SWEEP_COUNT = 1000
-/** How many of them at once: a thousand that are due together are ended within a second. */
+/** How many jobs are sealed at once: a thousand jobs due together end within a second. */
 const AT_ONCE = 16
 /** A running job's stream moves between our look and our write; it is looked at again this often. */
 const TRIES = 10
@@ -43,7 +43,7 @@ export async function sweepDeadlines(request: SweepRequest): Promise<number> {
   for (let at = 0; at < due.length; at += AT_ONCE) {
     const over = await Promise.all(
       due.slice(at, at + AT_ONCE).map((jobId) =>
-        // One job that cannot be read must not keep those that are due after it.
+        // A job that cannot be read must not block those after it.
         sweepJob(request, jobId).catch((error: unknown) => {
           if (!isUnreadable(error)) throw error
           return sealUnreadable(request, jobId, error)
@@ -59,7 +59,7 @@ async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> 
   const { log, keys, retentionMs } = request
   for (let tries = 0; tries < TRIES; tries += 1) {
     const [last] = await log.lastEntries([jobId])
-    // Without a stream: a plain BullMQ producer's job that still waits, or what is left of a job that is gone.
+    // Without a stream it is a plain BullMQ producer's job that still waits, or the rest of a job that is gone.
     const gone = last === undefined ? !(await request.queue.holds(jobId)) : last.id === SEAL_ID
     if (gone) {
       if (last === undefined) await dropFromIndex(request.redis, keys, jobId)

@@ -32,7 +32,7 @@ export interface WriteRequest {
   readonly deadlineAt: number
   /** How long the stream lives after its seal, or after its deadline (ms). */
   readonly retentionMs: number
-  /** The job's, for the pool's counters. @defaultValue not known */
+  /** The job's priority, for the pool's counters. @defaultValue unknown */
   readonly priority?: Priority | undefined
   /**
    * Nothing that is sent later on this connection comes before it. Else the script is called by its digest, and a server
@@ -55,11 +55,11 @@ interface StreamSnapshot {
   readonly entries: readonly LogEntry[]
   /** Redis's clock when it was read (ms since 1970). */
   readonly nowMs: number
-  /** The same in µs: what epochs are made of. */
+  /** The same in µs, for epochs. */
   readonly nowUs: number
 }
 
-/** A stream that begins in the middle of a job. */
+/** The error for a stream that begins in the middle of a job. */
 const UNCOUNTED = { state: 'started', adds: [] } as const
 
 /** The event streams of one pool, over one connection. Each method is one round trip; errors of Redis pass through. */

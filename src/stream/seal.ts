@@ -37,7 +37,7 @@ export interface CancelRequest {
   readonly jobId: string
   readonly reason?: string | undefined
   readonly retentionMs: number
-  /** This call ended the job. */
+  /** Called if this call ended the job. */
   readonly onSealed?: ((seal: LogEntry) => void) | undefined
 }
 

@@ -62,7 +62,7 @@ function decode(part: string): string {
   }
 }
 
-/** What two spellings of one server's address have in common: host, port and path. */
+/** Host, port and path, spelled alike for all spellings of one address. */
 export function addressKey(url: string): string {
   if (!URL.canParse(url)) return url
   const { protocol, hostname, port, pathname } = new URL(url)

@@ -31,7 +31,7 @@ export interface GenerationEnd {
   readonly cut: boolean
 }
 
-/** Where an answer comes from, and how it may be quoted. */
+/** The source of a response, and how to quote it. */
 type AnswerSource = Pick<CallTarget, 'label' | 'quote'>
 
 /** An answer as it comes. */

@@ -20,7 +20,7 @@ import { oneLine } from './one-line.ts'
  * | `malformed` | a frame or an answer that is not TGI's |
  * | `unhealthy` | 503 from `/health` |
  * | `not_tgi` | something answers, but not as TGI |
- * | `http` | any other status, 502 and 504 of a proxy among them: the request may have run |
+ * | `http` | any other status, a proxy's 502 and 504 included: the request may have run |
  */
 export type TgiErrorKind =
   | 'overloaded'
@@ -52,7 +52,7 @@ export class TgiError extends Error {
   readonly kind: TgiErrorKind
   /** The HTTP status, when one was read that is not 200. */
   readonly status: number | undefined
-  /** With `overloaded`: how long the server wants us to wait (ms, at most 30,000), when it said so. */
+  /** With `overloaded`: the server's `Retry-After` (ms, at most 30,000), if any. */
   readonly retryAfterMs: number | undefined
 
   constructor(

@@ -49,7 +49,7 @@ export interface Generation {
 
 /** Enough of a refusal to say why; the rest is not read. */
 const MAX_REFUSAL_BYTES = 4096
-/** How long the body of a refusal is waited for (ms). */
+/** How long to wait for the body of a refusal (ms). */
 const REFUSAL_MS = 1000
 
 /**
@@ -167,7 +167,7 @@ function readStream(target: CallTarget, { fail, onSent, onChunk }: StreamListene
       if (refused !== undefined) return refuse(refused)
       fail(new TgiError('no_final_event', `the stream of ${target.label} ended without a final event`))
     },
-    // The head has said it all, whatever became of the body.
+    // The status is enough if the body does not arrive.
     onFault: (fault) => (refused === undefined ? fail(fault) : refuse(refused)),
   }
 }

@@ -19,12 +19,12 @@ export interface HttpRequest {
   readonly maxBytes?: number | undefined
 }
 
-/** What the head of an answer says. */
+/** Status and headers of a response. */
 export interface HttpHead {
   readonly status: number
-  /** Empty when there is none. */
+  /** Empty if there is none. */
   readonly contentType: string
-  /** How long to wait before another try (ms), when it says so. */
+  /** `Retry-After` (ms), if any. */
   readonly retryAfterMs: number | undefined
 }
 
@@ -32,7 +32,7 @@ export interface HttpHead {
 export interface HttpHandler {
   /** The request went out on the socket. */
   readonly onSent?: (() => void) | undefined
-  /** The head of the final answer. */
+  /** Status and headers of the final response. */
   readonly onHead: (head: HttpHead) => void
   readonly onData: (chunk: Buffer) => void
   /** The body ended as HTTP says it should. */

@@ -5,8 +5,8 @@ import { jsonOf } from './json.ts'
 import { isErrorFrame, kindOfFrame } from './wire.ts'
 
 /**
- * "Not now": the server, or a proxy in front of it, took nothing on. 529 is what some gateways say for 503. Neither 502 and
- * 504, where a proxy has lost its server, nor 408, 425 and 500 promise that.
+ * "Not now": the server, or a proxy in front of it, did not start the request. Some gateways use 529 for 503. 502 and 504 (a proxy
+ * lost its server), 408, 425 and 500 do not promise that.
  */
 const NOT_NOW: ReadonlySet<number> = new Set([429, 503, 529])
 
@@ -20,7 +20,7 @@ export function refusalOf(answer: HttpAnswer, label: string, quote: Quote): TgiE
   const frame = jsonOf(answer.text)
   if (isErrorFrame(frame)) {
     const kind = kindOfFrame(frame) ?? (NOT_NOW.has(status) ? 'overloaded' : 'generation')
-    // What is wrong with the request itself is said without the server: any other would refuse it, too.
+    // The request itself is wrong and every replica would refuse it, so the message does not name the server.
     const where = kind === 'validation' ? '' : `${label} answered HTTP ${status}: `
     const message = where + quote(frame.error)
     return new TgiError(kind, message, kind === 'overloaded' ? { status, retryAfterMs } : { status })

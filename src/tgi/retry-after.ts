@@ -1,13 +1,13 @@
-/** The longest that a server's wish to wait is followed (ms): it may be wrong, and jobs have deadlines. */
+/** Longest wait (ms): the server may be wrong, and jobs have deadlines. */
 const MAX_RETRY_AFTER_MS = 30_000
 
 /** Headers, names in lower case, as undici gives them. */
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
 /**
- * How long a server wants us to wait before the next try (ms, from 0 to 30,000), or undefined when it does not say so in a
- * way that RFC 9110, 10.2.3 knows. Seconds may have a fraction, which some servers send. A date counts from the `date` of
- * the same answer, so that the two clocks need not agree. Of several headers the longest time counts.
+ * The server's `Retry-After` (ms, from 0 to 30,000); undefined without one that is valid by RFC 9110, 10.2.3. Seconds may have a
+ * fraction, which some servers send. A date counts from the `date` of the same response, so the clocks need not agree. Of several
+ * headers the longest time counts.
  */
 export function retryAfterMsOf(headers: Headers, nowMs: number = Date.now()): number | undefined {
   const sentAt = dateOf(textsOf(headers['date'])[0] ?? '') ?? nowMs
@@ -28,7 +28,7 @@ function waitOf(text: string, sentAt: number): number | undefined {
   return at === undefined ? undefined : Math.max(0, at - sentAt)
 }
 
-/** The three forms of RFC 9110, 5.6.7; the last one, asctime's, does not say that it is in GMT. */
+/** The three forms of RFC 9110, 5.6.7; the last one, asctime's, omits GMT. */
 const DATE =
   /^(?:[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d [\d:]{8} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4})$/
 

@@ -9,8 +9,8 @@ import { quoteWithout } from './quote.ts'
 import { refusalOf } from './refusal.ts'
 
 /**
- * A token of a prompt. `start` and `stop` are offsets in the UTF-8 bytes of the text, not in its characters (executed
- * against TGI 3.3.7, whose router/src/lib.rs does not say).
+ * A token of a prompt. `start` and `stop` are offsets in the UTF-8 bytes of the text, not in its characters (observed on TGI 3.3.7;
+ * its router/src/lib.rs does not say).
  */
 export interface TokenSpan {
   readonly id: number

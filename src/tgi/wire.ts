@@ -100,14 +100,14 @@ const KINDS: Readonly<Record<string, TgiErrorKind | undefined>> = {
   healthcheck: 'unhealthy',
 }
 
-/** What an error of TGI's is; undefined for a type that TGI 3.3.7 does not have. */
+/** The kind of a TGI error; undefined for a type that TGI 3.3.7 does not have. */
 export function kindOfFrame(frame: ErrorFrame): TgiErrorKind | undefined {
   return Object.hasOwn(KINDS, frame.error_type) ? KINDS[frame.error_type] : undefined
 }
 
 /**
- * An error event of a stream, in TGI's own words as far as they fit. What is wrong with the request itself is said without
- * the server: any other would refuse it, too.
+ * The error for an error event of a stream, with TGI's own message as far as it fits. If the request itself is wrong, the message
+ * does not name the server: every replica would refuse it.
  */
 export function errorOfFrame(frame: ErrorFrame, label: string, quote: Quote): TgiError {
   const kind = kindOfFrame(frame) ?? 'generation'

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 
 /**
- * Keeps apart what failed together. When an engine fails, it fails every request that it has, and one of them may be the
- * cause: a prompt or a grammar that no engine survives. If those jobs ran beside each other again, the innocent would
- * lose one attempt after another.
+ * Keeps jobs apart that failed together. When an engine fails, it fails all its requests, and one of them may be the cause: a
+ * prompt or a grammar that no engine survives. If those jobs ran beside each other again, the others would lose one attempt after
+ * another.
  *
  * Jobs that ran beside each other and failed within a second share an event. A job that had no token then is a suspect;
  * one that had is a victim, since it ran well before. A suspect runs beside no other job of its event, on any replica;
@@ -15,20 +15,20 @@ import { randomBytes } from 'node:crypto'
  * after the other, none does. What is bad then interrupts those that it runs beside once more, as its victims.
  */
 export interface Apart {
-  /** Whether a job with these marks (`TakenJob.failedWith`) has to wait for one that runs here. */
+  /** Whether a job with these marks (`TakenJob.failedWith`) must wait for one that is running here. */
   mustWait(marks: readonly string[]): boolean
-  /** A job with these marks runs here from now on (performance.now()). */
+  /** Registers a job with these marks as running from `nowMs` on (performance.now()). */
   enter(marks: readonly string[], nowMs: number): Neighbour
 }
 
-/** A job that runs here. */
+/** A running job. */
 interface Neighbour {
   /** It has had a token. */
   answer(): void
   /**
-   * Its engine failed.
+   * Reports that its engine failed.
    *
-   * @param answered whether it has had a token.
+   * @param answered whether the job has received a token.
    */
   fail(answered: boolean, nowMs: number): EngineFailure
   leave(): void
@@ -36,15 +36,15 @@ interface Neighbour {
 
 /** A fault that may have hit other jobs as well. */
 export interface EngineFailure {
-  /** Names the event to those that count faults. */
+  /** The event's id, for counting faults. */
   readonly event: string
   /** What the job carries from now on, in `TakenJob.failedWith`, as far as is known by now. */
   readonly mark: string
-  /** Whether another job is the suspect, as far as is known by now: the others' faults arrive within milliseconds. */
+  /** Whether another job is the suspect, as far as is known so far: the others' faults arrive within milliseconds. */
   readonly isVictim: boolean
 }
 
-/** A batch fails within milliseconds; a busy machine may hear of it later (ms). */
+/** How long an event lasts (ms). A batch fails within milliseconds, but a busy machine may see it later. */
 const EVENT_MS = 1000
 
 /** How long a suspect waits for whole answers (ms). */

@@ -2,7 +2,7 @@ import { logJobEnd } from '../attempt/job-end.ts'
 import type { AttemptReport } from '../attempt/run-attempt.ts'
 import type { Logger } from '../runtime/log.ts'
 
-/** Whose attempt it was. */
+/** Ids of the attempt. */
 interface AttemptFacts {
   readonly job_id: string
   readonly pool_id: string
@@ -10,12 +10,12 @@ interface AttemptFacts {
 }
 
 /**
- * Logs what became of an attempt; no prompt, no text:
+ * Logs the end of an attempt, without prompt or text:
  *
  * | line | level | when |
  * |---|---|---|
- * | `attempt failed` | warn | the replica or we failed it, with the reason |
- * | `attempt stopped` | info; debug if it never began | it was interrupted, or the job is for another replica or over |
+ * | `attempt failed` | warn | it failed, by a fault of the replica or of ours |
+ * | `attempt stopped` | info; debug if it never began | it was interrupted, or the job belongs to another replica or is over |
  * | `job ended`, `job failed` | info, warn | it wrote the terminal event ({@link logJobEnd}) |
  */
 export function logAttempt(logger: Logger, job: AttemptFacts, report: AttemptReport): void {
@@ -23,7 +23,7 @@ export function logAttempt(logger: Logger, job: AttemptFacts, report: AttemptRep
   const facts = { ...job, attempt, outcome: report.outcome, tokens_out, correlation_id }
   if (fault !== undefined) logger.warn({ ...facts, reason: fault, next: nextOf(report) }, 'attempt failed')
   else if (!sealed) {
-    // One that never began has done nothing, and a job may be looked at several times a second.
+    // An attempt that never began did nothing, and a job may be picked up several times a second.
     const level = attempt === undefined ? 'debug' : 'info'
     logger[level]({ ...facts, reason: message, next: nextOf(report) }, 'attempt stopped')
   }
@@ -43,7 +43,7 @@ export function logAttempt(logger: Logger, job: AttemptFacts, report: AttemptRep
   })
 }
 
-/** What becomes of the job: it is over, or it goes back to the queue, at once or after a while. */
+/** What happens next: the job is over, or goes back to the queue, at once or after a delay. */
 function nextOf({ disposition }: AttemptReport): string {
   if (disposition.kind !== 'back') return 'over'
   return disposition.delayMs === 0 ? 'retry' : `retry in ${disposition.delayMs} ms`

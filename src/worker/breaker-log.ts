@@ -1,7 +1,7 @@
 import type { Breaker } from '../replica/breaker.ts'
 import type { Logger } from '../runtime/log.ts'
 
-/** Looks at a breaker and logs what has changed since the last look; call it after whatever may change it. */
+/** Logs what changed in a breaker since the last call. Call it after anything that may change the breaker. */
 export type BreakerLog = () => void
 
 const MESSAGES: Readonly<Record<Breaker['state'], string>> = {
@@ -12,8 +12,8 @@ const MESSAGES: Readonly<Record<Breaker['state'], string>> = {
 }
 
 /**
- * Logs a breaker's changes: that it opened at warn, all else at info. A replica that has no room for a moment is no fault and
- * happens many times a second: that is debug.
+ * Logs a breaker's changes: `opened` at warn, the others at info. A full replica is no fault and may happen many times a second, so
+ * its changes are logged at debug.
  */
 export function createBreakerLog(logger: Logger, replicaId: string, breaker: Breaker): BreakerLog {
   let { state, openUntil, cause } = breaker

@@ -7,27 +7,27 @@ import { listReplicas } from '../replica/registry.ts'
 import type { EventLog } from '../stream/event-log.ts'
 
 /**
- * Jobs that met a fault of this replica. A sick replica that is idle beside good ones that are busy would otherwise take the
- * same few jobs again and again until their attempts are used up, each of them within a few seconds.
+ * Jobs that failed on this replica. Without it, a sick idle replica beside busy good ones would take the same few jobs again and
+ * again until their attempts are used up, within a few seconds each.
  */
 export interface FailedHere {
-  /** An attempt at the job met a fault of the replica. */
+  /** An attempt at the job failed on the replica. */
   add(jobId: string): void
-  /** It had an answer here. */
+  /** The job was answered here. */
   forget(jobId: string): void
   /**
-   * Whether another replica is to have the job next: it failed here, and a ready replica of the same build has tried it less
-   * often. False where that cannot be found out.
+   * Whether another replica should take the job: it failed here, and a ready replica of the same build has tried it less often.
+   * False if the registry or the stream cannot be read.
    */
   isForOthers(jobId: string): Promise<boolean>
   /**
-   * Whether one of the jobs that failed here last has its answer from another replica: then the job was not to blame. Each
-   * job is asked about until it is over.
+   * Whether another replica has answered one of the jobs that failed here recently: then the job was not to blame. Each job is
+   * checked until it is over.
    */
   hasEndedElsewhere(): Promise<boolean>
 }
 
-/** What it looks at. */
+/** What it reads. */
 export interface FailedHereOptions {
   readonly redis: RedisConnection
   readonly keys: PoolKeys
@@ -37,9 +37,9 @@ export interface FailedHereOptions {
   readonly versions: () => Versions | undefined
 }
 
-/** How many jobs are remembered; the oldest are forgotten, which costs them an attempt at most. */
+/** How many jobs are remembered; forgetting the oldest costs each an attempt at most. */
 const MOST_JOBS = 1000
-/** How many of them are evidence. */
+/** How many of the latest are checked as evidence. */
 const MOST_EVIDENCE = 16
 
 /** Nothing has failed yet. */
@@ -78,7 +78,7 @@ export function createFailedHere(options: FailedHereOptions): FailedHere {
         jobs.delete(jobId)
         return false
       } catch {
-        // The attempt meets the same fault of Redis, and the policy decides.
+        // The attempt will hit the same fault of Redis, and the policy decides then.
         return false
       }
     },

@@ -4,7 +4,7 @@ import type { RedisConnection } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
 import { addressKey } from '../tgi/address.ts'
 
-/** A worker that wants to serve a replica under an id. */
+/** A worker that is about to serve a replica under an id. */
 export interface ClaimedAddress {
   readonly replicaId: string
   /** Without credentials. */
@@ -12,8 +12,8 @@ export interface ClaimedAddress {
 }
 
 /**
- * The address that another live worker serves under the same replica id, when it is another one; undefined otherwise. Only one
- * of the two would ever be served: the second worker stands by. They may still be one server, reached by two names.
+ * The different address that another live worker serves under the same replica id; undefined if there is none. Only one of the two
+ * would be served, since the second worker stands by. They may still be one server with two names.
  */
 export async function findOtherAddress(
   redis: RedisConnection,
@@ -26,7 +26,7 @@ export async function findOtherAddress(
   return addressKey(holder.url) === addressKey(url) ? undefined : holder.url
 }
 
-/** Such an address is a fault where the id is a default one, since default ids never meet: somebody gave it by hand. */
+/** Such an address is an error if our id is a default one: default ids never collide, so the other id was set by hand. */
 export function sharedIdError({ replicaId, url }: ClaimedAddress, other: string): PoolError {
   return new PoolError(
     'CONFIG',

@@ -1,13 +1,12 @@
 import type { TgiClient } from '../tgi/client.ts'
 
-/** A client whose generations are watched until their first tokens. */
+/** A client that watches its generations until their first tokens. */
 export interface Prefills {
   /** The same client. */
   readonly client: TgiClient
   /**
-   * Whether one of its requests waits for its first token, or was aborted while it did, later than `since`
-   * (performance.now()): TGI ends a prefill that nobody waits for any more before it does anything else. Neither counts
-   * for longer than a first token may take.
+   * Whether, later than `since` (performance.now()), a request waited for its first token or was aborted during that wait: TGI
+   * finishes even an abandoned prefill before it does anything else. Neither counts for longer than a first token may take.
    */
   isPrefilling(since: number): boolean
 }

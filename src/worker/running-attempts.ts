@@ -12,7 +12,7 @@ export interface RunningAttempts {
    * is waited for first: two attempts of one job never run beside each other here.
    */
   run<T>(jobId: string, attempt: (interrupt: AbortController) => Promise<T>): Promise<T>
-  /** Runs a request of the worker's own, in a slot as an attempt does. */
+  /** Runs a request of the worker's own in a slot, like an attempt. */
   runOwn<T>(work: (interrupt: AbortController) => Promise<T>): Promise<T>
   interrupt(jobId: string, kind: InterruptionKind): void
   interruptAll(kind: InterruptionKind): void

@@ -1,15 +1,15 @@
-/** Jobs that this worker has left to others a moment ago. */
+/** Jobs that this worker left to others a moment ago. */
 export interface SentAway {
-  /** Notes that a job is sent away now (performance.now()). @returns whether it was, too, a moment ago. */
+  /** Records that a job is sent away now (performance.now()). @returns whether it was also sent away a moment ago. */
   add(jobId: string, nowMs: number): boolean
 }
 
-/** A job that comes back within this time (ms) has found no other worker. */
+/** A job that comes back within this time found no other worker (ms). */
 const MOMENT_MS = 1000
 
-/** None yet. */
+/** Starts empty. */
 export function createSentAway(): SentAway {
-  /** In the order of their times. */
+  /** Ordered by time. */
   const jobs = new Map<string, number>()
   return {
     add(jobId, nowMs) {

@@ -9,7 +9,7 @@ export interface SlotGateOptions {
   readonly ready: () => boolean
   /** How many requests the replica may have open now. */
   readonly slots: () => number
-  /** How many of them batch jobs may not have. */
+  /** How many of the slots batch jobs may not use. */
   readonly reserved: () => number
   /** How many requests it has open now. */
   readonly busy: () => number

@@ -1,7 +1,7 @@
 import type { Breaker } from '../replica/breaker.ts'
 import { TgiError } from '../tgi/error.ts'
 
-/** What a trial works with. */
+/** What a trial needs. */
 export interface TrialOptions {
   readonly breaker: Breaker
   /** Whether the worker may open one more request on the replica now. */
@@ -14,15 +14,15 @@ export interface TrialOptions {
   readonly onChange: () => void
 }
 
-/** The worker's own request to a replica whose jobs have failed. */
+/** Tests a replica on which jobs failed with a request of the worker's own. */
 export interface Trial {
   /** Begins one when the breaker waits for it and a slot is free; ends the one that it waits for no more. */
   update(): void
 }
 
 /**
- * Tries a replica that has failed several jobs with a tiny generation, so that no job is harmed by finding out, and a few
- * prompts that always fail do not make a good replica look sick.
+ * Tests a replica that failed several jobs with a tiny generation. No job pays for the test, and a few prompts that always fail do
+ * not make a good replica look sick.
  */
 export function createTrial(options: TrialOptions): Trial {
   const { breaker } = options
@@ -32,9 +32,9 @@ export function createTrial(options: TrialOptions): Trial {
     try {
       await options.generate(signal)
     } catch (error) {
-      // Anything else is an interruption: the next update begins another trial.
+      // Anything else is an interruption; the next update starts another trial.
       if (!(error instanceof TgiError)) return 'unknown'
-      // A replica without room works.
+      // A full replica works.
       if (error.kind !== 'overloaded') return 'failed'
     }
     return (await options.hasEndedElsewhere().catch(() => false)) ? 'suspect' : 'passed'

@@ -67,16 +67,15 @@ export function settingsOf(options: WorkerOptions): WorkerSettings {
 }
 
 /**
- * Names a replica after its address: `<host>-<port>` where that is a replica id as it stands. Where anything is left out
- * (a path, a character that ids do not have, what is too long), a hash of the whole address follows, so that no two
- * addresses have one name.
+ * Names a replica after its address: `<host>-<port>` if that is a valid replica id. If something is lost (a path, a character that
+ * ids do not allow, excess length), a hash of the whole address follows, so that no two addresses share a name.
  */
 export function replicaIdOf(url: string): string {
   const { hostname, port, protocol, pathname } = new URL(url)
   const number = port === '' ? (protocol === 'https:' ? '443' : '80') : port
   const whole = `${hostname}-${number}${pathname.replace(/\/+$/, '')}`
   if (replicaIdSchema.safeParse(whole).success) return whole
-  // A simple id ends in digits after its last -, so none has a hash's x there.
+  // A simple id has digits after its last -, a hash starts with x.
   const hash = `-x${createHash('sha256').update(whole).digest('hex').slice(0, 10)}`
   const readable = whole
     .toLowerCase()

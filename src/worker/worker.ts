@@ -85,7 +85,7 @@ export interface PoolWorker {
 const RESYNC_MS = 1000
 /** How often the pool's config is read again (ms). */
 const CONFIG_BEAT_MS = 5000
-/** What a replica that has failed jobs is asked for. */
+/** The tiny generation that tests a replica after failed jobs. */
 const TRIAL = { inputs: 'Hello', parameters: {}, seed: 0, maxNewTokens: 4 }
 /** The bound of each step of a stop (ms). */
 const STOP_STEP_MS = 2000
@@ -420,7 +420,7 @@ async function assemble({
           if (await failedHere.isForOthers(job.id)) return sendAway('left_to_others')
           return runAttempt(job, context, interrupt)
         })
-        // A mistake of ours: a queue whose processor rejects would drop the job.
+        // A bug of ours. Do not reject: the queue would drop the job.
         .catch((error: unknown) => {
           faultLog('attempt failed by a fault of our own', error)
           return notBegun(new Interruption('our_fault'), context)
