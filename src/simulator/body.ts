@@ -33,7 +33,7 @@ function readBytes(request: IncomingMessage, limit: number): Promise<Buffer | Re
   })
 }
 
-/** Reads one JSON document; what follows it is ignored, as axum 0.7.9 does. The refusal quotes no more than a value of the wrong type. */
+/** Reads one JSON document and ignores the rest, as axum 0.7.9 does. The refusal quotes at most a value of the wrong type. */
 function parseJson<T extends object>(bytes: Buffer, read: Read<T>): T | Refusal {
   const reader = new JsonReader(bytes)
   try {

@@ -44,7 +44,7 @@ function bodyText(rest: ReadonlyMap<string, unknown>): string | undefined {
   return Array.isArray(calls) && calls.every(isToolCall) ? JSON.stringify(calls) : undefined
 }
 
-/** `role` and `name`, and whatever else makes the body; serde reads only objects where a struct is flattened. */
+/** `role`, `name`, and the fields of the body; serde reads a flattened struct only from an object. */
 const message: Read<ChatMessage> = (reader) => {
   if (reader.peek() !== 0x7b) return refuse(reader, 'struct Message')
   const own = new Map<string, string | undefined>()
@@ -53,7 +53,7 @@ const message: Read<ChatMessage> = (reader) => {
   const take = (key: string): void => {
     if (key !== 'role' && key !== 'name') {
       const value = reader.field(key, () => reader.any())
-      // A body whose key comes twice is no body.
+      // A duplicate key makes the body invalid.
       rest.set(key, rest.has(key) ? undefined : value)
       return
     }

@@ -15,8 +15,8 @@ const MARKS: Readonly<Record<string, string>> = { system: 'SYS', user: 'INST', t
 /**
  * The simulated model's chat template: `<s>`, then `[SYS] text [/SYS]`, `[INST] text [/INST]` and `[TOOL] text [/TOOL]` for what
  * goes in, and ` text</s>` for what the assistant said; the last message, if it is the assistant's, stays open to be
- * continued. It writes `<s>` itself, like many a real template, unless told otherwise: whoever sends its text to a generating
- * route gets a second one. A role it does not know is an error, told as a string in `error`.
+ * continued. By default it writes `<s>` itself, as many real templates do, so a generating route that is given its text adds a
+ * second one. An unknown role is an error, returned as a string in `error`.
  */
 export function renderChat(
   messages: readonly ChatMessage[],

@@ -1,4 +1,4 @@
-/** The time that a simulator lives in: every pace, delay and measured duration is on it. */
+/** A simulator's time: the base of every pace, delay and measured duration. */
 export interface Clock {
   /** Milliseconds since some moment; never goes back. */
   now(): number

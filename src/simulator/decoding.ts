@@ -16,7 +16,7 @@ export interface DecodingOptions extends Limits {
   /** The first slice, from validation. */
   readonly slice: Slice
   readonly diverges: boolean
-  /** The tokens so far decide, not their text alone. */
+  /** The next token depends on the tokens so far, not only on their text. */
   readonly readsTokens: boolean
 }
 

@@ -20,12 +20,12 @@ export interface Run {
   fail(message: string): void
 }
 
-/** What beats with the engine. `nowMs` is on the simulator's clock. */
+/** Called at each beat of the engine. `nowMs` is on the simulator's clock. */
 interface Beating {
   beat(nowMs: number): void
 }
 
-/** What drives all generations, in place of the GPU. */
+/** Drives all generations, in place of the GPU. */
 export interface Engine {
   readonly permitsInUse: number
   readonly running: number
@@ -37,7 +37,7 @@ export interface Engine {
   leave(run: Run): void
   /** The socket takes bytes again. */
   resume(run: Run): void
-  /** Requests in prefill now: whatever else the shard is asked waits behind them. */
+  /** Requests in prefill now; all other requests to the shard wait behind them. */
   readonly prefilling: readonly Run[]
   /** Ends everything that runs in a `generation` error. */
   failBatch(message: string): void
@@ -280,7 +280,7 @@ class TokenEngine implements Engine {
     if (isBusy) this.#wake()
   }
 
-  /** Call it before tokens are made, and what it returns afterwards: every call of the shard makes one for each place. */
+  /** Call it before making tokens, and the function it returns afterwards: each call of the shard makes one token a place. */
   #startDecodes(): () => void {
     const { ledger, metrics } = this.#options
     const before = ledger.tokensTotal

@@ -16,7 +16,7 @@ import { PoolError } from '../contract/error.ts'
  * | `crash` | the socket goes after `after` tokens; with `mid_frame` half of the next event goes out before |
  * | `stall` | no token after `after`; comments go on, as when the batching task has died |
  * | `freeze` | no byte after `after` tokens, as when the process is stopped |
- * | `generation-error` | a `generation` error after `after` tokens; with `batch` for everybody who runs; with `path=/health` the prefill fails that `/health` tries after such an error |
+ * | `generation-error` | a `generation` error after `after` tokens; with `batch` for all running requests; with `path=/health` the prefill of `/health` after such an error fails |
  * | `incomplete` | an `incomplete_generation_stream` error after `after` tokens |
  * | `no-final-event` | the body ends properly after `after` tokens, or unless told just without its last event |
  * | `malformed` | after `after` tokens one event whose JSON is broken; then it goes on |
@@ -68,13 +68,13 @@ export interface Fault {
   readonly times?: number | undefined
   /** A text that the prompt must hold. */
   readonly match?: string | undefined
-  /** The one path it concerns, for `hang-headers`, `http-*` and `generation-error`. @defaultValue the routes that generate */
+  /** The path it applies to, for `hang-headers`, `http-*` and `generation-error`. @defaultValue the routes that generate */
   readonly path?: string | undefined
   /** `crash` in the middle of an event. */
   readonly midFrame?: boolean | undefined
   /** `generation-error` for the whole running batch. */
   readonly batch?: boolean | undefined
-  /** What `http-429`, `http-502` and `http-503` say in `Retry-After` (s). */
+  /** `Retry-After` of `http-429`, `http-502` and `http-503` (s). */
   readonly retryAfter?: number | undefined
   /** How long `slow-prefill` takes. @defaultValue 3000 */
   readonly ms?: number | undefined

@@ -35,7 +35,7 @@ interface Answer {
 
 /**
  * `POST /generate`: no byte before the whole answer, errors with a status of their own (router/src/server.rs, TGI 3.3.7).
- * With `best_of` the first answer is the best one, and the others are made at once when it is whole. Faults of framing do nothing here.
+ * With `best_of` the first answer is the best one; the others are made at once when it is complete. Framing faults do nothing here.
  */
 export function generate(
   replica: Replica,
@@ -124,7 +124,7 @@ function createRun(answer: Answer, decoding: Decoding, release: () => void): Run
   }
 }
 
-/** `best_of_sequences`: the answers that were not the best, whole; nothing unless several were asked for. */
+/** `best_of_sequences`: the other complete answers; absent unless several were requested. */
 function otherSequences({ exchange, hits, replica, request }: Answer): string {
   const bestOf = request.parameters.best_of ?? 1
   if (bestOf <= 1) return ''
@@ -132,7 +132,7 @@ function otherSequences({ exchange, hits, replica, request }: Answer): string {
   const sequences: string[] = []
   while (sequences.length < bestOf - 1) {
     const decoding = prepare(replica, request, exchange.receivedAtMs)
-    // What was valid once is valid again.
+    // The request was valid before, so it still is.
     if (typeof decoding === 'string') break
     const tokens: string[] = []
     const top: string[] = []

@@ -88,14 +88,14 @@ export function countFailure(replica: Replica, err: string): void {
   replica.metrics.record('tgi_request_failure', 1, { err })
 }
 
-/** Counts a request that the shard has failed, and makes `/health` try it. `tokens`: what it had made. */
+/** Counts a request that the shard failed, and makes `/health` test the shard. `tokens`: how many it had made. */
 export function countShardFailure(replica: Replica, tokens: number): void {
   countFailure(replica, 'generation')
   countFailedCall(replica.metrics, tokens === 0 ? 'prefill' : 'decode')
   replica.isSuspect = true
 }
 
-/** Counts an answer that is whole. `receivedAtMs` is on the simulator's clock. */
+/** Counts a complete answer. `receivedAtMs` is on the simulator's clock. */
 export function countSuccess(replica: Replica, receivedAtMs: number): void {
   replica.metrics.record('tgi_request_success', 1)
   replica.metrics.record('tgi_request_duration', (replica.settings.clock.now() - receivedAtMs) / 1000)

@@ -3,7 +3,7 @@ import { JsonFlaw } from './json-scanner.ts'
 import type { Read } from './serde.ts'
 import { any, optional, refuse, string, struct } from './serde.ts'
 
-/** A grammar as given; it is checked and does not constrain the simulator's text. */
+/** A grammar as given; it is checked but does not constrain the simulator's text. */
 export type Grammar =
   | { readonly type: 'json'; readonly value: unknown }
   | { readonly type: 'regex'; readonly value: string }
@@ -18,7 +18,7 @@ const EXPECTED = 'adjacently tagged enum GrammarType'
 type Tag = Grammar['type']
 
 const readTag: Read<Tag> = (reader) => {
-  // serde_json wants a string where a variant is named, or it is not even a type error.
+  // serde_json requires a string for the variant's name; anything else is not even a type error.
   const byte = reader.peek()
   if (byte !== 0x22) throw reader.syntax(byte === -1 ? 'EOF while parsing a value' : 'expected value')
   const name = reader.string()
@@ -38,7 +38,7 @@ function readValue(reader: JsonReader, tag: Tag): Grammar {
   return { type: tag, value: reader.any() }
 }
 
-/** A value that came before its tag has lost its place. */
+/** serde buffers a value that precedes its tag, so its position is lost. */
 function readBuffered(reader: JsonReader, tag: Tag, value: unknown): Grammar {
   try {
     return readValue(new JsonReader(Buffer.from(JSON.stringify(value))), tag)

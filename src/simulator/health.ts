@@ -3,9 +3,9 @@ import type { Exchange } from './respond.ts'
 import { sendEmpty, sendError } from './respond.ts'
 
 /**
- * `GET /health`. The shard does one thing at a time, so the answer comes when the prefills that were under way are over
- * (server/text_generation_server/server.py). After a generation that failed it is a prefill of its own, and 503 while that fails
- * (router/src/infer/mod.rs, TGI 3.3.7): with a `generation-error` whose path is `/health`.
+ * `GET /health`. The shard does one thing at a time, so the response waits for the running prefills
+ * (server/text_generation_server/server.py). After a failed generation it runs a prefill of its own, and responds with 503 while that
+ * fails (router/src/infer/mod.rs, TGI 3.3.7), which a `generation-error` with the path `/health` causes.
  */
 export async function health(replica: Replica, exchange: Exchange): Promise<void> {
   const { faults, settings } = replica
@@ -21,7 +21,7 @@ export async function health(replica: Replica, exchange: Exchange): Promise<void
   else sendError(exchange, 'healthcheck', 'unhealthy')
 }
 
-/** Resolves when the prefills that are under way now are over, or the client has left. */
+/** Resolves when the prefills running now are over, or the client has left. */
 function prefilled(replica: Replica, exchange: Exchange): Promise<void> {
   const { engine } = replica
   const ahead = new Set(engine.prefilling)
@@ -33,7 +33,7 @@ function elapsed(replica: Replica, exchange: Exchange, ms: number): Promise<void
   return waitOnClock(replica, exchange, (nowMs) => nowMs >= (until ??= nowMs + ms))
 }
 
-/** Waits on the engine's clock for `isOver`, asked once before the first beat when there is nothing to wait for. */
+/** Waits on the engine's clock for `isOver`; returns at once if there is nothing to wait for. */
 function waitOnClock(
   { engine, settings }: Replica,
   { response }: Exchange,

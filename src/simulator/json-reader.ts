@@ -1,7 +1,7 @@
 import { isDigit, JsonFlaw, JsonScanner, MINUS, QUOTE } from './json-scanner.ts'
 
 const COMMA = 0x2c
-/** Objects and arrays in one another that serde_json reads. */
+/** How deep serde_json reads nested objects and arrays. */
 const MAX_DEPTH = 127
 
 /** A cursor over a document. */
@@ -9,8 +9,8 @@ export class JsonReader extends JsonScanner {
   #depth = 0
 
   /**
-   * Takes an object, whose brace is next: `take` is called with each key and takes its value with {@link field}. What `take` or
-   * `end` throws without a place gets the one where the object has been left.
+   * Takes an object; its brace is next. Calls `take` with each key, which takes the value with {@link field}. A flaw that `take` or
+   * `end` throws without a place gets the place where the object ends.
    */
   object<T>(take: (key: string) => void, end: () => T): T {
     return this.#inside('}', () => {
@@ -24,7 +24,7 @@ export class JsonReader extends JsonScanner {
     })
   }
 
-  /** Takes the colon behind a key and the value behind the colon. */
+  /** Takes the colon after a key, and the value. */
   field<T>(key: string, read: () => T): T {
     const byte = this.peek()
     if (byte === -1) throw this.syntax('EOF while parsing an object')
@@ -36,7 +36,7 @@ export class JsonReader extends JsonScanner {
     return value
   }
 
-  /** Takes an array, whose bracket is next: `take` is called while there are elements, `end` when it has returned. */
+  /** Takes an array; its bracket is next. Calls `take` while there are elements, then `end`. */
   array<T>(take: (next: () => boolean) => T): T {
     return this.#inside(']', () => {
       let index = -1
@@ -50,7 +50,7 @@ export class JsonReader extends JsonScanner {
     })
   }
 
-  /** Any value, plain: numbers beyond 2^53 lose digits, of a key that comes twice the last value counts. */
+  /** Any value. Numbers beyond 2^53 lose digits; of a duplicate key the last value counts. */
   any(): unknown {
     const byte = this.peek()
     if (byte === 0x7b) {
@@ -72,7 +72,7 @@ export class JsonReader extends JsonScanner {
     return this.#constant(byte)
   }
 
-  /** Any value, thrown away. What is wrong inside is reported at the value itself, whose inside serde never names. */
+  /** Skips any value. A flaw inside is reported at the value itself, as serde does. */
   skip(): void {
     this.fixedPath = this.pathText()
     this.any()
@@ -96,7 +96,7 @@ export class JsonReader extends JsonScanner {
       value = read()
     } catch (error) {
       if (error instanceof JsonFlaw && error.offset === undefined) {
-        // serde leaves the container before it looks where it is.
+        // serde leaves the container before it notes the position.
         if (this.peek() === close.charCodeAt(0)) this.at += 1
         error.offset = this.at
       }

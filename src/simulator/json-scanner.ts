@@ -1,15 +1,15 @@
 /**
- * Reads JSON byte by byte as serde_json 1.0.140 does, since TGI's refusals show how it reads: values are checked in the order of
- * the text, a number's spelling decides its type (`1.0` is no integer), a key may not come twice, and what follows the document is
- * never looked at. `JSON.parse` keeps none of this.
+ * Reads JSON byte by byte like serde_json 1.0.140, because TGI's refusals depend on it: values are checked in the order of the text,
+ * a number's spelling decides its type (`1.0` is no integer), duplicate keys are refused, and text after the document is ignored.
+ * `JSON.parse` preserves none of this.
  */
 
-/** Where and why reading ended. `kind` decides the status: broken syntax, or a value that does not fit. */
+/** Where and why reading failed. `kind` decides the status: broken syntax, or a value of the wrong type. */
 export class JsonFlaw extends Error {
   readonly kind: 'syntax' | 'data'
   /** Dotted, with `[i]` for elements; empty at the root. */
   readonly path: string
-  /** How many bytes lie before the reported place; undefined until the container that found it has been left. */
+  /** Bytes before the reported place; undefined until the container that found the flaw ends. */
   offset: number | undefined
 
   constructor(kind: 'syntax' | 'data', message: string, path: string, offset?: number) {
@@ -20,7 +20,7 @@ export class JsonFlaw extends Error {
   }
 }
 
-/** A number as it is spelled: whole ones that fit 64 bits are integers, all others floats. */
+/** A number by its spelling: integers that fit 64 bits, or floats. */
 export type JsonNumber =
   | { readonly kind: 'integer'; readonly value: bigint }
   | { readonly kind: 'float'; readonly value: number }
@@ -45,13 +45,13 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /** Whether a byte is a digit. */
 export const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39
 
-/** A cursor over a document that takes its scalars. A class because place and path change with every value. */
+/** A cursor over a document that reads its scalars. A class, because place and path change with every value. */
 export class JsonScanner {
   /** Keys and `[i]` from the root to the value being read. */
   readonly path: string[] = []
   /** How many bytes have been taken. */
   protected at = 0
-  /** The path that flaws get instead of their own. */
+  /** Overrides the path of flaws. */
   protected fixedPath: string | undefined
   readonly #bytes: Buffer
 
@@ -59,7 +59,7 @@ export class JsonScanner {
     this.#bytes = bytes
   }
 
-  /** The next byte that is no white space, not yet taken; -1 at the end. */
+  /** The next byte that is not white space, without taking it; -1 at the end. */
   peek(): number {
     for (;;) {
       const byte = this.#bytes[this.at] ?? -1
@@ -73,7 +73,7 @@ export class JsonScanner {
     return new JsonFlaw('data', message, this.pathText(), this.at)
   }
 
-  /** A flaw that the container finds, not a value: its place is where the container has been left. */
+  /** A flaw of the container, not of a value: its place is where the container ends. */
   unplaced(message: string): JsonFlaw {
     return new JsonFlaw('data', message, this.pathText())
   }
@@ -83,7 +83,7 @@ export class JsonScanner {
     return new JsonFlaw('syntax', message, this.pathText(), Math.min(this.#bytes.length, this.at + 1))
   }
 
-  /** The refusal's last words: columns count bytes from 1, or those before the place. */
+  /** The end of the refusal: columns count bytes from 1, or the bytes before the place. */
   placeOf(offset: number): string {
     const start = this.#bytes.subarray(0, offset).lastIndexOf(0x0a) + 1
     let line = 1
@@ -91,7 +91,7 @@ export class JsonScanner {
     return `line ${line} column ${offset - start}`
   }
 
-  /** Takes `null`, `true` or `false`, whose first letter is next. */
+  /** Takes `null`, `true` or `false`; its first letter is next. */
   word(word: 'null' | 'true' | 'false'): void {
     this.at += 1
     for (const letter of word.slice(1)) {
@@ -102,14 +102,14 @@ export class JsonScanner {
     }
   }
 
-  /** Takes a number, whose first byte is next. */
+  /** Takes a number; its first byte is next. */
   number(): JsonNumber {
     const start = this.at
     if (this.#bytes[this.at] === MINUS) this.at += 1
     this.#wholePart()
     const isWhole = this.#fractionAndExponent()
     const text = this.#bytes.toString('latin1', start, this.at)
-    // serde reads `-0` as a float, and what 64 bits do not hold.
+    // serde reads `-0` and numbers beyond 64 bits as floats.
     if (isWhole && text !== '-0') {
       const value = BigInt(text)
       if (value <= MAX_U64 && value >= MIN_I64) return { kind: 'integer', value }
@@ -119,7 +119,7 @@ export class JsonScanner {
     return { kind: 'float', value }
   }
 
-  /** Takes a string, whose quote is next. */
+  /** Takes a string; its quote is next. */
   string(): string {
     const start = this.at + 1
     this.at = start
@@ -141,7 +141,7 @@ export class JsonScanner {
 
   protected pathText(): string {
     if (this.fixedPath !== undefined) return this.fixedPath
-    // `?` stands for a key that could not be read, and at the root for nothing.
+    // `?` stands for a key that could not be read; at the root it is omitted.
     return this.path.length === 1 && this.path[0] === '?' ? '' : this.path.join('.').replaceAll('.[', '[')
   }
 

@@ -24,7 +24,7 @@ const tokens = (help: string, limit: number): Description => ({
 /** A call of the shard. */
 export type ShardMethod = 'prefill' | 'decode'
 
-/** All 25 of TGI's metrics, by TGI's names, with its units and its HELP, where it has one (router/src/server.rs, TGI 3.3.7). */
+/** All 25 of TGI's metrics with TGI's names, units and HELP, if any (router/src/server.rs, TGI 3.3.7). */
 export function createMetrics(limits: Limits): Registry {
   return createRegistry({
     tgi_request_count: { type: 'counter', help: 'Total number of requests' },
@@ -68,8 +68,8 @@ export function createMetrics(limits: Limits): Registry {
 }
 
 /**
- * Counts `times` calls of the shard that went well, each of `seconds`. There is no kernel here: all of the time is the forward
- * pass's, and none is spent on text and filtering.
+ * Counts `times` successful calls of the shard, each of `seconds`. All of the time is attributed to the forward pass; decoding and
+ * filtering take none here.
  */
 export function countCalls(metrics: Registry, method: ShardMethod, seconds: number, times = 1): void {
   const labels = { method }
@@ -81,7 +81,7 @@ export function countCalls(metrics: Registry, method: ShardMethod, seconds: numb
   metrics.record('tgi_batch_filter_duration', 0, labels, times)
 }
 
-/** Counts that a batch has joined one that runs. TGI labels the duration `decode`, whatever the call was. */
+/** Counts a batch that joined a running one. TGI labels the duration `decode`, whatever the call was. */
 export function countConcat(metrics: Registry): void {
   metrics.record('tgi_batch_concat', 1, { reason: 'chunking' })
   metrics.record('tgi_batch_concat_duration', 0, { method: 'decode' })

@@ -73,7 +73,7 @@ export interface ModelOptions {
   readonly key: number
   /** Let the number of requests that run at once break ties, as it does on a GPU. */
   readonly diverges: boolean
-  /** Let the tokens so far decide, and not their text alone: the same text in other tokens goes on otherwise. @defaultValue false */
+  /** The next token depends on the tokens so far, not only on their text. @defaultValue false */
   readonly readsTokens?: boolean | undefined
 }
 
@@ -127,7 +127,7 @@ class HashModel implements Model {
   readonly #orders: Orders | undefined
   readonly #key: number
   readonly #diverges: boolean
-  /** All tokens so far, hashed, where they decide. */
+  /** A hash of all tokens so far, if they matter. */
   #history: number | undefined
 
   constructor(options: ModelOptions) {

@@ -41,19 +41,19 @@ export interface SimulatorOptions {
   readonly payloadLimit?: number | undefined
   /** Wanted as `Authorization: Bearer <key>`. @defaultValue none */
   readonly apiKey?: string | undefined
-  /** When the chat template writes `<s>`: `never` is Zephyr's and TinyLlama's way. @defaultValue 'always' */
+  /** When the chat template writes `<s>`; `never` as for Zephyr and TinyLlama. @defaultValue 'always' */
   readonly chatMarker?: ChatMarker | undefined
   /** Silence after which a stream gets a comment. @defaultValue 15_000 */
   readonly keepAliveMs?: number | undefined
   /** Text depends, one token in eight, on how many requests run at once; alone it never does. @defaultValue false */
   readonly batchDivergence?: boolean | undefined
-  /** Text depends on the tokens of all before it and not on their text alone, as a real model's does. @defaultValue false */
+  /** Text depends on all tokens before it, not only on their text, as with a real model. @defaultValue false */
   readonly readsTokens?: boolean | undefined
   /** @defaultValue none */
   readonly faults?: readonly Fault[] | undefined
   /** Called in this process, for benches. */
   readonly observer?: SimulatorObserver | undefined
-  /** What paces and delays run on, for tests that step it. @defaultValue the clock of this process */
+  /** The clock of paces and delays; tests step it. @defaultValue the clock of this process */
   readonly clock?: Clock | undefined
 }
 

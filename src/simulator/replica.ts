@@ -23,7 +23,7 @@ export interface Replica {
   /** What `/info` says; may be changed at any time and changes nothing else. */
   info: SimulatorInfo
   isHealthy: boolean
-  /** A generation has failed since `/health` was well: the next one tries a prefill (router/src/infer/mod.rs). */
+  /** A generation has failed since `/health` last succeeded: the next one runs a prefill (router/src/infer/mod.rs). */
   isSuspect: boolean
 }
 

@@ -36,7 +36,7 @@ export interface GenerateParameters {
   readonly seed: bigint | undefined
   readonly top_n_tokens: number | undefined
   readonly grammar: Grammar | undefined
-  /** Not used: TGI runs the base model under an id it does not know. */
+  /** Not used: TGI runs the base model for an unknown id. */
   readonly adapter_id: string | undefined
 }
 
@@ -47,7 +47,7 @@ export interface GenerateRequest {
   readonly stream: boolean
 }
 
-/** The order is that of a positional array (router/src/lib.rs, TGI 3.3.7). */
+/** In the order of a positional array (router/src/lib.rs, TGI 3.3.7). */
 const parameters = struct<GenerateParameters>('GenerateParameters', {
   best_of: optional(usize),
   temperature: optional(f32),
@@ -97,7 +97,7 @@ const fields = { inputs: { read: string }, parameters: defaulted(parameters, ABS
 
 const plain = struct<Omit<GenerateRequest, 'stream'>>('GenerateRequest', fields)
 
-/** The body of `/generate`, `/generate_stream` and `/tokenize`, where `stream` is a key like any unknown one. */
+/** The body of `/generate`, `/generate_stream` and `/tokenize`; `stream` is ignored there, like any unknown key. */
 export const generateRequest: Read<GenerateRequest> = (reader) => ({ ...plain(reader), stream: false })
 
 /** The body of `POST /`. */

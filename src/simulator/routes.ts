@@ -29,7 +29,7 @@ interface Route {
 
 /**
  * Answers every request of a simulator: TGI 3.3.7's own routes, and `/simulator/…` to steer it from outside. The OpenAI routes,
- * `/vertex` and `/invocations` are not there (404).
+ * `/vertex` and `/invocations` are not implemented (404).
  */
 export function createRouter(replica: Replica, controls: Controls): Handler {
   const routes = [
@@ -85,7 +85,7 @@ function isStruckAtTheDoor({ faults }: Replica, exchange: Exchange, prompt?: str
   return hits.size > 0
 }
 
-/** What a proxy in front of a replica says, as nginx words it. */
+/** A proxy's error page, in nginx's words. */
 const PROXY_ANSWERS = {
   'http-429': [429, 'Too Many Requests'],
   'http-502': [502, 'Bad Gateway'],
@@ -153,7 +153,7 @@ function asideRoutes(replica: Replica): readonly Route[] {
   ]
 }
 
-/** The description of the routes, and a page that points to it: TGI serves Swagger UI there. */
+/** The description of the routes, and a page that links to it; TGI serves Swagger UI there. */
 function documentationRoutes(): readonly Route[] {
   const paths = {
     '/': ['post'],

@@ -8,7 +8,7 @@ const U32_MAX = 4_294_967_295n
 const I32_MAX = 2_147_483_647n
 const U64_MAX = 0xffff_ffff_ffff_ffffn
 
-/** A float as serde_json's refusals print it: always with a point or an exponent. */
+/** A float as in serde_json's refusals: always with a point or an exponent. */
 function formatFloat(value: number): string {
   if (Object.is(value, -0)) return '-0.0'
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
@@ -23,7 +23,7 @@ function formatFloat(value: number): string {
   return `${sign}${digits[0]}${digits.length > 1 ? `.${digits.slice(1)}` : ''}e${exponent.replace('+', '')}`
 }
 
-/** Refuses the next value, whatever it is, where `expected` is wanted. */
+/** Refuses the next value, since `expected` is required. */
 export function refuse(reader: JsonReader, expected: string): never {
   throw reader.mismatch(`invalid type: ${describeNext(reader)}, expected ${expected}`)
 }
@@ -61,7 +61,7 @@ const narrowed =
   (reader) =>
     Number(read(reader))
 
-/** Rust's integers; a float is none, whatever its value. */
+/** Rust's integers; a float is refused, whatever its value. */
 export const u32: Read<number> = narrowed(integer('u32', 0n, U32_MAX))
 /** See {@link u32}. */
 export const i32: Read<number> = narrowed(integer('i32', -I32_MAX - 1n, I32_MAX))
@@ -86,10 +86,10 @@ export const bool: Read<boolean> = (reader) => {
 export const string: Read<string> = (reader) =>
   reader.peek() === 0x22 ? reader.string() : refuse(reader, 'a string')
 
-/** Any JSON, plain. */
+/** Any JSON value. */
 export const any: Read<unknown> = (reader) => reader.any()
 
-/** What `Option<T>` takes: null is undefined. */
+/** `Option<T>`: null becomes undefined. */
 export function option<T>(read: Read<T>): Read<T | undefined> {
   return (reader) => {
     if (reader.peek() !== 0x6e) return read(reader)
@@ -114,7 +114,7 @@ export function sequence<T>(read: Read<T>): Read<readonly T[]> {
 export interface Field<T> {
   readonly read: Read<T>
   readonly fallback?: (() => T) | undefined
-  /** Another name it goes by. */
+  /** Another name of the field. */
   readonly alias?: string | undefined
 }
 
@@ -130,7 +130,7 @@ export const defaulted = <T>(read: Read<T>, value: T): Field<T> => ({ read, fall
 type Fields<T> = { readonly [Name in keyof T]: Field<T[Name]> }
 
 /**
- * A struct, from an object (unknown keys are skipped, none of its own may come twice) or from an array in the order of `fields`.
+ * A struct, from an object (unknown keys are skipped, its own may not repeat) or from an array in the order of `fields`.
  */
 export function struct<T extends object>(name: string, fields: Fields<T>): Read<T> {
   const known = Object.entries<Field<unknown>>(fields)

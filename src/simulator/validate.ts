@@ -33,7 +33,7 @@ export function refusedBestOf(bestOf: number | undefined, maxBestOf: number): st
     : `\`best_of\` must be > 0 and <= ${maxBestOf}. Given: ${bestOf}`
 }
 
-/** What TGI says of a grammar; a regex it does not look at. */
+/** TGI's refusal of a grammar, if any; TGI does not check a regex. */
 function refusedGrammar(grammar: Grammar): string | undefined {
   if (grammar.type === 'regex') return undefined
   let schema: unknown = grammar.type === 'json_schema' ? grammar.value.schema : grammar.value
@@ -44,13 +44,13 @@ function refusedGrammar(grammar: Grammar): string | undefined {
   } else if (grammar.type === 'json' && !isJsonObject(schema)) return 'grammar is not supported'
   const flaw = jsonGrammarFlaw(schema)
   if (flaw === undefined) return undefined
-  // The router does not survive these; it is as if it had seen them.
+  // These would crash the router; the simulator refuses them instead.
   if (flaw.kind !== 'invalid') return `cannot compile regex from schema: ${flaw.message}`
   const value = 'value' in flaw ? `${JSON.stringify(flaw.value)} ` : ''
   return `grammar is not valid: ${value}${flaw.message}`
 }
 
-/** A JSON text's value, or why it is none. */
+/** The value of a JSON text, or why it is invalid. */
 function parseText(text: string): { readonly value?: unknown; readonly flaw?: string } {
   const reader = new JsonReader(Buffer.from(text))
   try {
