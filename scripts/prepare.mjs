@@ -13,7 +13,7 @@ if (existsSync(new URL('../node_modules/typescript', import.meta.url))) {
   const [command, all] = npm ? [process.execPath, [npm, ...args]] : ['npm', args]
   const { status } = spawnSync(command, all, { cwd: root, stdio: ['ignore', 2, 2] })
   if (status !== 0) {
-    process.stderr.write(`tgi-pool: the build failed (exit ${status}); what it said is above\n`)
+    process.stderr.write(`tgi-pool: the build failed (exit ${status}); see its output above\n`)
     process.exit(1)
   }
 } else {

@@ -45,7 +45,7 @@ function installPackages() {
     const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
     const [command, all] = npm ? [process.execPath, [npm, ...args]] : ['npm', args]
     const { status } = spawnSync(command, all, { stdio: ['ignore', 2, 2] })
-    if (status !== 0) fail(`npm ci failed (exit ${status}); what it said is above`)
+    if (status !== 0) fail(`npm ci failed (exit ${status}); see its output above`)
     writeFileSync(stampFile, wanted)
   } finally {
     rmSync(lockDir, { recursive: true, force: true })

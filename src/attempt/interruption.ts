@@ -30,13 +30,13 @@ export type InterruptionKind =
 
 const MESSAGES: Record<InterruptionKind, string> = {
   sealed: 'the job is over',
-  deadline: 'the deadline passed before the answer was whole',
+  deadline: 'the deadline passed before the answer was complete',
   lock_lost: 'the lock on the job was lost',
   fenced: 'a newer attempt has begun',
   overtaken: 'the stream moved on before the attempt began',
   lease_lost: 'the lease on the replica was lost',
   drain: 'the worker was stopped or its replica drained',
-  elsewhere: 'only a replica of another build can go on with the answer',
+  elsewhere: 'only a replica of another build can continue the answer',
   left_to_others: 'the job failed here and is left to another replica',
   apart: 'the job failed together with one that is running here',
   our_fault: 'Redis or the worker failed before the attempt began',

@@ -127,7 +127,7 @@ export type PickUpFacts = Pick<AttemptFacts, 'tokens' | 'spent' | 'maxAttempts' 
  * itself, so if the decision is left to a pick-up, the worker of the last attempt died.
  */
 export function decidePickUp(facts: PickUpFacts): { code: ErrorCode; message: string } | undefined {
-  const cause = `the worker of ${facts.lastReplica ?? 'its replica'} stopped without a word`
+  const cause = `the worker of ${facts.lastReplica ?? 'its replica'} died`
   if (facts.tokens > 0 && facts.onInterrupt === 'fail') return { code: 'WORKER_RESET', message: cause }
   if (facts.spent < facts.maxAttempts) return undefined
   return exhausted(facts, cause)
@@ -158,7 +158,7 @@ function exhausted(
   cause: string,
 ): { kind: 'seal'; code: ErrorCode; message: string } {
   const attempts = spent === 1 ? '1 attempt' : `${spent} attempts`
-  const when = tokens > 0 ? 'before the answer was whole' : 'before the first token'
+  const when = tokens > 0 ? 'before the answer was complete' : 'before the first token'
   return {
     kind: 'seal',
     code: tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED',

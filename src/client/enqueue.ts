@@ -227,8 +227,8 @@ function queueFull({ pool }: PoolKeys, { now, config, bytes, priority }: FullQue
   const which = priority === 'batch' ? 'batch queue' : 'queue'
   const message =
     now.jobs >= config[setting]
-      ? `the ${which} of pool ${pool} is full: ${now.jobs} jobs wait, at most ${config[setting]} may (the pool's ${setting})`
-      : `pool ${pool} is full: its jobs hold ${now.bytes} bytes and this one ${bytes} more, at most ${config.max_queued_bytes} may be held (the pool's max_queued_bytes)`
+      ? `the ${which} of pool ${pool} is full: ${now.jobs} jobs are waiting, the limit is ${config[setting]} (the pool's ${setting})`
+      : `pool ${pool} is full: its jobs hold ${now.bytes} bytes and this one adds ${bytes}, the limit is ${config.max_queued_bytes} (the pool's max_queued_bytes)`
   return new PoolError('ADMISSION_REJECT', message, { retryAfterMs: 1000 })
 }
 
@@ -258,7 +258,7 @@ function refuseTooLate(
   const give = priority === 'interactive' ? 'a longer deadline_ms or priority batch' : 'a longer deadline_ms'
   throw new PoolError(
     'DEADLINE_UNMET',
-    `pool ${keys.pool}: a job put in now would start in about ${formatMs(startMs)}, after its deadline of ${formatMs(deadlineMs)} (${position} jobs are ahead of it; forecast from the last ${jobCount} jobs). Give it ${give}, start more workers, or try again later`,
+    `pool ${keys.pool}: a job enqueued now would start in about ${formatMs(startMs)}, after its deadline of ${formatMs(deadlineMs)} (${position} jobs are ahead of it; forecast from the last ${jobCount} jobs). Give it ${give}, start more workers, or try again later`,
     { retryAfterMs: Math.min(Math.max(startMs - deadlineMs, 1000), MAX_RETRY_MS) },
   )
 }

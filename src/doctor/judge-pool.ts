@@ -120,7 +120,7 @@ function paused(judge: Judge, { look, queuePrefix }: PoolSight): Finding {
   if (first === undefined) return judge.ok('pool-paused', 'the queues are not paused')
   return judge.fault(
     'pool-paused',
-    `its BullMQ queue ${look.paused.join(' and ')} is paused: no worker gets a job of it`,
+    `its BullMQ queue ${look.paused.join(' and ')} is paused: workers take no jobs from it`,
     `new Queue('${first}', { prefix: '${queuePrefix}', connection }).resume(), with BullMQ`,
   )
 }

@@ -70,9 +70,9 @@ export const ERROR_EXAMPLES = {
   }),
   429: examples('Not now: the queue is full, or the job would start after its deadline', {
     ADMISSION_REJECT:
-      "the queue of pool main is full: 10000 jobs wait, at most 10000 may (the pool's max_queued)",
+      "the queue of pool main is full: 10000 jobs are waiting, the limit is 10000 (the pool's max_queued)",
     DEADLINE_UNMET:
-      'pool main: a job put in now would start in about 900 s, after its deadline of 600 s (700 jobs are ahead of it; forecast from the last 120 jobs). Give it a longer deadline_ms or priority batch, start more workers, or try again later',
+      'pool main: a job enqueued now would start in about 900 s, after its deadline of 600 s (700 jobs are ahead of it; forecast from the last 120 jobs). Give it a longer deadline_ms or priority batch, start more workers, or try again later',
   }),
   431: examples('The headers are too large', {
     HEADERS_TOO_LARGE: 'the headers are too large: expected at most 16 KiB in all',

@@ -59,7 +59,7 @@ export function keepLocks(lockMs: number, onError: (error: unknown) => void): Lo
 
   function beat(): void {
     const now = performance.now()
-    for (const lock of held) if (now >= lock.until) lock.lost.abort(new Error('the lock on the job ran out'))
+    for (const lock of held) if (now >= lock.until) lock.lost.abort(new Error('the lock on the job expired'))
     const locks = [...held].filter((lock) => !lock.lost.signal.aborted)
     if (locks.length === 0) return
     renew(locks).then((failed) => {

@@ -110,7 +110,7 @@ export function deadlineSeal(last: LogEntry | undefined, pool: string): LogEntry
     })
   }
   return errorSeal('DECODE_TIMEOUT', {
-    message: 'the deadline passed before the answer was whole',
+    message: 'the deadline passed before the answer was complete',
     pool_id: pool,
     tokens_out: tokensAfter(last),
   })

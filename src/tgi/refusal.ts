@@ -28,7 +28,7 @@ export function refusalOf(answer: HttpAnswer, label: string, quote: Quote): TgiE
   const said = plainText(answer, quote)
   const because = said === '' ? '' : `: ${said}`
   if (NOT_NOW.has(status)) {
-    return new TgiError('overloaded', `${label} takes no request now (HTTP ${status})${because}`, {
+    return new TgiError('overloaded', `${label} accepts no requests now (HTTP ${status})${because}`, {
       status,
       retryAfterMs,
     })

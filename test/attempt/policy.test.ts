@@ -158,7 +158,7 @@ describe('the policy', () => {
       '5 attempts failed before the first token; last: http://gpu-1:8080 answered HTTP 502',
     )
     expect(decide(error, { ...FACTS, spent: 1, maxAttempts: 1, tokens: 2 }).message).toBe(
-      '1 attempt failed before the answer was whole; last: http://gpu-1:8080 answered HTTP 502',
+      '1 attempt failed before the answer was complete; last: http://gpu-1:8080 answered HTTP 502',
     )
   })
 
@@ -195,7 +195,7 @@ describe('at pick-up', () => {
   ])('%j', (change, code) => {
     const ended = decidePickUp({ ...facts, ...change })
     expect(ended?.code).toBe(code)
-    if (ended !== undefined) expect(ended.message).toContain('the worker of gpu-1 stopped without a word')
+    if (ended !== undefined) expect(ended.message).toContain('the worker of gpu-1 died')
   })
 
   test('a job that BullMQ gives up', () => {

@@ -87,7 +87,7 @@ describe.concurrent('one job', () => {
     await stage.cli(['enqueue', 'first'])
     const result = await stage.cli(['enqueue', 'second'])
     expect(result).toMatchObject({ status: 1, stdout: '' })
-    expect(result.stderr).toMatch(/^tgi-pool: ADMISSION_REJECT: .* 1 jobs wait, at most 1 may/)
+    expect(result.stderr).toMatch(/^tgi-pool: ADMISSION_REJECT: .* 1 jobs are waiting, the limit is 1/)
   })
 })
 

@@ -205,7 +205,7 @@ describe('what is refused', () => {
     await expect(client.enqueue(batch)).rejects.toMatchObject({
       kind: 'ADMISSION_REJECT',
       message:
-        "the batch queue of pool lab is full: 2 jobs wait, at most 2 may (the pool's batch_max_queued)",
+        "the batch queue of pool lab is full: 2 jobs are waiting, the limit is 2 (the pool's batch_max_queued)",
     })
     expect(await client.enqueue(BODY)).toMatchObject({ queue_position: 0 })
     await expect(client.enqueue(BODY)).rejects.toMatchObject({
@@ -233,7 +233,7 @@ describe('what is refused', () => {
       kind: 'ADMISSION_REJECT',
       retryAfterMs: 1000,
       message: expect.stringMatching(
-        /^pool lab is full: its jobs hold \d+ bytes and this one 1\d{4} more, at most 100000 may be held \(the pool's max_queued_bytes\)$/,
+        /^pool lab is full: its jobs hold \d+ bytes and this one adds 1\d{4}, the limit is 100000 \(the pool's max_queued_bytes\)$/,
       ),
     })
     await expect(client.enqueue(large)).rejects.toMatchObject({ kind: 'ADMISSION_REJECT' })
@@ -285,7 +285,7 @@ describe('what is refused', () => {
         retriable: true,
         retryAfterMs: 1000,
         message: expect.stringMatching(
-          /^pool lab: a job put in now would start in about .* m?s, after its deadline of 1 ms \(\d+ jobs are ahead of it; forecast from the last \d+ jobs\)\. Give it a longer deadline_ms or priority batch/,
+          /^pool lab: a job enqueued now would start in about .* m?s, after its deadline of 1 ms \(\d+ jobs are ahead of it; forecast from the last \d+ jobs\)\. Give it a longer deadline_ms or priority batch/,
         ),
       })
     await expect(client.enqueue(hurried, { jobId: 'refused' })).rejects.toMatchObject({
