@@ -15,7 +15,7 @@ function replicasIn(stdout: string): string[] {
 }
 
 function gatewayIn(stdout: string): string | undefined {
-  return /all it speaks: (\S+)\/docs/.exec(stdout)?.[1]
+  return /all routes: (\S+)\/docs/.exec(stdout)?.[1]
 }
 
 async function isGone(redisUrl: string): Promise<boolean> {
