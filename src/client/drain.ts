@@ -7,19 +7,19 @@ import type { RedisConnection } from '../redis/connect.ts'
 import { endDrain, graceSchema, listDrains, wishDrain } from '../replica/drain.ts'
 import { listReplicas } from '../replica/registry.ts'
 
-/** What a drain answers. */
+/** The outcome of a drain. */
 export interface DrainOutcome {
   readonly replica_id: string
   readonly outcome: 'draining' | 'already_draining'
-  /** When it was wished (ms since 1970, by Redis's clock). */
+  /** When it was requested (ms since 1970, by Redis's clock). */
   readonly since: number
-  /** How long running attempts may take to finish, from then on (ms); absent: as long as its worker gives them. */
+  /** Grace period for running attempts from then on (ms); absent: the worker's own. */
   readonly grace_ms?: number | undefined
-  /** How many other replicas of the pool are ready and are not to drain: with 0 nothing serves it. */
+  /** How many other replicas of the pool are ready and not draining; with 0, none serves it. */
   readonly ready_replicas: number
 }
 
-/** What an undrain answers. */
+/** The outcome of an undrain. */
 export interface UndrainOutcome {
   readonly replica_id: string
   readonly outcome: 'undrained' | 'was_not_draining'

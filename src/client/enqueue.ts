@@ -38,9 +38,9 @@ export interface Admission {
   readonly job_id: string
   /** How many jobs were ahead of it, from 0. */
   readonly queue_position: number
-  /** How long it was expected to wait then (ms), when the pool's pace was known. */
+  /** How long it is expected to wait (ms), if the pool's pace is known. */
   readonly predicted_start_ms?: number | undefined
-  /** The id had been accepted before with the same body: this is that job. */
+  /** The id was accepted before with the same body: this is that job. */
   readonly existing: boolean
 }
 

@@ -38,38 +38,37 @@ import { createStartForecast } from './start-forecast.ts'
 import { resultOf, textOf } from './text.ts'
 import type { JobResult } from './text.ts'
 
-/** What every call takes. An abort ends the waiting; what Redis was told already may still take place. */
+/** Options of every call. An abort ends the wait; a command already sent to Redis may still take effect. */
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Where to begin to read, and when to stop. */
+/** Where to start reading, and when to stop. */
 export interface EventsOptions extends CallOptions {
-  /** The id of the last event that was seen; what follows it comes. @defaultValue from the first event */
+  /** The id of the last event that was read; reading resumes after it. @defaultValue from the first event */
   readonly after?: string | undefined
 }
 
-/** What an enqueue takes beside the job. */
+/** Options of an enqueue. */
 export interface EnqueueOptions extends CallOptions {
   /** The idempotency key: the same id with the same body is the same job. @defaultValue one is made */
   readonly jobId?: string | undefined
   /**
-   * The job's `correlation_id` when its body has none. It is no part of the body: the same body comes again under another
-   * one, and is the same job.
+   * The job's `correlation_id` if its body has none. It is not part of the body: the same body with another one is the same job.
    */
   readonly correlationId?: string | undefined
 }
 
-/** What a cancel takes. */
+/** Options of a cancel. */
 export interface CancelOptions extends CallOptions {
-  /** Stands in the job's `error` event, one line of at most 200 characters. */
+  /** Included in the job's `error` event; one line of at most 200 characters. */
   readonly reason?: string | undefined
 }
 
-/** What a drain takes. */
+/** Options of a drain. */
 export interface DrainOptions extends CallOptions {
   /**
-   * How long running attempts may take to finish (whole ms); the others are then handed to other replicas.
+   * Grace period for running attempts (whole ms); those that are left are handed to other replicas.
    *
    * @defaultValue as long as its worker gives them when it stops
    */
@@ -77,35 +76,35 @@ export interface DrainOptions extends CallOptions {
 }
 
 /**
- * A producer's, a consumer's and an operator's hold on one pool. Every method may throw a {@link PoolError} of kind
+ * A client of one pool for producers, consumers and operators. Every method may throw a {@link PoolError} of kind
  * `REDIS_UNAVAILABLE`, and its signal's reason.
  */
 export interface PoolClient {
   readonly pool: string
   /**
-   * Accepts a job; from then on it will reach its terminal event.
+   * Enqueues a job. Once this resolves, the job will reach its terminal event.
    *
    * @throws {@link PoolError} `INVALID_PARAMS`, `ID_CONFLICT`, `POOL_UNAVAILABLE`, `ADMISSION_REJECT`, `DEADLINE_UNMET`.
    */
   enqueue(job: JobInput, options?: EnqueueOptions): Promise<Admission>
   /**
    * A job's events from any cursor to the terminal one, live. Any number of reads share a few connections; one that is
-   * slow is served from the log again when it comes back, so that it holds up nobody and no memory. `restart` means:
-   * drop what was read, it begins again (Redis lost events in a failover).
+   * slow is served from the log when it catches up, so it blocks no other reader and holds no memory. `restart` means:
+   * drop what you have read, the events start again (Redis lost events in a failover).
    *
-   * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS` for a cursor that is none; the signal's reason.
+   * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS` for an invalid cursor; the signal's reason.
    */
   events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
   /** A job's text as it comes. @throws {@link PoolError} the code of the job's `error` event. */
   text(jobId: string, options?: CallOptions): AsyncGenerator<string, unknown, undefined>
   /** A job's answer. @throws {@link PoolError} the code of the job's `error` event. */
   result(jobId: string, options?: CallOptions): Promise<JobResult>
-  /** Ends a job, whatever it is doing. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
+  /** Cancels a job, waiting or running. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
   cancel(jobId: string, options?: CancelOptions): Promise<CancelOutcome>
   /**
    * Erases a job: its prompt, its events, its place in the queue. One that is not over is cancelled first.
    *
-   * @throws {@link PoolError} `UNKNOWN_JOB`; `POOL_UNREADY` when its worker does not let go of it in time: once more later.
+   * @throws {@link PoolError} `UNKNOWN_JOB`; `POOL_UNREADY` if its worker does not release it in time: retry later.
    */
   forget(jobId: string, options?: CallOptions): Promise<void>
   /** Whether the pool knows the job: by its events, or by its place in the queue. */
@@ -114,25 +113,24 @@ export interface PoolClient {
   job(jobId: string, options?: CallOptions): Promise<JobState>
   /** The pool's config. @throws `POOL_UNAVAILABLE`. */
   config(options?: CallOptions): Promise<PoolConfig>
-  /** Makes the pool unless it is there; what is set already stays. */
+  /** Creates the pool unless it exists; existing settings stay. */
   create(change?: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
   /** Changes the pool's config. @throws `POOL_UNAVAILABLE`. */
   set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
   /** The pool's replicas, by id. @throws `POOL_UNAVAILABLE`. */
   replicas(options?: CallOptions): Promise<ReplicaEntry[]>
   /**
-   * Wishes that a replica takes nothing more, until it is undrained: also when its worker is started anew. It returns at
-   * once; `replicas` tells when nothing runs on it any more. A drain of a replica that drains already is the same one,
-   * with another grace time if one is given.
+   * Stops a replica from taking jobs until it is undrained; survives worker restarts. Returns at once; `replicas` shows when
+   * nothing runs on the replica. Draining a replica again only changes the grace period, if one is given.
    *
-   * @throws {@link PoolError} `UNKNOWN_REPLICA`, `POOL_UNAVAILABLE`, `INVALID_PARAMS` for a grace time that is none.
+   * @throws {@link PoolError} `UNKNOWN_REPLICA`, `POOL_UNAVAILABLE`, `INVALID_PARAMS` for an invalid grace period.
    */
   drain(replicaId: string, options?: DrainOptions): Promise<DrainOutcome>
   /** Lets a replica take jobs again. @throws {@link PoolError} `UNKNOWN_REPLICA`, `POOL_UNAVAILABLE`. */
   undrain(replicaId: string, options?: CallOptions): Promise<UndrainOutcome>
   /** How many jobs wait. */
   waiting(options?: CallOptions): Promise<WaitingCounts>
-  /** Ends every read of this client and lets go of its connections, if they are its own. Idempotent. */
+  /** Ends every read of this client and closes its own connections. Idempotent. */
   close(): Promise<void>
 }
 

@@ -14,7 +14,7 @@ import { createHub } from '../stream/hub.ts'
 import { createPoolClient } from './pool-client.ts'
 import type { CallOptions, PoolClient } from './pool-client.ts'
 
-/** Where the pools are. */
+/** Where to find the pools. */
 export interface PoolsOptions {
   /** e.g. `redis://127.0.0.1:6379` */
   readonly redisUrl: string
@@ -37,15 +37,15 @@ export interface Pools {
   /**
    * A client of one pool; the same one each time, until it is closed. The pool need not be there yet.
    *
-   * @throws {@link PoolError} `INVALID_PARAMS` for a name that is none.
+   * @throws {@link PoolError} `INVALID_PARAMS` for an invalid name.
    */
   pool(pool: string): PoolClient
-  /** Every pool there is, by name. */
+  /** All pools, by name. */
   list(options?: CallOptions): Promise<{ pool_id: string; config: PoolConfig }[]>
   /**
    * The pool a job is in, when only its id is known.
    *
-   * @throws {@link PoolError} `UNKNOWN_JOB` when none has it; `ID_CONFLICT` when several do.
+   * @throws {@link PoolError} `UNKNOWN_JOB` if no pool has it; `ID_CONFLICT` if several do.
    */
   locate(jobId: string, options?: CallOptions): Promise<PoolClient>
   /** Resolves when Redis answers. @throws {@link PoolError} `REDIS_UNAVAILABLE`. */

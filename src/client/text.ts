@@ -2,7 +2,7 @@ import { PoolError } from '../contract/error.ts'
 import type { EventData, JobEvent } from '../contract/event.ts'
 import type { Restart } from '../stream/reader.ts'
 
-/** A job's answer, whole. */
+/** A job's complete answer. */
 export interface JobResult {
   readonly text: string
   readonly end: EventData['end']

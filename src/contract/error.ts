@@ -48,18 +48,18 @@ const OF_JOBS = { ...OF_CALLS, ...CODES }
 
 /**
  * The one error class. The message says what, where, got and expected, and holds no prompt and no secret;
- * `cause` keeps what was underneath.
+ * `cause` holds the original error.
  */
 export class PoolError extends Error {
   override readonly name = 'PoolError'
   readonly kind: ErrorKind
-  /** Trying the same thing again later can help. */
+  /** Whether a retry can succeed. */
   readonly retriable: boolean
-  /** The status an HTTP door answers with. */
+  /** The HTTP status for this error. */
   readonly status: number
   /** This is how a job ended, not a fault of the call. */
   readonly ofJob: boolean
-  /** How long to wait before that, when it is known (ms). */
+  /** How long to wait before a retry (ms), if known. */
   readonly retryAfterMs: number | undefined
 
   constructor(

@@ -45,7 +45,7 @@ export type ChatMessage = z.infer<typeof messageSchema>
 /** BullMQ's priority numbers: lower goes first. */
 export const PRIORITIES = { interactive: 10, batch: 20 } as const
 
-/** Who waits for whom. */
+/** Interactive jobs go before batch jobs. */
 export type Priority = keyof typeof PRIORITIES
 
 /** A field whose time has not come: refused by name rather than ignored. */

@@ -8,15 +8,15 @@ import { jsonLine } from '../contract/json-line.ts'
 /** Anything that has an id, a name and data: a job's events, and a reader's `restart`. */
 export type SseEvent = JobEvent | { readonly id: string; readonly event: 'restart'; readonly data: object }
 
-/** One event as it goes over the wire. */
+/** One event in SSE format. */
 export function formatSse({ id, event, data }: SseEvent): string {
   return `id: ${id}\nevent: ${event}\ndata: ${jsonLine(data)}\n\n`
 }
 
-/** A comment: readers ignore it, and nobody in between takes the line for dead. */
+/** A comment: readers ignore it, and it keeps proxies from closing the connection as idle. */
 export const SSE_HEARTBEAT = ': still here\n\n'
 
-/** The headers of such an answer. */
+/** The headers of an SSE response. */
 export const SSE_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   // A compressing proxy would buffer the stream; no-transform forbids that.
@@ -25,16 +25,16 @@ export const SSE_HEADERS = {
   'X-Accel-Buffering': 'no',
 } as const
 
-/** How to make a stream of them. */
+/** Options of `toSse`. */
 export interface SseOptions {
-  /** How often a comment goes out when no event does (ms). @defaultValue 15000 */
+  /** Interval of comments while there are no events (ms). @defaultValue 15000 */
   readonly heartbeatMs?: number | undefined
 }
 
 /**
- * Turns events into the body of an SSE answer, for a server of your own:
+ * Turns events into the body of an SSE response, for your own server:
  * `new Response(toSse(pool.events(id, { after })), { headers: SSE_HEADERS })`, where `after` is the request's
- * `Last-Event-ID`. Ends with the events; when the client leaves, the reading ends. The stream fails with what the
+ * `Last-Event-ID`. Ends with the events; stops reading when the client leaves. The stream fails with any error that the
  * events throw.
  */
 export function toSse(events: AsyncIterable<SseEvent>, options: SseOptions = {}): ReadableStream<Uint8Array> {

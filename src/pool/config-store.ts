@@ -7,7 +7,7 @@ import { poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
-/** Fields of a config that somebody wants otherwise than the default. */
+/** Fields of a config that differ from the defaults. */
 export type PoolConfigChange = Partial<PoolConfig>
 
 /**

@@ -22,7 +22,7 @@ import type { Hub } from './hub.ts'
 import type { Tap } from './tap.ts'
 
 /**
- * Not in any stream: tells whoever reads to drop all that was read before, since what follows begins again.
+ * Not in any stream. Readers drop all that they have read: the events start again.
  * Its id is the cursor before the first entry.
  */
 export interface Restart {
