@@ -45,7 +45,7 @@ export function addSimulator(program: Command): void {
     .addOption(
       new Option(
         '--fault <fault...>',
-        `fault to inject, e.g. crash:after=5,times=1; kinds: ${FAULT_KINDS.join(', ')}`,
+        `fault to inject, e.g. crash:after=5,times=1 or http-500:times=2,match=TEXT (match takes the rest); kinds: ${FAULT_KINDS.join(', ')}`,
       ),
     )
     .action(async (flags: SimulatorFlags) => {

@@ -123,7 +123,7 @@ export function parseFault(text: string): Fault {
   if (parsed.success) return parsed.data
   const known = (FAULT_KINDS as readonly string[]).includes(kind)
   const expected = known
-    ? 'after=N, times=N, match=TEXT, path=/PATH, mid-frame, batch, retry-after=N, ms=N, count=N or version=TEXT'
+    ? 'after=N, times=N, path=/PATH, mid-frame, batch, retry-after=N, ms=N, count=N, version=TEXT or, last, match=TEXT'
     : FAULT_KINDS.join(', ')
   throw new PoolError('CONFIG', `unknown fault ${JSON.stringify(text)}; expected ${expected}`)
 }
