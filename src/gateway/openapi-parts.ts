@@ -9,7 +9,7 @@ export type Json = Record<string, unknown>
 /** On every answer. */
 export const CORRELATION_HEADER = {
   'X-Correlation-Id': {
-    description: "The request's, or one that was made",
+    description: "The request's, or a generated one",
     schema: pattern(labelSchema),
   },
 }
@@ -32,7 +32,7 @@ export const JOB_ID = {
 export const POOL = {
   name: 'pool',
   in: 'query',
-  description: 'The job’s pool; without it all pools are looked through',
+  description: 'The job’s pool; without it all pools are searched',
   schema: pattern(poolIdSchema),
 }
 

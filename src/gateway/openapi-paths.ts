@@ -25,7 +25,7 @@ const LINKS = Object.fromEntries(
   ]),
 )
 
-const LOCATION = { Location: { description: 'Where the job stands', schema: { type: 'string' } } }
+const LOCATION = { Location: { description: 'URL of the job’s state', schema: { type: 'string' } } }
 
 /** The paths of the OpenAPI document: every status that a route can answer. */
 export const PATHS: Json = {
@@ -41,7 +41,7 @@ export const PATHS: Json = {
         {
           name: 'Idempotency-Key',
           in: 'header',
-          description: 'Makes the request safe to repeat; see above for the job id it stands for',
+          description: 'Makes the request safe to repeat; see above for the job id it maps to',
           schema: { type: 'string', minLength: 1, maxLength: 255 },
         },
         {
@@ -58,7 +58,7 @@ export const PATHS: Json = {
       },
       responses: {
         200: {
-          description: 'Accepted, and these are its events: what `Accept` asked for',
+          description: 'Accepted; the body is the event stream that `Accept` asked for',
           headers: {
             ...CORRELATION_HEADER,
             ...LOCATION,
@@ -76,7 +76,7 @@ export const PATHS: Json = {
     get: {
       operationId: 'job',
       tags: ['jobs'],
-      summary: 'Where a job stands',
+      summary: 'A job’s state',
       parameters: [JOB_ID, POOL, ANY_CORRELATION],
       responses: { 200: answer('The job', 'JobState'), ...errors(404, 409) },
     },
@@ -102,7 +102,7 @@ export const PATHS: Json = {
         {
           name: 'Last-Event-ID',
           in: 'header',
-          description: 'The id of the last event that was seen; goes before `after`',
+          description: 'The id of the last event that was read; overrides `after`',
           schema: cursor(),
         },
         {
@@ -128,8 +128,8 @@ export const PATHS: Json = {
     post: {
       operationId: 'cancel',
       tags: ['jobs'],
-      summary: 'End a job, whatever it is doing',
-      description: 'When this answers, no token will follow.',
+      summary: 'Cancel a job, waiting or running',
+      description: 'No token follows after the response.',
       parameters: [JOB_ID, POOL, ANY_CORRELATION],
       requestBody: { required: false, content: json('CancelRequest', { reason: { value: CANCEL_EXAMPLE } }) },
       responses: { 200: answer('It is over', 'Cancelled'), ...errors(404, 409, 413, 415) },
@@ -139,7 +139,7 @@ export const PATHS: Json = {
     get: {
       operationId: 'pools',
       tags: ['pools'],
-      summary: 'Every pool and its config',
+      summary: 'All pools and their configs',
       parameters: [ANY_CORRELATION],
       responses: { 200: answer('The pools, by name', 'Pools'), ...errors() },
     },
