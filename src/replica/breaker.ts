@@ -6,7 +6,7 @@
  * | `closed` | yes | {@link FAULTS} jobs failed in a row → `trial`; one `overloaded` → `open` |
  * | `trial` | no | the worker's own tiny generation fails → `open`; succeeds → `closed`, or `half_open` while the replica is suspect |
  * | `open` | no | its time is up → `trial` after faults, `half_open` after `overloaded` |
- * | `half_open` | one at a time | its answer: `ok` → `closed`; a fault of a job that had none before → `open`, twice as long |
+ * | `half_open` | one at a time | its answer: `ok` → `closed`; a fault of a job that had none before → `open`, twice as long; none for {@link IDLE_MS} → `closed` |
  *
  * Faults may be the prompts' doing, so jobs are not what a failing replica is tried with: a fault counts once for each job,
  * and once for all jobs that failed together. One that no job can have caused counts each time.
@@ -29,6 +29,8 @@ export interface Breaker {
   expire(nowMs: number): void
   /** When `open` ends; undefined in every other state. */
   readonly openUntil: number | undefined
+  /** When {@link expire} will change something; undefined when nothing does by itself. */
+  readonly expiresAt: number | undefined
   /** What is wrong with the replica; undefined while nothing is known to be. */
   readonly cause: 'faults' | 'overloaded' | undefined
   /** Closes it: another replica is behind the address now. */
@@ -48,6 +50,8 @@ type AttemptResult =
 const FAULTS = 3
 const FAULT_MIN_MS = 500
 const FAULT_MAX_MS = 30_000
+/** How long it is half open without a job (ms): without work it must not look sick for ever. */
+const IDLE_MS = 10_000
 const OVERLOADED_MIN_MS = 50
 const OVERLOADED_MAX_MS = 2_000
 
@@ -62,6 +66,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
   /** How often it opened for either cause since the last good answer. */
   let openings = 0
   let overloads = 0
+  let idleUntil = 0
   /** The one attempt of `half_open` is running. */
   let probe = false
 
@@ -117,7 +122,16 @@ export function createBreaker(random: () => number = Math.random): Breaker {
   }
 
   function expire(nowMs: number): void {
-    if (state === 'open' && nowMs >= openUntil) state = cause === 'faults' ? 'trial' : 'half_open'
+    if (state === 'open' && nowMs >= openUntil) {
+      if (cause === 'faults') state = 'trial'
+      else halfOpen(nowMs)
+    }
+    if (state === 'half_open' && !probe && nowMs >= idleUntil) reset()
+  }
+
+  function halfOpen(nowMs: number): void {
+    state = 'half_open'
+    idleUntil = nowMs + IDLE_MS
   }
 
   return {
@@ -138,7 +152,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       if (state !== 'trial') return
       if (result === 'failed') openForFaults(nowMs)
       else if (result === 'passed' && openings === 0) reset()
-      else state = 'half_open'
+      else halfOpen(nowMs)
     },
     reset,
     forget() {
@@ -148,6 +162,10 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       return state
     },
     get openUntil() {
+      return state === 'open' ? openUntil : undefined
+    },
+    get expiresAt() {
+      if (state === 'half_open' && !probe) return idleUntil
       return state === 'open' ? openUntil : undefined
     },
     get cause() {

@@ -11,8 +11,12 @@ import type { EventLog } from '../stream/event-log.ts'
  * again until their attempts are used up, within a few seconds each.
  */
 export interface FailedHere {
-  /** An attempt at the job failed on the replica. */
-  add(jobId: string): void
+  /**
+   * An attempt at the job failed on the replica.
+   *
+   * @param isVictim whether another job is known by now to have failed it: then its good end elsewhere speaks against nobody.
+   */
+  add(jobId: string, isVictim: () => boolean): void
   /** The job was answered here. */
   forget(jobId: string): void
   /**
@@ -39,13 +43,14 @@ export interface FailedHereOptions {
 
 /** How many jobs are remembered; forgetting the oldest costs each an attempt at most. */
 const MOST_JOBS = 1000
-/** How many of the latest are checked as evidence. */
+/** How many of them are checked as evidence. */
 const MOST_EVIDENCE = 16
 
 /** Nothing has failed yet. */
 export function createFailedHere(options: FailedHereOptions): FailedHere {
   const { redis, keys, log, replicaId } = options
   const jobs = new Set<string>()
+  const evidence = new Map<string, () => boolean>()
 
   async function isOtherBetter(attempts: ReadonlyMap<string, number>): Promise<boolean> {
     const mine = options.versions()
@@ -62,13 +67,18 @@ export function createFailedHere(options: FailedHereOptions): FailedHere {
   }
 
   return {
-    add(jobId) {
+    add(jobId, isVictim) {
       jobs.delete(jobId)
       jobs.add(jobId)
-      const [oldest] = jobs
-      if (jobs.size > MOST_JOBS && oldest !== undefined) jobs.delete(oldest)
+      forgetOldest(jobs, MOST_JOBS)
+      evidence.delete(jobId)
+      evidence.set(jobId, isVictim)
+      forgetOldest(evidence, MOST_EVIDENCE)
     },
-    forget: (jobId) => void jobs.delete(jobId),
+    forget(jobId) {
+      jobs.delete(jobId)
+      evidence.delete(jobId)
+    },
     async isForOthers(jobId) {
       if (!jobs.has(jobId)) return false
       try {
@@ -83,11 +93,15 @@ export function createFailedHere(options: FailedHereOptions): FailedHere {
       }
     },
     async hasEndedElsewhere() {
-      const recent = [...jobs].slice(-MOST_EVIDENCE)
+      const recent = [...evidence].flatMap(([jobId, isVictim]) => (isVictim() ? [] : jobId))
       const last = await log.lastEntries(recent)
-      const over = recent.filter((_, index) => last[index]?.id === SEAL_ID)
-      for (const jobId of over) jobs.delete(jobId)
+      for (const [index, jobId] of recent.entries()) if (last[index]?.id === SEAL_ID) evidence.delete(jobId)
       return last.some((entry) => entry?.event === 'end')
     },
   }
+}
+
+function forgetOldest(jobs: Set<string> | Map<string, unknown>, most: number): void {
+  const [oldest] = jobs.keys()
+  if (jobs.size > most && oldest !== undefined) jobs.delete(oldest)
 }

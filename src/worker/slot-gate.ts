@@ -48,12 +48,10 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
       const now = breaker.state === 'half_open' ? besideProbe() : slots
       consumer.resize(now, Math.min(now, slots - options.reserved()))
       consumer.open()
-    } else {
-      consumer.shut()
-      if (breaker.openUntil !== undefined)
-        // An attempt that ends while the worker stops comes here, too: no process waits for this.
-        reopen = setTimeout(expire, Math.max(1, breaker.openUntil - performance.now() + 1)).unref()
-    }
+    } else consumer.shut()
+    // An attempt that ends while the worker stops comes here, too: no process waits for this.
+    if (breaker.expiresAt !== undefined)
+      reopen = setTimeout(expire, Math.max(1, breaker.expiresAt - performance.now() + 1)).unref()
     options.onChange()
   }
 

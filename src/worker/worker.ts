@@ -367,8 +367,9 @@ async function assemble({
     const before = breaker.state
     let failure: EngineFailure | undefined
     if (verdict.kind === 'fault') {
-      failure = verdict.engine ? failEngine(now) : undefined
-      failedHere.add(jobId)
+      const engine = verdict.engine ? failEngine(now) : undefined
+      failure = engine
+      failedHere.add(jobId, () => engine?.isVictim === true)
       lastFault = verdict.message
       const suspects = failure === undefined ? [jobId] : [jobId, failure.event]
       breaker.record({ kind: 'fault', keys: verdict.reached ? suspects : [] }, now)

@@ -153,6 +153,19 @@ describe('half open', () => {
     expect(breaker.state).toBe('trial')
   })
 
+  test('without a job for ten seconds it closes: a replica without work does not look sick for ever', () => {
+    const breaker = halfOpen()
+    expect(breaker.expiresAt).toBe(10_000)
+    breaker.expire(9_999)
+    expect(breaker.state).toBe('half_open')
+    breaker.admit(9_999)
+    breaker.expire(10_000)
+    expect([breaker.state, breaker.expiresAt]).toEqual(['half_open', undefined])
+    breaker.forget()
+    breaker.expire(10_001)
+    expect([breaker.state, breaker.cause]).toEqual(['closed', undefined])
+  })
+
   test('a job that says nothing gives its place to the next one', () => {
     const breaker = halfOpen()
     breaker.admit(0)
