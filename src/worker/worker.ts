@@ -236,7 +236,7 @@ async function assemble({
     breaker,
     mayBegin: () => isServing() && !solo.wanted && attempts.busy < slots(),
     generate(signal) {
-      // Its end lets in whoever waits to be alone.
+      // When it ends, a replay that waits to be alone may start.
       const pass = solo.pass()
       const trying = attempts.runOwn(
         ({ signal: interrupted }) =>
