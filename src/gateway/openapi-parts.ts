@@ -96,9 +96,9 @@ export function errors(...more: (keyof typeof ERROR_EXAMPLES)[]): Json {
 export function cursor(): Json {
   return {
     type: 'string',
-    minLength: 3,
     maxLength: 33,
-    pattern: '^(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$',
+    // An empty one is none, as a proxy may send it.
+    pattern: '^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15}))?$',
   }
 }
 
