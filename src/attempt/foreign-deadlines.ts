@@ -23,6 +23,15 @@ const CLAIM_MS = 1500
 /** Before 2001: not a time in ms. */
 const MIN_TIME_MS = 1e12
 
+/**
+ * KEYS the job's stream, `deadlines`; ARGV job id, deadline (ms since 1970), the id of a seal. A job that is over has left
+ * `deadlines` for good, though its place in the queue may be left, so both keys are read and written in one step.
+ */
+const ADD_DEADLINE = `
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if last and last[1] == ARGV[3] then return 0 end
+return redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1])`
+
 /** Scans one pool. */
 export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): ForeignDeadlines {
   const me = randomUUID()
@@ -35,11 +44,8 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
     return holder === null || holder === me
   }
 
-  /** A job that ended meanwhile has left `deadlines` before this came: it must not stay there. */
   async function addDeadline(jobId: string, deadlineAt: number): Promise<void> {
-    if ((await redis.zadd(keys.deadlines, 'NX', deadlineAt, jobId)) === 0) return
-    const [last] = await redis.xrevrange(keys.events(jobId), '+', '-', 'COUNT', 1)
-    if (last?.[0] === SEAL_ID) await redis.zrem(keys.deadlines, jobId)
+    await redis.eval(ADD_DEADLINE, 2, keys.events(jobId), keys.deadlines, jobId, deadlineAt, SEAL_ID)
   }
 
   return {

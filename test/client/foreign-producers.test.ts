@@ -147,6 +147,28 @@ describe('a plain BullMQ producer', () => {
     },
   )
 
+  test('whose job is over and still in the queue gets no deadline again', async ({ lab, queue }) => {
+    const client = await lab.client()
+    const worker = await lab.worker(await lab.replica())
+    await client.drain(worker.replicaId)
+    await expect.poll(async () => (await client.replicas())[0]?.state).toBe('draining')
+    const gone = await client.enqueue({ inputs: 'Over' })
+    await client.cancel(gone.job_id)
+    // What a process leaves that dies between the seal and the queue.
+    await queue.add('generate', { ...GOOD, deadline_ms: 1 }, { ...OPTS, jobId: gone.job_id })
+    await queue.add('generate', { ...GOOD, deadline_ms: 86_400_000 }, { ...OPTS, jobId: 'waits' })
+    const seen = new Set<string>()
+    await expect
+      .poll(async () => {
+        for (const id of await lab.redis.zrange(KEYS.deadlines, '0', '-1')) seen.add(id)
+        return seen
+      })
+      .toContain('waits')
+    expect(await lab.redis.zscore(KEYS.deadlines, gone.job_id)).toBe(null)
+    expect(seen).not.toContain(gone.job_id)
+    await client.cancel('waits')
+  })
+
   test('that lets BullMQ count its ids is told on the stream of that number', async ({ lab, queue }) => {
     const client = await lab.client()
     const replica = await lab.replica()
