@@ -204,6 +204,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       // No timer expires locks from here on, so abort them now; otherwise a job's end would wait forever.
       locks.abandon()
       taker.abandon()
+      for (const each of lanes) each.abandon()
     },
   }
 }

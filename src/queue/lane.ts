@@ -35,6 +35,8 @@ export interface Lane {
   watchStalled(): void
   /** Ends that. */
   close(): Promise<void>
+  /** Lets go without Redis, after {@link close} did not end. */
+  abandon(): void
 }
 
 /** BullMQ gives a job up after this many dead workers, if our own count of attempts has not ended it before. */
@@ -89,5 +91,6 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
       worker.startStalledCheckTimer().catch(options.onError)
     },
     close: () => worker.close(),
+    abandon: () => void worker.disconnect().catch(() => undefined),
   }
 }

@@ -43,7 +43,8 @@ export function openLookout(connection: Redis, onError: (error: unknown) => void
       popped.catch(() => undefined)
       const answer = await Promise.race([popped, silence])
       if (answer !== 'silent') return lanes.find(({ marker }) => marker === answer?.[0])
-      line.disconnect(true)
+      // One that was closed meanwhile must not connect again.
+      if (!closed.signal.aborted) line.disconnect(true)
       return undefined
     } finally {
       silent.abort()
