@@ -7,7 +7,7 @@ import { parseEntry } from './entry.ts'
 import type { LogEntry } from './entry.ts'
 import { ANYTHING } from './event-log.ts'
 import type { EventLog } from './event-log.ts'
-import { dropFromIndex } from './job-index.ts'
+import { forgetDeadline } from './job-index.ts'
 import { errorSeal } from './seal.ts'
 import type { QueuePort } from './seal.ts'
 
@@ -56,14 +56,14 @@ export async function sweepDeadlines(request: SweepRequest): Promise<number> {
 }
 
 async function sweepJob(request: SweepRequest, jobId: string): Promise<boolean> {
-  const { log, keys, retentionMs } = request
+  const { redis, log, keys, retentionMs } = request
   for (let tries = 0; tries < TRIES; tries += 1) {
     const [last] = await log.lastEntries([jobId])
     // Without a stream it is a plain BullMQ producer's job that still waits, or the rest of a job that is gone.
     const gone = last === undefined ? !(await request.queue.holds(jobId)) : last.id === SEAL_ID
     if (gone) {
-      if (last === undefined) await dropFromIndex(request.redis, keys, jobId)
-      await request.redis.zrem(keys.deadlines, jobId)
+      // If it has come back since, its deadline may be another one: the next sweep sees.
+      await forgetDeadline(redis, keys, jobId, last?.id ?? START)
       return false
     }
     const seal = deadlineSeal(last, keys.pool)
@@ -89,8 +89,7 @@ function isWrongType(error: unknown): boolean {
 async function sealUnreadable(request: SweepRequest, jobId: string, error: unknown): Promise<boolean> {
   const { log, keys, redis, retentionMs } = request
   if (isWrongType(error)) {
-    await dropFromIndex(redis, keys, jobId)
-    await redis.zrem(keys.deadlines, jobId)
+    await forgetDeadline(redis, keys, jobId, START)
     return false
   }
   const message = error instanceof PoolError ? error.message : 'its events cannot be read'

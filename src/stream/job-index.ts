@@ -1,11 +1,38 @@
 import { OVER_STATES } from '../contract/job-states.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import type { Cursor } from '../contract/stream-id.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
-/** Removes a job without a stream from the index. */
-export async function dropFromIndex(redis: RedisConnection, keys: PoolKeys, jobId: string): Promise<void> {
-  await Promise.all(keys.indexes.map((key) => redis.zrem(key, jobId)))
+/**
+ * KEYS the job's stream, `deadlines`, the index; ARGV job id, the id that must be the stream's last one now ('0-0': there is
+ * no stream; a key of another kind is none), else nothing is changed. A job may be enqueued, or a failover bring its stream
+ * back, after the look: without this condition, an accepted job would be left without a deadline.
+ */
+const FORGET_DEADLINE = `
+local top = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if top.err and not string.find(top.err, 'WRONGTYPE', 1, true) then return top end
+local last = top[1] and top[1][1] or '0-0'
+if last ~= ARGV[2] then return end
+redis.call('ZREM', KEYS[2], ARGV[1])
+if last == '0-0' then
+  for i = 3, #KEYS do redis.call('ZREM', KEYS[i], ARGV[1]) end
+end`
+
+/**
+ * Removes the deadline of a job that is over or gone, and a job without a stream from the index, too. A no-op when its stream
+ * no longer ends as read.
+ *
+ * @param last the last id of its stream, as read before: the seal, or `START` when there is none.
+ */
+export async function forgetDeadline(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  jobId: string,
+  last: Cursor,
+): Promise<void> {
+  const touched = [keys.events(jobId), keys.deadlines, ...keys.indexes]
+  await redis.eval(FORGET_DEADLINE, touched.length, ...touched, jobId, last)
 }
 
 /** Removes jobs whose streams have expired, so that the index does not outgrow them. */

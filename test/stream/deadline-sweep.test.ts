@@ -122,6 +122,50 @@ describe('a sweep', () => {
     expect(await stage.last('j')).toMatchObject({ data: { code: 'DECODE_TIMEOUT', tokens_out: 2 } })
   })
 
+  // After a failover that took the queue's entry, or beside another producer of the same id.
+  test('keeps the deadline of a job that is enqueued between its look and its answer', async ({
+    stage,
+    redis,
+  }) => {
+    await redis.redis.zadd(redis.keys.deadlines, 1, 'j')
+    const queue: QueuePort = {
+      async holds() {
+        await stage.add('j', 60_000, QUEUED)
+        return false
+      },
+      removeWaiting: async () => undefined,
+    }
+    const { redis: connection, keys } = redis
+    expect(
+      await sweepDeadlines({ redis: connection, log: stage.log, queue, keys, retentionMs: 60_000 }),
+    ).toBe(0)
+    expect(await stage.last('j')).toMatchObject({ event: 'queued' })
+    expect(Number(await connection.zscore(keys.deadlines, 'j'))).toBeGreaterThan(Date.now())
+    expect(await connection.zscore(keys.index('queued'), 'j')).not.toBe(null)
+  })
+
+  test('keeps the deadline of a job whose seal a failover takes away meanwhile', async ({ stage, redis }) => {
+    const { redis: connection, keys } = redis
+    await stage.add('j', -1, QUEUED, started(), end(0))
+    await connection.zadd(keys.deadlines, 1, 'j')
+    let looks = 0
+    const rolledBack: EventLog = {
+      ...stage.log,
+      async lastEntries(jobIds) {
+        const last = await stage.log.lastEntries(jobIds)
+        looks += 1
+        if (looks === 1) {
+          await connection.unlink(keys.events('j'))
+          await stage.add('j', -1, QUEUED, started())
+        }
+        return last
+      },
+    }
+    expect(await stage.sweep(rolledBack)).toBe(0)
+    expect(await stage.sweep(rolledBack)).toBe(1)
+    expect(await stage.last('j')).toMatchObject({ data: { code: 'DECODE_TIMEOUT' } })
+  })
+
   test('by many at once ends each job once', async ({ stage }) => {
     for (let i = 0; i < 20; i += 1) await stage.add(`j${i}`, -1, QUEUED)
     const ended = await Promise.all([stage.sweep(), stage.sweep(), stage.sweep()])
