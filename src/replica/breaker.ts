@@ -17,8 +17,8 @@ export interface Breaker {
   admit(nowMs: number): boolean
   /** Records the result of an admitted attempt. */
   record(met: AttemptResult, nowMs: number): void
-  /** An admitted attempt ended without a verdict on the replica, e.g. it was cancelled. */
-  forget(): void
+  /** A probe ended, perhaps without a verdict on the replica, e.g. it was cancelled. A no-op when it is no longer the probe. */
+  forget(probe: number): void
   /**
    * Ends the trial.
    *
@@ -35,8 +35,8 @@ export interface Breaker {
   readonly cause: 'faults' | 'overloaded' | undefined
   /** Closes it: another replica is behind the address now. */
   reset(): void
-  /** The probe of `half_open` is running. */
-  readonly isProbed: boolean
+  /** The number of the running probe of `half_open`; undefined when there is none. */
+  readonly probe: number | undefined
 }
 
 /** The result of an attempt on its replica. */
@@ -67,8 +67,9 @@ export function createBreaker(random: () => number = Math.random): Breaker {
   let openings = 0
   let overloads = 0
   let idleUntil = 0
-  /** The one attempt of `half_open` is running. */
-  let probe = false
+  let probes = 0
+  /** The one attempt of `half_open` that is running. */
+  let probe: number | undefined
 
   function reset(): void {
     state = 'closed'
@@ -76,7 +77,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     faults = 0
     openings = 0
     overloads = 0
-    probe = false
+    probe = undefined
   }
 
   /** Twice as long each time, with jitter over the second half; never shorter than the replica asked for. */
@@ -84,7 +85,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     const ms = Math.min(minMs * 2 ** Math.min(count, 20), maxMs)
     openUntil = nowMs + Math.max(ms / 2 + (random() * ms) / 2, atLeastMs)
     state = 'open'
-    probe = false
+    probe = undefined
   }
 
   function openForFaults(nowMs: number): void {
@@ -99,7 +100,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     if (state === 'half_open') {
       // A job that has failed before says nothing new; another one is the next probe.
       if (isNew) openForFaults(nowMs)
-      else probe = false
+      else probe = undefined
       return
     }
     // Attempts that ran beside the ones that led here meet the same trouble.
@@ -126,7 +127,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       if (cause === 'faults') state = 'trial'
       else halfOpen(nowMs)
     }
-    if (state === 'half_open' && !probe && nowMs >= idleUntil) reset()
+    if (state === 'half_open' && probe === undefined && nowMs >= idleUntil) reset()
   }
 
   function halfOpen(nowMs: number): void {
@@ -139,8 +140,9 @@ export function createBreaker(random: () => number = Math.random): Breaker {
     admit(nowMs) {
       expire(nowMs)
       if (state === 'closed') return true
-      if (state !== 'half_open' || probe) return false
-      probe = true
+      if (state !== 'half_open' || probe !== undefined) return false
+      probes += 1
+      probe = probes
       return true
     },
     record(met, nowMs) {
@@ -155,8 +157,8 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       else halfOpen(nowMs)
     },
     reset,
-    forget() {
-      probe = false
+    forget(ended) {
+      if (probe === ended) probe = undefined
     },
     get state() {
       return state
@@ -165,7 +167,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       return state === 'open' ? openUntil : undefined
     },
     get expiresAt() {
-      if (state === 'half_open' && !probe) return idleUntil
+      if (state === 'half_open' && probe === undefined) return idleUntil
       return state === 'open' ? openUntil : undefined
     },
     get cause() {
@@ -173,7 +175,7 @@ export function createBreaker(random: () => number = Math.random): Breaker {
       if (state === 'closed' || (state === 'trial' && openings === 0)) return undefined
       return cause
     },
-    get isProbed() {
+    get probe() {
       return probe
     },
   }

@@ -37,7 +37,7 @@ export function createSlotGate(options: SlotGateOptions): SlotGate {
 
   /** One more than run now, or none: what runs on a replica that failed others may run for long, and proves nothing. */
   function besideProbe(): number {
-    const more = breaker.isProbed ? 0 : 1
+    const more = breaker.probe === undefined ? 1 : 0
     return Math.max(1, Math.min(options.slots(), options.busy() + more))
   }
 

@@ -387,7 +387,7 @@ async function assemble({
     const { versions } = session.current
     const free = gate.isOpen && attempts.busy < slots()
     if (!free || versions === undefined || !breaker.admit(performance.now())) return { kind: 'refused' }
-    const isProbe = breaker.state === 'half_open'
+    const probe = breaker.state === 'half_open' ? breaker.probe : undefined
     const takenAt = performance.now()
     const pass = solo.pass()
     const mustWait = apart.mustWait(job.failedWith)
@@ -433,7 +433,7 @@ async function assemble({
     } finally {
       neighbour.leave()
       pass.leave()
-      if (isProbe) breaker.forget()
+      if (probe !== undefined) breaker.forget(probe)
       if (breaker.state !== 'closed') gate.update()
     }
   }

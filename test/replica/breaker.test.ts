@@ -112,10 +112,10 @@ describe('a trial', () => {
     const breaker = opened()
     breaker.expire(500)
     breaker.endTrial('passed', 510)
-    expect([breaker.state, breaker.admit(510), breaker.isProbed, breaker.admit(510)]).toEqual([
+    expect([breaker.state, breaker.admit(510), breaker.probe, breaker.admit(510)]).toEqual([
       'half_open',
       true,
-      true,
+      1,
       false,
     ])
     breaker.record(OK, 520)
@@ -161,7 +161,7 @@ describe('half open', () => {
     breaker.admit(9_999)
     breaker.expire(10_000)
     expect([breaker.state, breaker.expiresAt]).toEqual(['half_open', undefined])
-    breaker.forget()
+    breaker.forget(1)
     breaker.expire(10_001)
     expect([breaker.state, breaker.cause]).toEqual(['closed', undefined])
   })
@@ -169,8 +169,17 @@ describe('half open', () => {
   test('a job that says nothing gives its place to the next one', () => {
     const breaker = halfOpen()
     breaker.admit(0)
-    breaker.forget()
+    breaker.forget(1)
     expect(breaker.admit(0)).toBe(true)
+  })
+
+  test('a job that ends after its place was given on does not free the place of the one after it', () => {
+    const breaker = halfOpen()
+    breaker.admit(0)
+    breaker.record(fault('a'), 0)
+    breaker.admit(0)
+    breaker.forget(1)
+    expect([breaker.probe, breaker.admit(0)]).toEqual([2, false])
   })
 })
 
