@@ -86,7 +86,8 @@ export async function enqueueFile(
 
 function stoppedBy(error: PoolError, accepted: number): PoolError {
   const advice = `after ${accepted} accepted jobs; if each line has a job_id, the file can be enqueued again`
-  return new PoolError(error.kind, `${error.message} (${advice})`, { cause: error })
+  const { kind, retryAfterMs } = error
+  return new PoolError(kind, `${error.message} (${advice})`, { cause: error, retryAfterMs })
 }
 
 interface LineOptions extends Pick<EnqueueFileOptions, 'json' | 'priority'> {

@@ -45,6 +45,9 @@ export type ChatMessage = z.infer<typeof messageSchema>
 /** BullMQ's priority numbers: lower goes first. */
 export const PRIORITIES = { interactive: 10, batch: 20 } as const
 
+/** From this number on, a job is a batch job: one that comes back unharmed goes ahead of its kind by one. */
+export const FIRST_BATCH_PRIORITY = PRIORITIES.batch - 1
+
 /** Interactive jobs go before batch jobs. */
 export type Priority = keyof typeof PRIORITIES
 

@@ -1,4 +1,4 @@
-import { PRIORITIES } from '../contract/job.ts'
+import { FIRST_BATCH_PRIORITY } from '../contract/job.ts'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 
 /**
@@ -6,7 +6,7 @@ import { QUEUE_NAMES } from '../contract/keys.ts'
  * priority of batch jobs in the other queue.
  */
 export function bodyIn(queue: string, priority: number, body: unknown): unknown {
-  if (queue !== QUEUE_NAMES.batch && priority < PRIORITIES.batch - 1) return body
+  if (queue !== QUEUE_NAMES.batch && priority < FIRST_BATCH_PRIORITY) return body
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
   return { priority: 'batch', ...body }
 }

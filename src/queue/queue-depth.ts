@@ -1,14 +1,14 @@
 import { QueueKeys } from 'bullmq'
-import { PRIORITIES } from '../contract/job.ts'
+import { FIRST_BATCH_PRIORITY } from '../contract/job.ts'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** How many jobs wait, by priority. */
 export interface WaitingCounts {
-  /** In `jobs` with the priority `interactive` or above, or with none, as plain BullMQ producers add them. */
+  /** In `jobs` ahead of the priority `batch`, or with none, as plain BullMQ producers add them. */
   readonly interactive: number
-  /** In `batch`, whatever their priority there, and in `jobs` with a priority below that. */
+  /** In `batch`, whatever their priority there, and in `jobs` with the priority `batch` or below it. */
   readonly batch: number
   /** In both queues: handed back or added with a delay, and not due yet. */
   readonly delayed: number
@@ -34,7 +34,7 @@ const HEADS = 3
 /** The same for jobs that were handed back: they are sorted by when they are due, and they are few. */
 const DELAYED_HEADS = 16
 /** BullMQ 6 keeps prioritized jobs by priority × 2^32 + a counter (commands/includes/getPriorityScore.lua). */
-const BATCH_SCORE = String((PRIORITIES.interactive + 1) * 2 ** 32)
+const BATCH_SCORE = String(FIRST_BATCH_PRIORITY * 2 ** 32)
 
 /**
  * Counts the queues in two round trips; each command takes O(log n) at most. BullMQ's own

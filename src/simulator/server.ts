@@ -102,8 +102,9 @@ function createHttpServer(replica: Replica, controls: Controls, sockets: Set<Soc
 function listen(server: Server, { settings }: Replica): Promise<number> {
   const { host, port } = settings
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      reject(new PoolError('CONFIG', `simulator: cannot listen on ${host}:${port}`, { cause }))
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const why = cause.code ?? 'unknown'
+      reject(new PoolError('CONFIG', `simulator: cannot listen on ${host}:${port}: ${why}`, { cause }))
     })
     server.listen(port, host, () => {
       const address = server.address()

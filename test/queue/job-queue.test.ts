@@ -14,8 +14,11 @@ describe('a queue', () => {
     const plain = new Queue('jobs', { connection: redis.redis, prefix: redis.keys.queuePrefix })
     await plain.add('generate', {}, { jobId: 'f' })
     await plain.add('generate', {}, { jobId: 'g', delay: 60_000 })
+    // Between the two of ours: a worker runs it as interactive, so it counts as such.
+    await plain.add('generate', {}, { jobId: 'h', priority: 15 })
+    await plain.add('generate', {}, { jobId: 'i', priority: 21 })
     await plain.close()
-    expect(await stage.queue.waiting()).toEqual({ interactive: 4, batch: 2, delayed: 1 })
+    expect(await stage.queue.waiting()).toEqual({ interactive: 5, batch: 3, delayed: 1 })
   })
 
   test('holds what waits, is delayed or runs, and nothing else', async ({ stage }) => {
