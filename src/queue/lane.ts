@@ -91,6 +91,10 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
       worker.startStalledCheckTimer().catch(options.onError)
     },
     close: () => worker.close(),
-    abandon: () => void worker.disconnect().catch(() => undefined),
+    abandon() {
+      // Disconnecting alone leaves BullMQ's retries and its check for stalled jobs running for ever: only `close` ends those.
+      worker.close(true).catch(() => undefined)
+      worker.disconnect().catch(() => undefined)
+    },
   }
 }

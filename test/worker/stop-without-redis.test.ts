@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { PoolWorker } from '../../src/worker/worker.ts'
 import { tokensIn } from '../support/job-log.ts'
 import { KEYS } from '../support/lab.ts'
 import { labOn, startOwnRedis } from '../support/own-redis.ts'
+import { startProxy } from '../support/proxy.ts'
 import { freeze, killed } from '../support/signals.ts'
 
 describe('a worker that is told to stop while Redis is away', () => {
@@ -44,6 +45,30 @@ describe('a worker that is told to stop while Redis is away', () => {
     if (thaw === undefined) await again()
     else thaw()
     expect(stopped).toBe(true)
+  })
+
+  // As behind a load balancer whose server is gone. BullMQ tries again and again to take the job that it was asked for.
+  test('leaves no process behind when its lines to Redis are up and say nothing', async () => {
+    const { server } = await startOwnRedis()
+    const proxy = await startProxy(server.port)
+    onTestFinished(() => proxy.close())
+    const lab = await labOn(server.url)
+    await lab.client()
+    const replica = await lab.replica()
+    const worker = await lab.process(replica, {
+      redisUrl: proxy.url,
+      lockMs: 1000,
+      leaseMs: 1000,
+      graceMs: 0,
+      stalledIntervalMs: 300,
+    })
+    proxy.cut()
+    proxy.stall()
+    // By then it asks for a job, or tries again to.
+    await sleep(3000)
+    worker.kill('SIGTERM')
+    const late = sleep(STOP_MS, 'late', { ref: false })
+    expect(await Promise.race([worker.exited, late])).toEqual({ code: 0, signal: null })
   })
 
   test('leaves no process behind that waits to end a job for ever, when Redis takes no write', async () => {
