@@ -52,13 +52,13 @@ export function logJobEnd(logger: Logger, end: JobEnd): void {
 
 /** Reads how a job ended that this process has just sealed; if its events cannot be read, reports the seal alone. */
 export async function readEnd(
-  log: Pick<EventLog, 'read'>,
+  log: Pick<EventLog, 'readOutline'>,
   pool: string,
   jobId: string,
   seal: LogEntry,
 ): Promise<JobEnd> {
   try {
-    const { entries, nowMs } = await log.read(jobId)
+    const { entries, nowMs } = await log.readOutline(jobId)
     if (entries.at(-1)?.id === seal.id) return describeEnd(jobId, pool, entries, nowMs)
   } catch {
     // The events are not ours, or Redis is unreachable; the end still gets its line.
@@ -67,7 +67,7 @@ export async function readEnd(
 }
 
 /**
- * Reads from a sealed stream how its job ended.
+ * Reads from a sealed stream, or its outline, how its job ended.
  *
  * @param nowMs about when it was sealed (ms since 1970, Redis's clock).
  */
@@ -96,7 +96,7 @@ export function describeEnd(
     pool_id: pool,
     ...(terminal.event === 'error' ? { code: terminal.data.code, reason: terminal.data.message } : {}),
     replica_id: last?.replica_id,
-    attempts: view.attempts,
+    attempts: last?.attempt ?? 0,
     tokens_in: terminal.event === 'end' ? terminal.data.tokens_in : undefined,
     tokens_out: terminal.data.tokens_out ?? view.tokens,
     queue_time_ms: begun[0]?.queue_time_ms,

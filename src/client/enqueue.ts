@@ -191,7 +191,7 @@ async function firstAdmission(
   id: string,
   digest: string,
 ): Promise<{ position: number; startMs: number | undefined; waiting: boolean }> {
-  const { entries } = await log.read(id)
+  const { entries } = await log.readOutline(id)
   const [first] = entries
   const opening = first === undefined ? undefined : parseEntry(first)
   if (opening?.event !== 'queued') throw conflict(keys, id, 'a job that another producer put in the queue')

@@ -18,7 +18,7 @@ export async function readJobState(
   keys: PoolKeys,
   jobId: string,
 ): Promise<JobState> {
-  const { entries } = await log.read(jobId)
+  const { entries } = await log.readOutline(jobId)
   if (entries.length === 0 && !(await queue.holds(jobId))) {
     throw new PoolError('UNKNOWN_JOB', `no job ${jobId} in pool ${keys.pool}, or its events have expired`)
   }
@@ -28,7 +28,7 @@ export async function readJobState(
     pool_id: keys.pool,
     state: view.attempts > 0 ? 'started' : 'queued',
     last_id: entries.at(-1)?.id ?? null,
-    attempts: view.attempts,
+    attempts: 0,
     tokens_out: view.tokens,
   }
   if (view.queued !== undefined) {
@@ -38,7 +38,11 @@ export async function readJobState(
   for (const entry of entries) {
     if (entry.event === 'token' || entry.event === 'metrics') continue
     const event = parseEntry(entry)
-    if (event.event === 'started') state.replica_id = event.data.replica_id
+    if (event.event === 'started') {
+      // The entries may lack attempts between the first ones and the last, so they are not counted.
+      state.attempts = event.data.attempt
+      state.replica_id = event.data.replica_id
+    }
     if (event.event === 'end') Object.assign(state, { state: 'ended', end: event.data })
     if (event.event === 'error')
       Object.assign(state, { state: stateOfError(event.data.code), error: event.data })

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Result } from 'ioredis'
 import type { Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { START, entryId, idParts } from '../contract/stream-id.ts'
+import { SEAL_ID, START, compareIds, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import { redisTimeUs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
@@ -17,6 +17,9 @@ declare module 'ioredis' {
     tgiPoolWrite(keyCount: number, ...args: (string | number)[]): Result<1 | string, Context>
   }
 }
+
+/** More entries than come before the first token, unless many replicas have handed the job back. */
+const HEAD_COUNT = 32
 
 /** Expectation of a write: whatever is there, as long as it is something and not the seal. */
 export const ANYTHING = '*'
@@ -67,6 +70,11 @@ export interface EventLog {
   write(request: WriteRequest): Promise<WriteResult>
   /** Every entry of a stream, with Redis's clock. */
   read(jobId: string): Promise<StreamSnapshot>
+  /**
+   * The entries of a stream that tell where its job stands, however many tokens it has: the first ones, the last `started` and the last
+   * two. A second round trip may be needed for the `started`.
+   */
+  readOutline(jobId: string): Promise<StreamSnapshot>
   /** The last entry of each stream; undefined where there is none. */
   lastEntries(jobIds: readonly string[]): Promise<(LogEntry | undefined)[]>
 }
@@ -74,7 +82,7 @@ export interface EventLog {
 /** Opens the event log of a pool on a connection. */
 export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog {
   redis.defineCommand('tgiPoolWrite', { lua: WRITE_LUA })
-  return {
+  const log: EventLog = {
     async write({ jobId, expect, entries, deadlineAt, retentionMs, priority, inOrder = false }) {
       const newest = entries.at(-1)?.id
       if (newest === undefined) throw new Error('a write without entries')
@@ -91,6 +99,29 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
         : await redis.tgiPoolWrite(count, ...names, ...args)
       return reply === 1 ? { written: true, last: newest } : { written: false, last: reply as Cursor }
     },
+    async readOutline(jobId) {
+      const stream = keys.events(jobId)
+      const [nowUs, rawHead, rawTail] = await Promise.all([
+        redisTimeUs(redis, stream),
+        redis.xrange(stream, '-', '+', 'COUNT', HEAD_COUNT),
+        redis.xrevrange(stream, '+', '-', 'COUNT', 2),
+      ])
+      const head = rawHead.map(parseRawEntry)
+      const clock = { nowMs: Math.floor(nowUs / 1000), nowUs }
+      if (head.length < HEAD_COUNT) return { entries: head, ...clock }
+      const tail = rawTail.map(parseRawEntry)
+      const latest = tail.find(({ id }) => id !== SEAL_ID)
+      const startedId = latest && entryId(idParts(latest.id).epoch, 1)
+      const shown = [...head, ...tail]
+      const started =
+        startedId &&
+        (shown.find(({ id }) => id === startedId) ??
+          (await redis.xrange(stream, startedId, startedId)).map(parseRawEntry)[0])
+      // Not a stream that workers write; or it was erased meanwhile.
+      if (started?.event !== 'started') return log.read(jobId)
+      const entries = new Map([...shown, started].map((entry) => [entry.id, entry]))
+      return { entries: [...entries.values()].toSorted((a, b) => compareIds(a.id, b.id)), ...clock }
+    },
     // Not pipeline(): ioredis 6 copies some five hundred methods into each. Sent in one turn, it is one round trip too.
     async read(jobId) {
       const stream = keys.events(jobId)
@@ -104,6 +135,7 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
       return tops.map(([top]) => (top === undefined ? undefined : parseRawEntry(top)))
     },
   }
+  return log
 }
 
 /**

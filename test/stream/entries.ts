@@ -17,9 +17,9 @@ export const QUEUED: LogEntry = formatEntry(QUEUED_ID, 'queued', {
 })
 
 /** The first entry of an attempt. */
-export function started(epoch: number = EPOCH, nextToken = 0): LogEntry {
+export function started(epoch: number = EPOCH, nextToken = 0, attempt = 1): LogEntry {
   return formatEntry(entryId(epoch, 1), 'started', {
-    attempt: 1,
+    attempt,
     engine: 'tgi',
     engine_version: '3.3.7',
     pool_id: 'p',

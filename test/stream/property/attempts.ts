@@ -163,6 +163,12 @@ export function gatedLog(
   resends: boolean,
 ): EventLog {
   const { log, gates, landings, clock } = world
+  const read = (jobId: string) =>
+    gates.pass(async () => {
+      const snapshot = await log.read(jobId)
+      const nowUs = clock.read(snapshot.nowUs)
+      return { ...snapshot, nowUs, nowMs: Math.floor(nowUs / 1000) }
+    }, resends)
   return {
     write: (request) =>
       gates.pass(async () => {
@@ -170,12 +176,8 @@ export function gatedLog(
         if (result.written) landings.add(who, request.entries)
         return result
       }, resends),
-    read: (jobId) =>
-      gates.pass(async () => {
-        const snapshot = await log.read(jobId)
-        const nowUs = clock.read(snapshot.nowUs)
-        return { ...snapshot, nowUs, nowMs: Math.floor(nowUs / 1000) }
-      }, resends),
+    read,
+    readOutline: read,
     lastEntries: (jobIds) => gates.pass(() => log.lastEntries(jobIds), resends),
   }
 }
