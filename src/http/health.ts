@@ -8,6 +8,13 @@ export interface Readiness {
   readonly reason?: string | undefined
 }
 
+const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz'])
+
+/** Whether a request's path is that of a probe. These reveal only whether the process works; balancers send any Host, or none. */
+export function isProbe(url: string): boolean {
+  return PROBES.has(url.replace(/\/?(?:\?.*)?$/s, ''))
+}
+
 /**
  * Adds `/livez` (the process answers: 200) and `/readyz` (200 when it can do its work, else 503 with the reason), as
  * Kubernetes probes ask for them.

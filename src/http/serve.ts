@@ -3,10 +3,14 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { PoolError } from '../contract/error.ts'
 import { within } from '../runtime/within.ts'
-import { answerClientError } from './client-error.ts'
+import { REQUEST_LATE, answerClientError } from './client-error.ts'
 import { errorEnvelope } from './envelope.ts'
+import { isProbe } from './health.ts'
+import { findHostFault } from './host.ts'
+import { createTurns } from './turns.ts'
 
 /** What an app of ours may reach of Node below Hono: the raw request and response. */
 export interface HttpEnv {
@@ -48,14 +52,11 @@ const LIMITS = {
   requestTimeout: 30_000,
   /** Longer than the 60 s of balancers, which would otherwise send into a connection that is closing. */
   keepAliveTimeout: 75_000,
-  /** A health check may send no Host; handlers that need it check it. */
+  /** A probe may send no Host; host.ts checks it for the rest. */
   requireHostHeader: false,
   /** How often Node looks for requests that are late. */
   connectionsCheckingInterval: 1000,
 } as const
-
-/** Replaces a missing or invalid Host: probes do not need one, and other routes refuse it as foreign. */
-const UNREADABLE_HOST = 'unreadable.invalid'
 
 /**
  * Serves an app; resolves when it listens.
@@ -71,17 +72,24 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     hostname: 'localhost',
     errorHandler: answerUnreadable,
   })
+  const turns = createTurns({
+    answer(incoming, outgoing) {
+      options.onRequest?.(incoming, outgoing)
+      const fault = findHostFault(incoming, isProbe(incoming.url ?? ''))
+      if (fault === undefined) void answer(incoming, outgoing)
+      else refuse(outgoing, fault)
+    },
+    onLate: (socket) => answerClientError(REQUEST_LATE, socket),
+    bodyMs: LIMITS.requestTimeout,
+  })
   const server = createServer(LIMITS)
   // Without a listener of its own Node answers an odd Expect with an empty 417; it may be ignored as well (RFC 9110, 10.1.1).
   for (const name of ['request', 'checkExpectation'] as const) {
-    server.on(name, (incoming: IncomingMessage, outgoing: ServerResponse) => {
-      const given = incoming.headers.host
-      if (given !== undefined && !URL.canParse(`http://${given}`)) incoming.headers.host = UNREADABLE_HOST
-      options.onRequest?.(incoming, outgoing)
-      void answer(incoming, outgoing)
-    })
+    server.on(name, (incoming: IncomingMessage, outgoing: ServerResponse) => turns.take(incoming, outgoing))
   }
-  server.on('clientError', answerClientError)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code !== REQUEST_LATE || !turns.delays(socket)) answerClientError(error.code, socket)
+  })
   const port = await listen(server, host, options.port)
   let closed: Promise<void> | undefined
   return {
@@ -94,6 +102,18 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       return closed
     },
   }
+}
+
+/** Refuses a request that nothing should act on, nor on what follows it: whoever sent it may mean something else by both. */
+function refuse(outgoing: ServerResponse, fault: PoolError): void {
+  const body = JSON.stringify(errorEnvelope(fault))
+  outgoing
+    .writeHead(fault.status, {
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(body),
+      Connection: 'close',
+    })
+    .end(body)
 }
 
 /** What no app has answered: a request that cannot be made one of fetch's, as a rule. */
