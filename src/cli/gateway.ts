@@ -10,6 +10,8 @@ interface GatewayFlags extends RedisFlags {
   readonly host: string
   readonly bearerFile?: string
   readonly corsOrigins?: readonly string[]
+  readonly maxStreams: number
+  readonly maxStreamsPerCaller?: number
   readonly graceMs: number
   readonly logLevel: LogLevel
 }
@@ -42,6 +44,20 @@ export function addGateway(program: Command): void {
       )
         .env('TGI_POOL_CORS_ORIGINS')
         .argParser((text: string) => text.split(',').map((origin) => origin.trim())),
+    )
+    .addOption(
+      new Option('--max-streams <n>', 'event streams open at once; more are refused with 503')
+        .env('TGI_POOL_MAX_STREAMS')
+        .argParser(integer(1))
+        .default(GATEWAY_DEFAULTS.maxStreams),
+    )
+    .addOption(
+      new Option(
+        '--max-streams-per-caller <n>',
+        'those of one bearer key or, without keys, of one client address; more are refused with 429 (default: half of --max-streams; all of them without keys)',
+      )
+        .env('TGI_POOL_MAX_STREAMS_PER_CALLER')
+        .argParser(integer(1)),
     )
     .addOption(
       new Option('--grace-ms <ms>', 'grace period for open requests on shutdown, in ms')

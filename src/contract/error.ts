@@ -19,7 +19,8 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  *   that is not trusted here.
  * - `TOO_LARGE`, `HEADERS_TOO_LARGE`, `REQUEST_TIMEOUT`: the body, the headers, or how long they took to arrive.
  * - `UNSUPPORTED_MEDIA_TYPE`: the body is not plain JSON.
- * - `OVERLOADED`: this process holds as many streams open as it may.
+ * - `OVERLOADED`: this process holds as many streams open as it may, or is stopping.
+ * - `TOO_MANY_STREAMS`: the caller holds as many streams open as one caller may.
  */
 const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
@@ -38,6 +39,7 @@ const LOCAL_KINDS = {
   REQUEST_TIMEOUT: { retriable: true, status: 408 },
   UNSUPPORTED_MEDIA_TYPE: { retriable: false, status: 415 },
   OVERLOADED: { retriable: true, status: 503 },
+  TOO_MANY_STREAMS: { retriable: true, status: 429 },
 } as const satisfies Record<string, { retriable: boolean; status: number }>
 
 /** What a {@link PoolError} is about: an error code, or a fault on the caller's side. */

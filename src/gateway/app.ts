@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import type { IncomingMessage } from 'node:http'
 import { PoolError } from '../contract/error.ts'
+import { CHALLENGE } from '../http/authorize.ts'
 import { errorResponse } from '../http/envelope.ts'
 import { addHealth } from '../http/health.ts'
 import type { Readiness } from '../http/health.ts'
@@ -9,6 +10,7 @@ import type { HttpEnv } from '../http/serve.ts'
 import type { Logger } from '../runtime/log.ts'
 import { preflightHeaders } from './cors.ts'
 import { DOCS_PAGE_HEADERS } from './docs-page.ts'
+import type { Caller } from './caller.ts'
 import type { JobRoutes } from './job-routes.ts'
 import type { RequestLog } from './request-log.ts'
 
@@ -17,8 +19,8 @@ export interface AppOptions {
   readonly jobs: JobRoutes
   readonly pools: (context: Context<HttpEnv>) => Promise<Response>
   readonly readiness: () => Promise<Readiness>
-  /** Authorizes a request: throws a refusal, or returns the name of its key. */
-  readonly admit: (incoming: IncomingMessage, route: string) => string | undefined
+  /** Authorizes a request: throws a refusal, or returns who calls where that matters. */
+  readonly admit: (incoming: IncomingMessage, route: string) => Caller | undefined
   readonly log: RequestLog
   readonly logger: Logger
   /** The OpenAPI document, as JSON. */
@@ -56,8 +58,7 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   }
   app.use(async ({ env: { incoming } }, next) => {
     const facts = log.of(incoming)
-    const key = options.admit(incoming, facts.route)
-    if (key !== undefined) facts.key = key
+    log.of(incoming).caller = options.admit(incoming, facts.route)
     // Only a job carries it on. Elsewhere an id that a proxy repeated or formatted differently is ignored.
     if (facts.correlationRefused && facts.route === '/v1/jobs') {
       throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
@@ -108,7 +109,7 @@ function answerOther(context: Context<HttpEnv>, methods: readonly string[], log:
 function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: AppOptions): Response {
   const { correlationId } = log.of(context.env.incoming)
   if (error instanceof PoolError) {
-    if (error.kind === 'UNAUTHORIZED') context.header('WWW-Authenticate', 'Bearer realm="tgi-pool"')
+    if (error.kind === 'UNAUTHORIZED') context.header('WWW-Authenticate', CHALLENGE)
     if (error.kind !== 'REDIS_UNAVAILABLE') return refuse(context, log, error)
     // Where Redis is, is no business of a client's.
     logger.warn({ err: error, correlation_id: correlationId }, 'request failed: Redis unavailable')

@@ -23,6 +23,8 @@ interface StreamRequest {
   readonly find: () => Promise<FoundJob>
   /** The last event the client has. */
   readonly after: Cursor
+  /** The name of who asks (caller.ts). */
+  readonly caller: string
   readonly outgoing: ServerResponse
   /** Called for each event that goes out. */
   readonly onEvent: () => void
@@ -37,10 +39,13 @@ export interface EventStreams {
   /**
    * Looks first and answers then: nothing is sent when this throws.
    *
-   * @throws {@link PoolError} `OVERLOADED` when as many as may be are open, before the job is looked for; what `find`
-   * throws; `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`.
+   * @throws {@link PoolError} `OVERLOADED` or `TOO_MANY_STREAMS` when as many as may be are open, in all or of the caller, before the
+   * job is looked for; what `find` throws; `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`; `UNAUTHORIZED` when the
+   * caller's key is revoked meanwhile.
    */
   open(request: StreamRequest): Promise<StreamOutcome>
+  /** Ends the streams of every caller that may no longer call. */
+  revoke(mayCall: (caller: string) => boolean): void
   /** Ends every one after an event, so that its reader goes on elsewhere, and takes no more. */
   end(): void
 }
@@ -50,6 +55,7 @@ export interface EventStreamsOptions {
   readonly heartbeatMs: number
   readonly stallMs: number
   readonly maxStreams: number
+  readonly maxStreamsPerCaller: number
   readonly redisTimeoutMs: number
   /** A stream broke off that should not have. */
   readonly onFault: (error: unknown, jobId: string) => void
@@ -57,21 +63,38 @@ export interface EventStreamsOptions {
 
 /** Serves event streams; leaving one is no cancel of its job. */
 export function createEventStreams(options: EventStreamsOptions): EventStreams {
-  const open = new Set<AbortController>()
-  const ended = new PoolError('OVERLOADED', 'this gateway is stopping; resume at another one, or here later')
+  const open = new Map<AbortController, string>()
+  const perCaller = new Map<string, number>()
   let over = false
 
-  function admit(): AbortController {
-    if (over) throw ended
+  function reserve(caller: string): AbortController {
+    if (over) throw STOPPING
     if (open.size >= options.maxStreams) {
       throw new PoolError(
         'OVERLOADED',
         `this gateway holds ${options.maxStreams} event streams open, as many as it may`,
       )
     }
+    const held = perCaller.get(caller) ?? 0
+    if (held >= options.maxStreamsPerCaller) {
+      throw new PoolError(
+        'TOO_MANY_STREAMS',
+        `this caller holds ${held} event streams open on this gateway, as many as one caller may; close some, or ask another gateway`,
+      )
+    }
     const stop = new AbortController()
-    open.add(stop)
+    open.set(stop, caller)
+    perCaller.set(caller, held + 1)
     return stop
+  }
+
+  function release(stop: AbortController): void {
+    const caller = open.get(stop)
+    if (caller === undefined) return
+    open.delete(stop)
+    const left = (perCaller.get(caller) ?? 0) - 1
+    if (left > 0) perCaller.set(caller, left)
+    else perCaller.delete(caller)
   }
 
   /** The first event, where only it tells whether there is something to send; throws where there is not. */
@@ -92,9 +115,9 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
     },
     async open(request) {
       const { after, outgoing } = request
-      const stop = admit()
+      const stop = reserve(request.caller)
       const leave = () => {
-        open.delete(stop)
+        release(stop)
         stop.abort(LEFT)
       }
       outgoing.once('close', leave)
@@ -107,7 +130,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         if (outgoing.destroyed) leave()
         events = job.client.events(job.jobId, { after, signal: stop.signal })
         first = await lookFirst(job, after, events)
-        if (over) throw ended
+        stop.signal.throwIfAborted()
       } catch (error) {
         leave()
         if (outgoing.destroyed) return 'streaming'
@@ -121,7 +144,9 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       const sink = openEventSink({ ...options, outgoing })
       run(sink, events, first.next, { onEvent: request.onEvent, signal: stop.signal })
         .catch((error: unknown) => {
-          if (error !== LEFT && error !== ended) options.onFault(error, job.jobId)
+          const ending = [STOPPING, REVOKED].find((reason) => reason === error)
+          if (ending !== undefined) sink.push(`: ${ending.message}\n\n`)
+          else if (error !== LEFT) options.onFault(error, job.jobId)
         })
         .finally(() => {
           sink.end()
@@ -129,9 +154,12 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         })
       return 'streaming'
     },
+    revoke(mayCall) {
+      for (const [stop, caller] of open) if (!mayCall(caller)) stop.abort(REVOKED)
+    },
     end() {
       over = true
-      for (const stop of open) stop.abort(ended)
+      for (const stop of open.keys()) stop.abort(STOPPING)
     },
   }
 }
@@ -164,3 +192,6 @@ const SOON_MS = 50
 
 /** The client has left. */
 const LEFT = new Error('the client has left')
+/** The process ends. Its streams end with this as a comment, as do those of a revoked key. */
+const STOPPING = new PoolError('OVERLOADED', 'this gateway is stopping; resume at another one, or here later')
+const REVOKED = new PoolError('UNAUTHORIZED', 'the bearer key of this stream was revoked')

@@ -1,11 +1,11 @@
 import { logJobEnd } from '../attempt/job-end.ts'
 import { openPools } from '../client/pools.ts'
 import type { Pools } from '../client/pools.ts'
+import { openBearerKeys } from '../http/bearer-keys.ts'
+import type { BearerKeys } from '../http/bearer-keys.ts'
 import { startHttpServer } from '../http/serve.ts'
 import type { HttpServer } from '../http/serve.ts'
 import { OPEN_ROUTES, createApp } from './app.ts'
-import { openBearerKeys } from './bearer-keys.ts'
-import type { BearerKeys } from './bearer-keys.ts'
 import { createCors } from './cors.ts'
 import { renderDocsPage } from './docs-page.ts'
 import { createEventStreams } from './event-streams.ts'
@@ -52,17 +52,18 @@ interface Parts {
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = settle(options)
   const { bearerFile: file, logger } = settings
-  const keys = file === undefined ? undefined : await openBearerKeys({ file, logger })
+  const streams = createEventStreams({
+    ...settings,
+    onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
+  })
+  const onRemoved = (left: BearerKeys) => streams.revoke((caller) => left.has(caller))
+  const keys = file === undefined ? undefined : await openBearerKeys({ file, logger, onRemoved })
   let pools: Pools | undefined
   try {
     pools = await openPools({
       redisUrl: settings.redisUrl,
       prefix: settings.prefix,
       onJobEnd: (end) => logJobEnd(logger, end),
-    })
-    const streams = createEventStreams({
-      ...settings,
-      onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
     })
     const parts = { pools, keys, streams }
     return handleOf(await listen(settings, parts), parts)

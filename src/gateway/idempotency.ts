@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
 import { PoolError } from '../contract/error.ts'
 import { jobIdSchema } from '../contract/ids.ts'
+import type { Caller } from './caller.ts'
 
 /**
- * The job id that an `Idempotency-Key` stands for: the key itself where it fits the rules of job ids, else one made of
- * its SHA-256 and the pool's name. The header may be a quoted string, as draft-ietf-httpapi-idempotency-key-header has
- * it, or bare.
+ * The job id that an `Idempotency-Key` stands for: the key itself where it fits the rules of job ids, else a hash of the pool's name
+ * and the key. With bearer keys the hash is an HMAC that only the caller's own bearer key gives: nobody else can compute the id, two
+ * callers never share one, and all gateways with the bearer key agree on it, without a secret of their own. The header may be a
+ * quoted string, as draft-ietf-httpapi-idempotency-key-header has it, or bare.
  *
  * @throws {@link PoolError} `INVALID_PARAMS` for an empty or long key, and for one that is not the `job_id` given.
  */
@@ -13,13 +15,14 @@ export function jobIdFrom(
   key: string | undefined,
   pool: string,
   jobId: string | undefined,
+  caller: Caller | undefined,
 ): string | undefined {
   if (key === undefined) return jobId
   const bare = /^"(.*)"$/.exec(key)?.[1] ?? key
   if (bare === '' || bare.length > 255) {
     throw new PoolError('INVALID_PARAMS', `Idempotency-Key: expected 1 to 255 characters, got ${bare.length}`)
   }
-  const id = jobIdSchema.safeParse(bare).success ? bare : derivedId(bare, pool)
+  const id = jobIdSchema.safeParse(bare).success ? bare : derivedId(`${pool}\n${bare}`, caller)
   if (jobId === undefined || jobId === id) return id
   throw new PoolError(
     'INVALID_PARAMS',
@@ -27,6 +30,7 @@ export function jobIdFrom(
   )
 }
 
-function derivedId(key: string, pool: string): string {
-  return `key-${createHash('sha256').update(`${pool}\n${key}`).digest('hex')}`
+function derivedId(text: string, caller: Caller | undefined): string {
+  const sign = caller?.sign ?? ((plain: string) => createHash('sha256').update(plain).digest('hex'))
+  return `key-${sign(text)}`
 }

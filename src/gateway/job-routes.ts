@@ -138,7 +138,8 @@ async function stream(
   const facts = ports.log.of(incoming)
   facts.events = 0
   const onEvent = () => void (facts.events = (facts.events ?? 0) + 1)
-  const outcome = await ports.streams.open({ find, after, outgoing, onEvent })
+  const caller = facts.caller?.name ?? ''
+  const outcome = await ports.streams.open({ find, after, caller, outgoing, onEvent })
   return outcome === 'streaming' ? RESPONSE_ALREADY_SENT : context.body(null, 204)
 }
 
@@ -155,8 +156,8 @@ async function admit(ports: JobPorts, context: Context<HttpEnv>): Promise<Accept
   if (value === undefined) throw new PoolError('INVALID_PARAMS', 'the body: expected a job, got nothing')
   const { pool, job_id: given, ...job } = parseOrThrow(addressSchema, value, 'job')
   const key = incoming.headers['idempotency-key']?.toString()
-  const jobId = jobIdFrom(key, pool, given)
   const facts = ports.log.of(incoming)
+  const jobId = jobIdFrom(key, pool, given, facts.caller)
   facts.pool_id = pool
   if (jobId !== undefined) facts.job_id = jobId
   return inTime(ports.redisTimeoutMs, async (signal) => {

@@ -46,7 +46,7 @@ export const ERROR_EXAMPLES = {
     INVALID_PARAMS: 'job: parameters.max_new_tokens: Too small: expected number to be >=1, got 0',
   }),
   401: examples('The bearer key is missing or wrong', {
-    UNAUTHORIZED: 'Authorization: expected Bearer and a key of this gateway, got nothing',
+    UNAUTHORIZED: 'Authorization: expected Bearer and a key of this server, got nothing',
   }),
   403: examples('The request comes from a page, or under a name, that is not trusted', {
     FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
@@ -68,12 +68,17 @@ export const ERROR_EXAMPLES = {
   415: examples('The body is not plain JSON', {
     UNSUPPORTED_MEDIA_TYPE: 'Content-Type: expected application/json (UTF-8), got another or none',
   }),
-  429: examples('Not now: the queue is full, or the job would start after its deadline', {
-    ADMISSION_REJECT:
-      "the queue of pool main is full: 10000 jobs are waiting, the limit is 10000 (the pool's max_queued)",
-    DEADLINE_UNMET:
-      'pool main: a job enqueued now would start in about 900 s, after its deadline of 600 s (700 jobs are ahead of it; forecast from the last 120 jobs). Give it a longer deadline_ms or priority batch, start more workers, or try again later',
-  }),
+  429: examples(
+    'Not now: the queue is full, the job would start after its deadline, or the caller has too many event streams open',
+    {
+      ADMISSION_REJECT:
+        "the queue of pool main is full: 10000 jobs are waiting, the limit is 10000 (the pool's max_queued)",
+      DEADLINE_UNMET:
+        'pool main: a job enqueued now would start in about 900 s, after its deadline of 600 s (700 jobs are ahead of it; forecast from the last 120 jobs). Give it a longer deadline_ms or priority batch, start more workers, or try again later',
+      TOO_MANY_STREAMS:
+        'this caller holds 5000 event streams open on this gateway, as many as one caller may; close some, or ask another gateway',
+    },
+  ),
   431: examples('The headers are too large', {
     HEADERS_TOO_LARGE: 'the headers are too large: expected at most 16 KiB in all',
   }),

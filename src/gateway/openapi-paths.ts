@@ -95,7 +95,7 @@ export const PATHS: Json = {
       tags: ['jobs'],
       summary: 'A job’s events, live and from any point',
       description:
-        'Server-Sent Events: `id` is the cursor to resume after, `event` the name, `data` JSON by the schemas `EventQueued`, `EventStarted`, `EventToken`, `EventMetrics`, `EventEnd`, `EventError`. The stream ends after `end` or `error`. An event `restart` (id `0-0`) says that Redis lost events: drop what was read, it begins again. Silence is filled with comments.',
+        'Server-Sent Events: `id` is the cursor to resume after, `event` the name, `data` JSON by the schemas `EventQueued`, `EventStarted`, `EventToken`, `EventMetrics`, `EventEnd`, `EventError`. The stream ends after `end` or `error`. An event `restart` (id `0-0`) says that Redis lost events: drop what was read, it begins again. Silence is filled with comments. When the bearer key is revoked or the gateway stops, the stream ends early, with the reason in a comment; the next request gets 401, or goes on at another gateway.',
       parameters: [
         JOB_ID,
         POOL,
@@ -120,7 +120,7 @@ export const PATHS: Json = {
           content: { 'text/event-stream': { schema: eventSchema() } },
         },
         204: empty('The cursor is the terminal event: nothing follows, do not come again'),
-        ...errors(404, 409, 410),
+        ...errors(404, 409, 410, 429),
       },
     },
   },

@@ -43,9 +43,15 @@ Put a job in with \`POST /v1/jobs\`; read its events from \`/v1/jobs/{id}/events
 id of an event is the cursor to resume after. Leaving an event stream does not cancel its job. Every accepted job ends in
 exactly one \`end\` or \`error\` event.
 
-Whoever knows a job's id may read, cancel and erase the job, so ids that are made here cannot be guessed. An
-\`Idempotency-Key\` that fits the rules of job ids (1 to 128 of \`A-Z a-z 0-9 . _ -\`, not digits only) becomes the job's id;
-any other one becomes \`key-\` and the SHA-256 (hex) of the pool's name, a line feed and the key. So make it of random bits.
+Whoever knows a job's id may read, cancel and erase the job, so ids that are made here cannot be guessed. A \`job_id\` of your own,
+or an \`Idempotency-Key\` that fits the rules of job ids (1 to 128 of \`A-Z a-z 0-9 . _ -\`, not digits only), becomes the job's id
+as it is: whoever can guess it has the job, so make it of random bits, such as a UUID. Any other key becomes \`key-\` and a hash
+(hex) of the pool's name, a line feed and the key. With bearer keys this is the HMAC-SHA-256 whose key is the SHA-256 of the caller's
+bearer key: nobody else can compute it, and another bearer key gives another id. Without bearer keys it is the plain SHA-256, which
+can be guessed as well as the key.
+
+The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
+bounds its open event streams in all (503 \`OVERLOADED\`) and for each caller (429 \`TOO_MANY_STREAMS\`).
 
 Every answer has an \`X-Correlation-Id\`: the request's, or one that was made. Every error has the same envelope;
 \`retriable\` says whether the same request may work later, \`Retry-After\` when.`

@@ -22,6 +22,11 @@ export interface GatewayOptions {
   readonly stallMs?: number | undefined
   /** Event streams open at once. @defaultValue 10000 */
   readonly maxStreams?: number | undefined
+  /**
+   * Those of one bearer key or, without keys, of one client address. @defaultValue half of `maxStreams`; without keys all of them, as a
+   * proxy on this machine asks from one address for everybody
+   */
+  readonly maxStreamsPerCaller?: number | undefined
   /** The largest body (bytes): a job of 2 MB passes. @defaultValue 2621440 */
   readonly maxBodyBytes?: number | undefined
   /** How long Redis may take for one call (ms). @defaultValue 3000 */
@@ -46,6 +51,7 @@ export interface GatewaySettings extends GatewayOptions {
   readonly heartbeatMs: number
   readonly stallMs: number
   readonly maxStreams: number
+  readonly maxStreamsPerCaller: number
   readonly maxBodyBytes: number
   readonly redisTimeoutMs: number
 }
@@ -56,13 +62,17 @@ export interface GatewaySettings extends GatewayOptions {
  * @throws {@link PoolError} `CONFIG` for an origin that is none, and for an address that others can reach without a key.
  */
 export function settle(options: GatewayOptions): GatewaySettings {
+  const maxStreams = options.maxStreams ?? GATEWAY_DEFAULTS.maxStreams
   const settings: GatewaySettings = {
     ...options,
     corsOrigins: options.corsOrigins?.map(browserOrigin),
     host: options.host ?? GATEWAY_DEFAULTS.host,
     heartbeatMs: options.heartbeatMs ?? GATEWAY_DEFAULTS.heartbeatMs,
     stallMs: options.stallMs ?? GATEWAY_DEFAULTS.stallMs,
-    maxStreams: options.maxStreams ?? GATEWAY_DEFAULTS.maxStreams,
+    maxStreams,
+    maxStreamsPerCaller:
+      options.maxStreamsPerCaller ??
+      (options.bearerFile === undefined ? maxStreams : Math.ceil(maxStreams / 2)),
     maxBodyBytes: options.maxBodyBytes ?? GATEWAY_DEFAULTS.maxBodyBytes,
     redisTimeoutMs: options.redisTimeoutMs ?? GATEWAY_DEFAULTS.redisTimeoutMs,
   }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { labelSchema } from '../contract/ids.ts'
 import type { Logger } from '../runtime/log.ts'
+import type { Caller } from './caller.ts'
 
 /** What is known of a request while it is answered. */
 interface RequestFacts {
@@ -12,8 +13,8 @@ interface RequestFacts {
   route: string
   job_id?: string
   pool_id?: string
-  /** The name of the request's key (bearer-keys.ts). */
-  key?: string
+  /** Who calls. */
+  caller?: Caller | undefined
   /** The code of an error response. */
   code?: string
   /** How many events went out. */
@@ -50,11 +51,13 @@ export function createRequestLog(logger: Logger): RequestLog {
       const { socket } = incoming
       const sentBefore = socket.bytesWritten
       outgoing.once('close', () => {
-        const { correlationId, correlationRefused: _, ...rest } = facts
+        const { correlationId, correlationRefused: _, caller, ...rest } = facts
         const line = {
           correlation_id: correlationId,
           method: incoming.method,
           ...rest,
+          // An address is none of the log's business.
+          ...(caller?.sign === undefined ? {} : { key: caller.name }),
           status: outgoing.statusCode,
           ms: Math.round(performance.now() - startedAt),
           bytes: socket.bytesWritten - sentBefore,

@@ -1,5 +1,8 @@
-import { createHash } from 'node:crypto'
-import { describe, expect } from 'vitest'
+import { createHash, createHmac } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished } from 'vitest'
 import { publishReplica } from '../../src/replica/registry.ts'
 import { endOf, collect } from '../support/job-log.ts'
 import { KEYS, POOL } from '../support/lab.ts'
@@ -7,6 +10,12 @@ import { call, expectError, post } from './calls.ts'
 import { test } from './stage.ts'
 
 const JOB = { pool: POOL, inputs: 'Why is the sky blue?', parameters: { max_new_tokens: 3 } }
+
+/** The id of a job that is put in under a bearer key and an Idempotency-Key. */
+async function idFor(url: string, key: string, idempotencyKey: string): Promise<unknown> {
+  const headers = { 'Idempotency-Key': idempotencyKey, Authorization: `Bearer ${key}` }
+  return (await post(`${url}/v1/jobs`, JOB, headers)).json['job_id']
+}
 
 describe('POST /v1/jobs', () => {
   test('accepts a job and says where it stands and where its events are', async ({ lab, gateway }) => {
@@ -54,6 +63,25 @@ describe('POST /v1/jobs', () => {
     const { json } = await post(`${url}/v1/jobs`, JOB, { 'Idempotency-Key': '12345' })
     const hash = createHash('sha256').update(`${POOL}\n12345`).digest('hex')
     expect(json['job_id']).toBe(`key-${hash}`)
+  })
+
+  test('derives another id for each bearer key, the same on every gateway', async ({ lab, gateway }) => {
+    await lab.client()
+    const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-keys-'))
+    onTestFinished(() => rm(dir, { recursive: true }))
+    const bearerFile = join(dir, 'keys')
+    const keys = ['a-bearer-key-of-one', 'a-bearer-key-of-two']
+    await writeFile(bearerFile, keys.join('\n'))
+    const gates = [await gateway({ bearerFile }), await gateway({ bearerFile })]
+    const ids = await Promise.all(
+      keys.map((key) => Promise.all(gates.map(({ url }) => idFor(url, key, '12345')))),
+    )
+    const expected = keys.map((key) => {
+      const secret = createHash('sha256').update(key).digest()
+      return `key-${createHmac('sha256', secret).update(`${POOL}\n12345`).digest('hex')}`
+    })
+    expect(ids).toEqual(expected.map((id) => [id, id]))
+    expect(await idFor(gates[0]?.url ?? '', keys[0] ?? '', 'mine')).toBe('mine')
   })
 
   test('answers the same job again under its key, whatever the correlation id', async ({ lab, gateway }) => {

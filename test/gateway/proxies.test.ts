@@ -32,20 +32,22 @@ function exchange(port: number, ...pieces: readonly string[]): Promise<{ status:
 
 const CLOSE = 'Connection: close\r\n\r\n'
 
-/** What proxies, balancers and probes make of `GET <path>`. */
-const REQUESTS: readonly (readonly [string, (path: string) => string])[] = [
+/** What proxies, balancers and probes make of `GET <path>` where any Host will do. */
+const PROBES: readonly (readonly [string, (path: string) => string])[] = [
   ['HTTP/1.0 without Host', (path) => `GET ${path} HTTP/1.0\r\n\r\n`],
-  ['HTTP/1.0 with keep-alive and an end', (path) => `GET ${path} HTTP/1.0\r\nHost: localhost\r\n\r\n`],
   ['HTTP/1.1 without Host', (path) => `GET ${path} HTTP/1.1\r\n${CLOSE}`],
   ['an empty Host', (path) => `GET ${path} HTTP/1.1\r\nHost:\r\n${CLOSE}`],
   ['a pod address as Host', (path) => `GET ${path} HTTP/1.1\r\nHost: 10.1.2.3:8700\r\n${CLOSE}`],
   ['a service name as Host', (path) => `GET ${path} HTTP/1.1\r\nHost: my_service.ns.svc:8700\r\n${CLOSE}`],
-  ['a Host that is none', (path) => `GET ${path} HTTP/1.1\r\nHost: a b/c?d#e@f:99999\r\n${CLOSE}`],
-  ['two Hosts', (path) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\nHost: other.example\r\n${CLOSE}`],
   [
     'an absolute target',
     (path) => `GET http://proxy.example${path} HTTP/1.1\r\nHost: proxy.example\r\n${CLOSE}`,
   ],
+]
+
+/** What they make of it under a loopback name. */
+const REQUESTS: readonly (readonly [string, (path: string) => string])[] = [
+  ['HTTP/1.0 with keep-alive and an end', (path) => `GET ${path} HTTP/1.0\r\nHost: localhost\r\n\r\n`],
   ['a trailing slash', (path) => `GET ${path}/ HTTP/1.1\r\nHost: localhost\r\n${CLOSE}`],
   ['a query', (path) => `GET ${path}?verbose&x=%zz HTTP/1.1\r\nHost: localhost\r\n${CLOSE}`],
   ['HEAD', (path) => `HEAD ${path} HTTP/1.1\r\nHost: localhost\r\n${CLOSE}`],
@@ -94,17 +96,19 @@ describe('what stands in front may send a probe', () => {
       port: 0,
       logger: pino({ level: 'silent' }),
     })
+    const probes = ['/livez', '/readyz']
     const doors = [
-      ['the gateway', (await gateway()).port, ['/livez', '/readyz']],
-      ['the gateway with keys', (await gateway({ bearerFile })).port, ['/livez', '/readyz']],
-      ['the metrics process', metrics.port, ['/livez', '/readyz', '/metrics']],
+      ['the gateway', (await gateway()).port, probes, [...PROBES, ...REQUESTS]],
+      ['the gateway with keys', (await gateway({ bearerFile })).port, probes, [...PROBES, ...REQUESTS]],
+      ['the metrics process', metrics.port, probes, [...PROBES, ...REQUESTS]],
+      ['the metrics process', metrics.port, ['/metrics'], REQUESTS],
     ] as const
     const wrong: string[] = []
-    for (const [door, port, paths] of doors) {
+    for (const [door, port, paths, requests] of doors) {
       for (const path of paths) {
-        const answers = await Promise.all(REQUESTS.map(([, request]) => exchange(port, request(path))))
+        const answers = await Promise.all(requests.map(([, request]) => exchange(port, request(path))))
         for (const [index, { status, text }] of answers.entries())
-          if (status !== 200) wrong.push(`${door} ${path}, ${REQUESTS[index]?.[0]}: ${status || text}`)
+          if (status !== 200) wrong.push(`${door} ${path}, ${requests[index]?.[0]}: ${status || text}`)
       }
     }
     await metrics.close()
@@ -141,9 +145,7 @@ describe('what stands in front', () => {
     const answers = await Promise.all([
       exchange(port, `GET ${path} HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`),
       exchange(port, `GET ${path}/ HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`),
-      exchange(port, `GET ${path} HTTP/1.1\r\nHost: evil.example\r\nHost: localhost\r\n${CLOSE}`),
-      exchange(port, `GET ${path} HTTP/1.1\r\nHost: a b\r\n${CLOSE}`),
-      exchange(port, `GET ${path} HTTP/1.1\r\n${CLOSE}`),
+      exchange(port, `GET ${path} HTTP/1.1\r\nHost:\r\n${CLOSE}`),
       exchange(port, `GET ${path} HTTP/1.0\r\n\r\n`),
       exchange(port, `GET http://localhost${path} HTTP/1.1\r\nHost: evil.example\r\n${CLOSE}`),
       exchange(port, `GET ${path} HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: localhost\r\n${CLOSE}`),
