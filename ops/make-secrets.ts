@@ -5,7 +5,7 @@
  *
  * For each user of the ACL file that is `off` there, but `default`: `<role>/redis.env` with a REDIS_URL of its own.
  * Then `redis/users.acl`, which knows passwords by their SHA-256 alone; `gateway/bearer`, for callers of the gateway;
- * `replica/api_key`, which workers show to TGI. Each folder is a volume that only its reader mounts.
+ * `metrics/bearer`, for Prometheus; `replica/api_key`, which workers show to TGI. Each folder is a volume that only its reader mounts.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -19,6 +19,7 @@ if (template === undefined || out === undefined) {
 const users = readUsers(template)
 writeFile(join(out, 'redis', 'users.acl'), `${users.map((user) => switchOn(user, out)).join('\n')}\n`)
 once(join(out, 'gateway', 'bearer'), () => `${secret()}\n`)
+once(join(out, 'metrics', 'bearer'), () => `${secret()}\n`)
 once(join(out, 'replica', 'api_key'), () => `${secret()}\n`)
 
 /** The users of an ACL file for people: comments are dropped, and lines that begin with a space belong together. */

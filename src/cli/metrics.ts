@@ -8,6 +8,7 @@ import type { RedisFlags } from './options.ts'
 interface MetricsFlags extends RedisFlags {
   readonly port: number
   readonly host: string
+  readonly bearerFile?: string
   readonly logLevel: LogLevel
 }
 
@@ -25,9 +26,15 @@ export function addMetrics(program: Command): void {
         .default(METRICS_DEFAULTS.port),
     )
     .addOption(
-      new Option('--host <address>', 'address to listen on')
+      new Option('--host <address>', 'address to listen on; any but loopback requires --bearer-file')
         .env('TGI_POOL_METRICS_HOST')
         .default(METRICS_DEFAULTS.host),
+    )
+    .addOption(
+      new Option(
+        '--bearer-file <file>',
+        'file of bearer keys for scrapers, one a line; reloaded when it changes',
+      ).env('TGI_POOL_METRICS_BEARER_FILE'),
     )
     .addHelpText(
       'after',
@@ -41,6 +48,7 @@ export function addMetrics(program: Command): void {
       prefix: flags.prefix,
       host: flags.host,
       port: flags.port,
+      bearerFile: flags.bearerFile,
       apiKey: await readApiKey(process.env),
       logger: cliLogger('metrics', flags.logLevel),
     })

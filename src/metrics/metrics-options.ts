@@ -5,10 +5,12 @@ import type { Logger } from '../runtime/log.ts'
 export interface MetricsOptions {
   readonly redisUrl: string
   readonly prefix?: string | undefined
-  /** @defaultValue `127.0.0.1` */
+  /** One that is not loopback needs `bearerFile`. @defaultValue `127.0.0.1` */
   readonly host?: string | undefined
   /** 0 takes any free one. */
   readonly port: number
+  /** A file of bearer keys, one a line, for those who scrape; without it whoever reaches the port may read. */
+  readonly bearerFile?: string | undefined
   /** Sent to replicas as a Bearer key. */
   readonly apiKey?: string | undefined
   /** What each replica may take to tell its metrics (ms). @defaultValue 3000 */

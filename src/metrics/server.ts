@@ -1,9 +1,16 @@
 import { Hono } from 'hono'
+import { PoolError } from '../contract/error.ts'
+import { CHALLENGE, requireKey } from '../http/authorize.ts'
+import { openBearerKeys } from '../http/bearer-keys.ts'
+import type { BearerKeys } from '../http/bearer-keys.ts'
+import { errorResponse } from '../http/envelope.ts'
 import { addHealth } from '../http/health.ts'
+import { requireLoopbackHost } from '../http/host.ts'
 import { startHttpServer } from '../http/serve.ts'
 import type { HttpEnv, HttpServer } from '../http/serve.ts'
 import { connectRedis, disconnectRedis } from '../redis/connect.ts'
 import type { Logger } from '../runtime/log.ts'
+import { isLoopback } from '../runtime/loopback.ts'
 import { within } from '../runtime/within.ts'
 import { createCollector } from './collect.ts'
 import type { Collector } from './collect.ts'
@@ -26,14 +33,24 @@ const CLOSE_MS = 1000
 
 /**
  * Serves `GET /metrics`: every replica's own families, told apart by labels, and ours (the table is at the head of
- * own-families.ts), asked for when somebody asks. And `/livez`, and `/readyz`, which wants Redis.
+ * own-families.ts), asked for when somebody asks. And `/livez`, and `/readyz`, which wants Redis; neither needs a key.
  *
  * @throws `PoolError` `REDIS_UNAVAILABLE` when Redis is not there at the start, later it may go and come back;
- * `CONFIG` when the address cannot be had.
+ * `CONFIG` when the address cannot be had or others can reach it without a key, and for a bad file of keys.
  */
 export async function startMetricsServer(options: MetricsOptions): Promise<MetricsServer> {
-  const { logger } = options
-  const redis = await connectRedis(options.redisUrl, { role: 'commands' })
+  const { logger, host = METRICS_DEFAULTS.host, bearerFile: file } = options
+  if (!isLoopback(host) && file === undefined) {
+    throw new PoolError(
+      'CONFIG',
+      `metrics: ${host} can be reached from other machines: expected a file of bearer keys (TGI_POOL_METRICS_BEARER_FILE or --bearer-file), got none`,
+    )
+  }
+  const keys = file === undefined ? undefined : await openBearerKeys({ file, logger })
+  const redis = await connectRedis(options.redisUrl, { role: 'commands' }).catch((error: unknown) => {
+    keys?.close()
+    throw error
+  })
   const stopping = new AbortController()
   let server: HttpServer
   try {
@@ -46,7 +63,7 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
       logger,
       signal: stopping.signal,
     })
-    const app = createApp(collector, logger)
+    const app = createApp(collector, keys, logger)
     addHealth(app, async () => {
       const pong = redis.ping()
       const ready = (await within(pong, PING_MS)) && (await pong.catch(() => '')) === 'PONG'
@@ -54,10 +71,11 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
     })
     server = await startHttpServer({
       app,
-      host: options.host ?? METRICS_DEFAULTS.host,
+      host,
       port: options.port,
     })
   } catch (error) {
+    keys?.close()
     disconnectRedis(redis)
     throw error
   }
@@ -68,6 +86,7 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
     close() {
       closed ??= (async () => {
         stopping.abort(new Error('the metrics process ends'))
+        keys?.close()
         disconnectRedis(redis)
         await server.close(CLOSE_MS)
       })()
@@ -76,12 +95,19 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
   }
 }
 
-function createApp(collector: Collector, logger: Logger): Hono<HttpEnv> {
+function createApp(collector: Collector, keys: BearerKeys | undefined, logger: Logger): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>({ strict: false })
-  app.get('/metrics', async (context) =>
-    context.body(await collector.collect(), 200, { 'content-type': EXPOSITION_TYPE }),
-  )
+  app.get('/metrics', async (context) => {
+    const { incoming } = context.env
+    if (keys === undefined) requireLoopbackHost(incoming)
+    else requireKey(incoming, keys)
+    return context.body(await collector.collect(), 200, { 'content-type': EXPOSITION_TYPE })
+  })
   app.onError((error, context) => {
+    if (error instanceof PoolError) {
+      if (error.kind === 'UNAUTHORIZED') context.header('WWW-Authenticate', CHALLENGE)
+      return errorResponse(context, error)
+    }
     logger.error({ err: error }, 'request failed')
     return context.text('internal error', 500)
   })

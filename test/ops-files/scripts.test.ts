@@ -48,6 +48,7 @@ test('make-secrets gives each role an address of its own, and Redis the hash of 
     [
       ...roles.map((role) => `${role}/redis.env`),
       'gateway/bearer',
+      'metrics/bearer',
       'redis/users.acl',
       'replica/api_key',
     ].toSorted(),
