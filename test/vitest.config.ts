@@ -18,6 +18,7 @@ export const LONG = [
   'test/flaky/flaky.test.ts',
   'test/flood/**/*.test.ts',
   'test/gateway/cli.test.ts',
+  'test/http/late-body.test.ts',
   'test/metrics/verb.test.ts',
   'test/process/**/*.test.ts',
   'test/stream/mutations.test.ts',

@@ -72,8 +72,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     hostname: 'localhost',
     errorHandler: answerUnreadable,
   })
+  let closed: Promise<void> | undefined
   const turns = createTurns({
     answer(incoming, outgoing) {
+      // What waits behind it goes to another server.
+      if (closed !== undefined) outgoing.shouldKeepAlive = false
       options.onRequest?.(incoming, outgoing)
       const fault = findHostFault(incoming, isProbe(incoming.url ?? ''))
       if (fault === undefined) void answer(incoming, outgoing)
@@ -91,7 +94,6 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (error.code !== REQUEST_LATE || !turns.delays(socket)) answerClientError(error.code, socket)
   })
   const port = await listen(server, host, options.port)
-  let closed: Promise<void> | undefined
   return {
     host,
     port,

@@ -28,8 +28,11 @@ interface Line {
  * still parsed.
  */
 const READ_AHEAD = 16
-/** Number of requests that cost a connection: a chunk with more is no client's. At 2 KB a request they take less than a large body. */
-const MAX_WAITING = 1000
+/**
+ * Number of requests that may wait on all connections together; a connection that exceeds it is closed. At some 2 KB each they take
+ * 40 MB. Only floods come near it: a chunk holds up to 3,600 of the smallest requests, and some 500 of a real client.
+ */
+const MAX_WAITING = 20_000
 
 /**
  * Answers the requests of a connection one at a time, in order. A client may send requests before it has the answers to earlier ones
@@ -38,6 +41,7 @@ const MAX_WAITING = 1000
  */
 export function createTurns({ answer, onLate, bodyMs }: TurnOptions): Turns {
   const lines = new WeakMap<Socket, Line>()
+  let total = 0
 
   function lineOf(socket: Socket, incoming: IncomingMessage): Line {
     const known = lines.get(socket)
@@ -47,6 +51,10 @@ export function createTurns({ answer, onLate, bodyMs }: TurnOptions): Turns {
     // Node's parser resumes the socket after each request.
     socket.on('resume', () => {
       if (line.length > READ_AHEAD) socket.pause()
+    })
+    socket.once('close', () => {
+      total -= line.length
+      line.length = 0
     })
     return line
   }
@@ -59,16 +67,17 @@ export function createTurns({ answer, onLate, bodyMs }: TurnOptions): Turns {
         return
       }
       const { socket } = incoming
+      if (total >= MAX_WAITING) socket.destroy()
+      // The rest of a chunk comes even then.
+      if (socket.destroyed) return
       const line = lineOf(socket, incoming)
       line.length += 1
       line.last = incoming
-      if (line.length > MAX_WAITING) {
-        socket.destroy()
-        return
-      }
+      total += 1
       if (line.length > READ_AHEAD) socket.pause()
       outgoing.once('socket', () => {
         line.length -= 1
+        total -= 1
         if (line.length <= READ_AHEAD) socket.resume()
         // Node's own time limit ran while nobody could read the body.
         if (!incoming.complete) {

@@ -1,5 +1,7 @@
 /** Needs `prometheus` and `promtool` (Debian, Ubuntu: apt-get install prometheus). */
 import { spawnSync } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { collect, endOf } from '../support/job-log.ts'
 import { POOL } from '../support/lab.ts'
@@ -69,6 +71,24 @@ describe('a metrics process beside real replicas', () => {
         expression,
       ).toEqual([value])
     }
+  })
+
+  test('is scraped with a key, from the file that it reads itself', async ({ lab, ops }) => {
+    await lab.client()
+    const bearer = join(ops.dir, 'metrics-bearer')
+    await writeFile(bearer, 'a-key-of-this-test-0123456789\n')
+    const port = await startMetrics(lab, ops, {
+      TGI_POOL_METRICS_HOST: '0.0.0.0',
+      TGI_POOL_METRICS_BEARER_FILE: bearer,
+    })
+    expect(await get(`http://127.0.0.1:${port}/metrics`)).toContain('UNAUTHORIZED')
+    const web = await startPrometheus(ops, port, true)
+    const up = async () => (await query(web, 'up{job="tgi-pool"}')).map(({ value }) => value[1])
+    await expect.poll(up).toEqual(['1'])
+    const keyless = await startPrometheus(ops, port)
+    await expect
+      .poll(async () => (await query(keyless, 'up{job="tgi-pool"}')).map(({ value }) => value[1]))
+      .toEqual(['0'])
   })
 
   test('harms nothing, whatever a replica writes that can be read', async ({ lab, stage, ops }) => {

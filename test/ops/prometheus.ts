@@ -76,17 +76,30 @@ export async function query(port: number, expression: string): Promise<readonly 
 }
 
 /** A metrics process; answers its port. */
-export async function startMetrics(lab: Lab, ops: Ops): Promise<number> {
+export async function startMetrics(
+  lab: Lab,
+  ops: Ops,
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const port = await freePort()
-  ops.start(process.execPath, [METRICS], { REDIS_URL: lab.redisUrl, TGI_POOL_METRICS_PORT: String(port) })
+  ops.start(process.execPath, [METRICS], {
+    REDIS_URL: lab.redisUrl,
+    TGI_POOL_METRICS_PORT: String(port),
+    ...env,
+  })
   await expect.poll(() => get(`http://127.0.0.1:${port}/readyz`)).toContain('ready')
   return port
 }
 
-/** A Prometheus with the configuration and the alerts of ops/, but quicker: no alert waits. Answers its port. */
-export async function startPrometheus(ops: Ops, port: number): Promise<number> {
+/**
+ * A Prometheus with the configuration and the alerts of ops/, but quicker: no alert waits. Answers its port.
+ *
+ * @param keyed whether it sends the key in the file that the configuration proposes.
+ */
+export async function startPrometheus(ops: Ops, port: number, keyed = false): Promise<number> {
   const web = await freePort()
   const config = (await readFile(CONFIG, 'utf8'))
+    .replace(keyed ? '# authorization:' : /$^/, 'authorization:')
     .replace('127.0.0.1:9464', `127.0.0.1:${port}`)
     .replace('scrape_interval: 15s', 'scrape_interval: 1s')
     .replace('evaluation_interval: 15s', 'evaluation_interval: 1s')
