@@ -54,7 +54,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--max-streams-per-caller <n>',
-        'those of one bearer key or, without keys, of one client address; more are refused with 429 (default: half of --max-streams; all of them without keys)',
+        'event streams open at once for one bearer key or, without keys, one client address; more are refused with 429 (default: half of --max-streams; without keys all)',
       )
         .env('TGI_POOL_MAX_STREAMS_PER_CALLER')
         .argParser(integer(1)),

@@ -19,8 +19,8 @@ export interface FoundJob {
 
 /** One request for a job's events. */
 interface StreamRequest {
-  /** Finds the job, or puts it in the queue: asked once there is room for the stream. */
-  readonly find: () => Promise<FoundJob>
+  /** Finds the job, or puts it in the queue: asked once there is room for the stream. The signal says that it will not be sent. */
+  readonly find: (signal: AbortSignal) => Promise<FoundJob>
   /** The last event the client has. */
   readonly after: Cursor
   /** The name of who asks (caller.ts). */
@@ -125,7 +125,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       let events: Events
       let first: First
       try {
-        job = await request.find()
+        job = await request.find(stop.signal)
         // It may have left before there was anybody to hear of it.
         if (outgoing.destroyed) leave()
         events = job.client.events(job.jobId, { after, signal: stop.signal })

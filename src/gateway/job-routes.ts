@@ -132,7 +132,7 @@ async function stream(
   ports: JobPorts,
   context: Context<HttpEnv>,
   after: Cursor,
-  find: () => Promise<FoundJob>,
+  find: (stop: AbortSignal) => Promise<FoundJob>,
 ): Promise<Response> {
   const { incoming, outgoing } = context.env
   const facts = ports.log.of(incoming)
@@ -150,9 +150,11 @@ interface Accepted extends FoundJob {
 }
 
 /** Puts the request's job in the queue. */
-async function admit(ports: JobPorts, context: Context<HttpEnv>): Promise<Accepted> {
+async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSignal): Promise<Accepted> {
   const { incoming } = context.env
   const value = await readJsonBody(incoming, ports.maxBodyBytes)
+  // While the body came, the key may have been revoked.
+  stop?.throwIfAborted()
   if (value === undefined) throw new PoolError('INVALID_PARAMS', 'the body: expected a job, got nothing')
   const { pool, job_id: given, ...job } = parseOrThrow(addressSchema, value, 'job')
   const key = incoming.headers['idempotency-key']?.toString()
@@ -179,8 +181,8 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
     default: JSON_TYPE,
   })
   if (answer === EVENT_STREAM) {
-    return stream(ports, context, after, async () => {
-      const { client, jobId, path } = await admit(ports, context)
+    return stream(ports, context, after, async (stop) => {
+      const { client, jobId, path } = await admit(ports, context, stop)
       // The way back, for whoever loses this line.
       context.env.outgoing.setHeader('Location', `${path}?pool=${client.pool}`)
       context.env.outgoing.setHeader('X-Job-Id', jobId)

@@ -67,6 +67,22 @@ describe('a connection that asks for many streams', () => {
   })
 })
 
+test('a gateway that stops ends the stream and one more request of a connection', async ({
+  lab,
+  gateway,
+}) => {
+  const client = await lab.client()
+  const gate = await gateway()
+  const { job_id: id } = await client.enqueue({ inputs: 'x' })
+  const many = openRaw(gate.port, ask(`/v1/jobs/${id}/events`).repeat(1000))
+  await expect.poll(() => many.text).toContain('event: queued')
+  const stopped = gate.stop(60_000)
+  const text = await many.closed
+  await stopped
+  expect(many.statuses).toEqual([200, 503])
+  expect(text).toContain(': this gateway is stopping')
+})
+
 describe('a caller', () => {
   test('with a key has no more streams than one caller may, and leaves room for others', async ({
     lab,
@@ -134,6 +150,23 @@ describe('a bearer key that is revoked', () => {
     expect(await stays.ended).toBe(true)
     expect(stays.events.at(-1)).toMatchObject({ event: 'error', data: { code: 'CANCELLED' } })
     expect(JSON.stringify(gate.lines)).not.toContain(KEY.slice(1))
+  })
+
+  test('takes no job whose body comes after that', async ({ lab, gateway }) => {
+    const client = await lab.client()
+    const file = await keyFile(KEY, OTHER)
+    const gate = await gateway({ bearerFile: file })
+    const body = JSON.stringify(JOB)
+    const late = openRaw(
+      gate.port,
+      `POST /v1/jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${KEY}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n{`,
+    )
+    await expect.poll(() => gate.streams).toBe(1)
+    await writeFile(file, OTHER)
+    await gate.reloadKeys()
+    late.send(body.slice(1))
+    await expect.poll(() => late.statuses).toEqual([401])
+    expect((await client.waiting()).interactive).toBe(0)
   })
 
   test('ends them when the file has no key left, and keeps those that come again out', async ({
