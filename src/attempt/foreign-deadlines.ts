@@ -3,6 +3,7 @@ import type { PoolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
 import { startWaitingScan } from '../queue/waiting-scan.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { readGivenJob } from './given-job.ts'
@@ -27,10 +28,17 @@ const MIN_TIME_MS = 1e12
  * KEYS the job's stream, `deadlines`; ARGV job id, deadline (ms since 1970), the id of a seal. A job that is over has left
  * `deadlines` for good, though its place in the queue may be left, so both keys are read and written in one step.
  */
-const ADD_DEADLINE = `
+const ADD_DEADLINE = `${AT_LIMIT}
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last and last[1] == ARGV[3] then return 0 end
 return redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1])`
+
+/** KEYS[1] `scan`; ARGV[1] this process, ARGV[2] ms. Returns 1: this process scans; 0: another one does. */
+const CLAIM = `${AT_LIMIT}
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`
 
 /** Scans one pool. */
 export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): ForeignDeadlines {
@@ -39,9 +47,7 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
 
   /** One scanning process a pool is enough. */
   async function claim(): Promise<boolean> {
-    const holder = await redis.set(keys.scan, me, 'PX', CLAIM_MS, 'NX', 'GET')
-    if (holder === me) await redis.pexpire(keys.scan, CLAIM_MS)
-    return holder === null || holder === me
+    return (await redis.eval(CLAIM, 1, keys.scan, me, CLAIM_MS)) === 1
   }
 
   async function addDeadline(jobId: string, deadlineAt: number): Promise<void> {

@@ -146,7 +146,6 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     entries: [entry],
     deadlineAt,
     retentionMs: checked.config.retention_ms,
-    inOrder: isNew,
   })
   const add = async () => {
     const { correlation_id: correlationId } = checked.job

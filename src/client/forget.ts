@@ -19,6 +19,11 @@ export interface ForgetRequest {
   readonly onSealed?: CancelRequest['onSealed']
 }
 
+/** KEYS the job's stream, `deadlines`, the index; ARGV[1] job id. Not a MULTI, which Redis refuses when it is out of memory. */
+const ERASE = `
+redis.call('UNLINK', KEYS[1])
+for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[1]) end`
+
 /** How long a worker may take to let go of a cancelled job: its lock, if it is dead, and a little (ms). */
 const LET_GO_MS = 8000
 const LOOK_MS = 25
@@ -43,7 +48,6 @@ export async function forgetJob(request: ForgetRequest): Promise<void> {
     }
     await sleep(LOOK_MS)
   }
-  const erasing = redis.multi().unlink(keys.events(jobId))
-  for (const key of [keys.deadlines, ...keys.indexes]) erasing.zrem(key, jobId)
-  await erasing.exec()
+  const touched = [keys.events(jobId), keys.deadlines, ...keys.indexes]
+  await redis.eval(ERASE, touched.length, ...touched, jobId)
 }

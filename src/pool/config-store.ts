@@ -5,6 +5,7 @@ import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** Fields of a config that differ from the defaults. */
@@ -58,14 +59,10 @@ export async function ensurePool(
 ): Promise<PoolConfig> {
   parseOrThrow(poolIdSchema, keys.pool, 'pool')
   const checked = checkChange(change)
-  const fields = Object.entries(checked)
-  if (fields.length > 0) {
-    const pipeline = redis.multi()
-    for (const [field, value] of fields) pipeline.hsetnx(keys.config, field, JSON.stringify(value))
-    await pipeline.exec()
-  }
-  // Last, and by itself: on a Cluster it may be on another node. Until then the pool is not there, as it was.
-  await redis.sadd(keys.pools, keys.pool)
+  await setFields(redis, keys, 'HSETNX', checked)
+  // Last, and by itself: on a Cluster it may be on another node. Until then the pool is not there, as it was. A worker that
+  // starts when Redis is out of memory finds its pool there.
+  if ((await redis.sismember(keys.pools, keys.pool)) !== 1) await redis.sadd(keys.pools, keys.pool)
   return readPoolConfig(redis, keys)
 }
 
@@ -81,9 +78,22 @@ export async function changePoolConfig(
 ): Promise<PoolConfig> {
   const checked = checkChange(change)
   await readPoolConfig(redis, keys)
-  for (const [field, value] of Object.entries(checked))
-    await redis.hset(keys.config, field, JSON.stringify(value))
+  await setFields(redis, keys, 'HSET', checked)
   return readPoolConfig(redis, keys)
+}
+
+/** KEYS[1] config; ARGV[1] HSET or HSETNX, then fields and values in turn. */
+const SET_FIELDS = `${AT_LIMIT}
+for i = 2, #ARGV, 2 do redis.call(ARGV[1], KEYS[1], ARGV[i], ARGV[i + 1]) end`
+
+async function setFields(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  command: 'HSET' | 'HSETNX',
+  change: PoolConfigChange,
+): Promise<void> {
+  const fields = Object.entries(change).flatMap(([field, value]) => [field, JSON.stringify(value)])
+  if (fields.length > 0) await redis.eval(SET_FIELDS, 1, keys.config, command, ...fields)
 }
 
 function checkChange(change: PoolConfigChange): Partial<PoolConfig> {

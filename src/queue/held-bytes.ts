@@ -1,4 +1,5 @@
 import type { PoolKeys } from '../contract/keys.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /**
@@ -23,7 +24,7 @@ export interface HeldBytes {
 const TOTAL = ':total'
 
 /** KEYS[1] the HASH; ARGV: job id, its bytes from now on (0: it has left), the field of the sum. */
-const SET_BYTES = `
+const SET_BYTES = `${AT_LIMIT}
 local before = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0)
 local bytes = tonumber(ARGV[2])
 if bytes == before then return 0 end

@@ -5,6 +5,7 @@ import { PRIORITIES } from '../contract/job.ts'
 import type { Priority } from '../contract/job.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { openHeldBytes } from './held-bytes.ts'
+import { runAtLimit } from './run-at-limit.ts'
 import { countWaiting, jobKey } from './queue-depth.ts'
 import type { WaitingCounts } from './queue-depth.ts'
 
@@ -32,6 +33,7 @@ export interface JobQueue {
 
 /** Opens a pool's queues on a connection, which stays the caller's. */
 export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQueue {
+  runAtLimit(connection)
   const open = (name: string) => {
     const queue = new Queue(name, { connection, prefix: keys.queuePrefix, skipMetasUpdate: true })
     // Our own commands report their errors; without a listener BullMQ prints to the console.

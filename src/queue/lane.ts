@@ -4,6 +4,8 @@ import type { Redis } from 'ioredis'
 import type { Priority } from '../contract/job.ts'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
+import { runAtLimit } from './run-at-limit.ts'
 
 /** What a lane needs. */
 export interface LaneOptions {
@@ -44,11 +46,15 @@ const MAX_STALLED = 10
 /** BullMQ sorts delayed jobs by their time × this, plus a counter (commands/includes/getDelayedScore.lua). */
 const DELAYED_SCORE = 0x1000
 
+/** KEYS[1] the marker. */
+const WAKE = `${AT_LIMIT}redis.call('ZADD', KEYS[1], 0, '0')`
+
 /** Opens a lane on a connection, which stays the caller's. */
 export function openLane({ connection, keys, kind, ...options }: LaneOptions): Lane {
   const name = QUEUE_NAMES[kind]
   const { lockMs } = options
   const key = (type: string) => `${keys.queuePrefix}:${name}:${type}`
+  runAtLimit(connection)
   const worker = new Worker(
     name,
     null,
@@ -83,7 +89,7 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
       return score === undefined ? undefined : Number(score) / DELAYED_SCORE
     },
     async wake() {
-      await connection.zadd(key('marker'), 0, '0')
+      await connection.eval(WAKE, 1, key('marker'))
     },
     watchStalled() {
       if (watching) return

@@ -8,6 +8,7 @@ import { PoolError } from '../contract/error.ts'
 import { formatIssues } from '../contract/format-issues.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { MAX_GRACE_MS } from '../contract/limits.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
@@ -15,6 +16,9 @@ import type { RedisConnection } from '../redis/connect.ts'
 export const graceSchema = z.number().int().min(0).max(MAX_GRACE_MS)
 
 const wishSchema = z.object({ since: z.number().int(), grace_ms: graceSchema.optional() })
+
+/** KEYS[1] `drains`; ARGV replica id, wish. */
+const WISH = `${AT_LIMIT}redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`
 
 /** That a replica is to take nothing more. */
 export interface DrainWish {
@@ -43,7 +47,7 @@ export async function wishDrain(
   }
   const wish: z.infer<typeof wishSchema> = { since: await redisTimeMs(redis, keys.config) }
   if (graceMs !== undefined) wish.grace_ms = graceMs
-  await redis.hset(keys.drains, replicaId, JSON.stringify(wish))
+  await redis.eval(WISH, 1, keys.drains, replicaId, JSON.stringify(wish))
   await redis.spublish(keys.controlChannel, replicaId)
   return { since: wish.since, graceMs, already }
 }

@@ -1,4 +1,5 @@
 import type { PoolKeys } from '../contract/keys.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /**
@@ -29,7 +30,7 @@ export interface Lease {
 }
 
 /** KEYS[1] lease; ARGV[1] worker id; ARGV[2] ms. Returns 1: held by this worker now; 0: held by another. */
-const ACQUIRE = `
+const ACQUIRE = `${AT_LIMIT}
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

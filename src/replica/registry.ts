@@ -3,6 +3,7 @@ import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'
 import type { ReplicaEntry, Versions } from '../contract/replica-entry.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
@@ -16,6 +17,11 @@ function fieldOf(entry: Pick<ReplicaEntry, 'replica_id' | 'worker_id' | 'state'>
   return entry.state === 'standby' ? `${entry.replica_id}@${entry.worker_id}` : entry.replica_id
 }
 
+/** KEYS[1] registry; ARGV[1] field, ARGV[2] entry, ARGV[3] a field that goes, if given. */
+const PUBLISH = `${AT_LIMIT}
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if ARGV[3] then redis.call('HDEL', KEYS[1], ARGV[3]) end`
+
 /** Writes what a worker says of its replica. */
 export async function publishReplica(
   redis: RedisConnection,
@@ -23,9 +29,8 @@ export async function publishReplica(
   entry: Omit<ReplicaEntry, 'updated_at'>,
 ): Promise<void> {
   const whole: ReplicaEntry = { ...entry, updated_at: await redisTimeMs(redis, keys.config) }
-  const pipeline = redis.multi().hset(keys.replicas, fieldOf(entry), JSON.stringify(whole))
-  if (entry.state !== 'standby') pipeline.hdel(keys.replicas, fieldOf({ ...entry, state: 'standby' }))
-  await pipeline.exec()
+  const standby = entry.state === 'standby' ? [] : [fieldOf({ ...entry, state: 'standby' })]
+  await redis.eval(PUBLISH, 1, keys.replicas, fieldOf(entry), JSON.stringify(whole), ...standby)
 }
 
 /** KEYS[1] registry; ARGV[1], ARGV[2] fields; ARGV[3] what an entry of this worker contains. Deletes only those. */

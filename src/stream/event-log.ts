@@ -4,6 +4,7 @@ import type { Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { SEAL_ID, START, compareIds, entryId, idParts } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import { redisTimeUs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { parseRawEntry } from './entry.ts'
@@ -37,13 +38,6 @@ export interface WriteRequest {
   readonly retentionMs: number
   /** The job's priority, for the pool's counters. @defaultValue unknown */
   readonly priority?: Priority | undefined
-  /**
-   * Nothing that is sent later on this connection comes before it. Else the script is called by its digest, and a server
-   * that does not know it, such as one that has just started, gets it after all that was sent meanwhile.
-   *
-   * @defaultValue false
-   */
-  readonly inOrder?: boolean | undefined
 }
 
 /** What became of a write. Refused means that nothing changed; `last` says why. */
@@ -67,6 +61,10 @@ const UNCOUNTED = { state: 'started', adds: [] } as const
 
 /** The event streams of one pool, over one connection. Each method is one round trip; errors of Redis pass through. */
 export interface EventLog {
+  /**
+   * Redis runs it also when it is out of memory, except for `queued` alone. That one is sent as a whole script, so that nothing sent
+   * later on the connection comes before it: a digest that the server does not know would be sent again.
+   */
   write(request: WriteRequest): Promise<WriteResult>
   /** Every entry of a stream, with Redis's clock. */
   read(jobId: string): Promise<StreamSnapshot>
@@ -81,9 +79,9 @@ export interface EventLog {
 
 /** Opens the event log of a pool on a connection. */
 export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog {
-  redis.defineCommand('tgiPoolWrite', { lua: WRITE_LUA })
+  redis.defineCommand('tgiPoolWrite', { lua: AT_LIMIT + WRITE_LUA })
   const log: EventLog = {
-    async write({ jobId, expect, entries, deadlineAt, retentionMs, priority, inOrder = false }) {
+    async write({ jobId, expect, entries, deadlineAt, retentionMs, priority }) {
       const newest = entries.at(-1)?.id
       if (newest === undefined) throw new Error('a write without entries')
       const names = [keys.events(jobId)]
@@ -94,7 +92,9 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
         args.push(jobId, deadlineAt, retentionMs, keys.cancelChannel, ...packChange(change))
       }
       const count = names.length
-      const reply = inOrder
+      // A worker writes `queued` again only together with what follows it.
+      const isNew = entries.length === 1 && entries[0]?.event === 'queued'
+      const reply = isNew
         ? await redis.eval(WRITE_LUA, count, ...names, ...args)
         : await redis.tgiPoolWrite(count, ...names, ...args)
       return reply === 1 ? { written: true, last: newest } : { written: false, last: reply as Cursor }

@@ -91,11 +91,6 @@ interface Refusal {
 
 const REFUSALS: readonly Refusal[] = [
   {
-    code: 'OOM',
-    cause: ({ admin }) => admin.config('SET', 'maxmemory', '1'),
-    cure: ({ admin }) => admin.config('SET', 'maxmemory', '0'),
-  },
-  {
     code: 'READONLY',
     cause: async ({ admin }) => admin.replicaof('127.0.0.1', await freePort()),
     cure: ({ admin }) => admin.replicaof('NO', 'ONE'),

@@ -51,6 +51,15 @@ test('the first worker holds it, the second stands by and takes over when the fi
   expect(await redis.exists(keys.lease('r'))).toBe(0)
 })
 
+test('is gained and renewed while Redis is out of memory', async ({ redis: { redis, keys } }) => {
+  await redis.config('SET', 'maxmemory', '1')
+  const lease = watch().start(redis, keys, 'a')
+  await expect.poll(() => lease.held).toBe(true)
+  await redis.pexpire(keys.lease('r'), LEASE_MS * 100)
+  await expect.poll(() => redis.pttl(keys.lease('r'))).toBeLessThanOrEqual(LEASE_MS)
+  await lease.release()
+})
+
 test('a holder whose line hangs lets go before a standby can have it', async ({ redis: fixture }) => {
   const proxy = await startProxy(fixture.port)
   const slow = await fixture.connect('commands', proxy.url)

@@ -395,18 +395,18 @@ describe('an attempt writer whose Redis fails', () => {
     expect(String(errors[0])).toMatch(/^Error: job j: .* expects 1000-1 was refused/)
   })
 
-  test('waits out a full memory and then writes everything once', async ({ stage, redis }) => {
+  test('waits out a refusal and then writes everything once', async ({ stage, redis }) => {
     const errors: string[] = []
     const writer = stage.start({ onRetry: (error) => errors.push(String(error)) })
-    await redis.redis.config('SET', 'maxmemory', '1')
+    await redis.redis.config('SET', 'min-replicas-to-write', '1')
     append(writer, 0, 5)
     await expect.poll(() => errors.length).toBeGreaterThan(1)
     expect(await stage.entries()).toEqual(HISTORY)
     append(writer, 5, 5)
-    await redis.redis.config('SET', 'maxmemory', '0')
+    await redis.redis.config('SET', 'min-replicas-to-write', '0')
     sealEnd(writer, 10)
     expect(await writer.outcome).toBe('sealed')
-    expect(new Set(errors.map((error) => error.split(' ')[1]))).toEqual(new Set(['OOM']))
+    expect(new Set(errors.map((error) => error.split(' ')[1]))).toEqual(new Set(['NOREPLICAS']))
     expect(await stage.entries()).toEqual([...HISTORY, ...tokens(10), end(10)])
   })
 

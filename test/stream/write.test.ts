@@ -142,13 +142,24 @@ describe('a write', () => {
     expect(await stateOf(redis)).toEqual(before)
   })
 
-  test('for which there is no memory is an error and changes nothing', async ({ log, redis }) => {
-    await log.write(request(START, QUEUED))
+  test('of a new job is an error and changes nothing when Redis is out of memory', async ({ log, redis }) => {
     const before = await stateOf(redis)
     await redis.redis.config('SET', 'maxmemory', '1')
-    await expect(log.write(request(QUEUED_ID, started(), ...tokens(100)))).rejects.toThrow(/^OOM/)
+    await expect(log.write(request(START, QUEUED))).rejects.toThrow(/^OOM/)
     await redis.redis.config('SET', 'maxmemory', '0')
     expect(await stateOf(redis)).toEqual(before)
+  })
+
+  test('of an accepted job needs no free memory', async ({ log, redis }) => {
+    await log.write(request(START, QUEUED))
+    await redis.redis.config('SET', 'maxmemory', '1')
+    const running = [started(), ...tokens(100)]
+    const last = running.at(-1)?.id ?? START
+    expect(await log.write(request(QUEUED_ID, ...running))).toEqual({ written: true, last })
+    expect(await log.write(request(last, CANCELLED))).toMatchObject({ written: true })
+    // Who comes again with the id is told what is there.
+    expect(await log.write(request(START, QUEUED))).toMatchObject({ written: false })
+    await redis.redis.config('SET', 'maxmemory', '0')
   })
 
   test('of ten thousand entries is one write', async ({ log }) => {

@@ -20,11 +20,11 @@ export interface Gates {
 /** What a sender hears of a line that breaks under its command. */
 const LINE_CUT = 'Command aborted due to connection close'
 /** What Redis answers then; it means the whole server, so here it is only said (attempt-writer.test.ts has the real one). */
-const OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
+const REFUSAL = 'NOREPLICAS Not enough good replicas to write.'
 
 /** Whether an error is one that a schedule makes. */
 export function isInjected(error: unknown): boolean {
-  return error instanceof Error && (error.message === LINE_CUT || error.message === OUT_OF_MEMORY)
+  return error instanceof Error && (error.message === LINE_CUT || error.message === REFUSAL)
 }
 
 /** Opens gates at which nothing waits. */
@@ -56,7 +56,7 @@ export function createGates(): Gates {
         if (resends) await execute()
         return execute()
       case 'refuse':
-        throw new Error(OUT_OF_MEMORY)
+        throw new Error(REFUSAL)
     }
   }
 

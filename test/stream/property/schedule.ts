@@ -12,7 +12,7 @@ import type { ClockKind } from './clock.ts'
  * | `lose_command` | never | a broken line |
  * | `late` | once, some time later | a broken line, now |
  * | `twice_first`, `twice_second` | twice, where the driver sends again | the first answer, the second answer |
- * | `refuse` | never: Redis is out of memory | the error |
+ * | `refuse` | never: Redis refuses it | the error |
  */
 const FAULTS = [
   'none',
