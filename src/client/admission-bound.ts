@@ -15,7 +15,9 @@ interface AdmissionRequest<T> {
   /** What the job adds. */
   readonly bytes: number
   readonly bound: Load
-  /** Reads the load again. */
+  /** Whether it is small beside what else it needs room in, as far as the caller knows. */
+  readonly hasRoom: () => boolean
+  /** Reads the load again; may refuse the job for want of that other room. */
   readonly recount: () => Promise<Load>
   readonly admit: () => Promise<T>
   /** Makes the error for a full queue. */
@@ -54,11 +56,11 @@ export function createAdmissionBound(): AdmissionBound {
   }
 
   return {
-    run({ priority, load, bytes, bound, recount, admit, refuse }) {
+    run({ priority, load, bytes, bound, hasRoom, recount, admit, refuse }) {
       const fits = (now: Load) => now.jobs < bound.jobs && now.bytes + bytes <= bound.bytes
       // What is under way may be in the count already; that only means to look more closely.
       const most = { jobs: load.jobs + sums[priority], bytes: load.bytes + sums.bytes }
-      if (queued === 0 && fits(most)) return track(admit(), priority, bytes)
+      if (queued === 0 && fits(most) && hasRoom()) return track(admit(), priority, bytes)
       queued += 1
       const turn = queue.then(async () => {
         await Promise.all(underWay)

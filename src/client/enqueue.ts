@@ -12,9 +12,13 @@ import type { JobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/queue-depth.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
+import { isOutOfMemory } from '../redis/fault.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
 import type { AdmissionBound, Load } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
+import { errorSeal } from '../stream/seal.ts'
+import { OUT_OF_MEMORY, limitOf, memoryOf, outOfMemory, refuseWithoutMemory } from './memory-bound.ts'
+import type { MemoryWatch } from './memory-watch.ts'
 import type { Forecast, StartForecast } from './start-forecast.ts'
 
 /** What enqueueing works with. */
@@ -24,6 +28,7 @@ export interface EnqueuePorts {
   readonly log: EventLog
   readonly queue: JobQueue
   readonly bound: AdmissionBound
+  readonly memory: MemoryWatch
   readonly forecast: StartForecast
 }
 
@@ -51,14 +56,27 @@ export interface Admission {
  * @param options.jobId the idempotency key; made when absent.
  * @param options.correlationId the job's when its body has none.
  * @throws {@link PoolError} `INVALID_PARAMS`; `ID_CONFLICT` when the id has another body; `POOL_UNAVAILABLE`;
- * `ADMISSION_REJECT` when the queue is full; `DEADLINE_UNMET` when the forecast start is after the deadline.
+ * `ADMISSION_REJECT` when the queue or Redis's memory is full; `DEADLINE_UNMET` when the forecast start is after the deadline.
  */
 export async function enqueueJob(
   ports: EnqueuePorts,
   body: JobInput,
-  { jobId, correlationId }: EnqueueChoices = {},
+  choices: EnqueueChoices = {},
 ): Promise<Admission> {
-  const { redis, keys, log, queue } = ports
+  try {
+    return await enqueueChecked(ports, body, choices)
+  } catch (error) {
+    if (isOutOfMemory(error)) throw outOfMemory(error)
+    throw error
+  }
+}
+
+async function enqueueChecked(
+  ports: EnqueuePorts,
+  body: JobInput,
+  { jobId, correlationId }: EnqueueChoices,
+): Promise<Admission> {
+  const { redis, keys, log, queue, memory } = ports
   const job = parseJob(correlationId === undefined ? body : { correlation_id: correlationId, ...body })
   const id = jobId === undefined ? newJobId() : parseOrThrow(jobIdSchema, jobId, 'job id')
   // One round trip: they are sent together.
@@ -69,6 +87,7 @@ export async function enqueueJob(
     queue.heldBytes(),
     jobId === undefined ? false : queue.holds(id),
     jobId === undefined ? [] : log.lastEntries([id]),
+    memory.refresh(),
   ])
   const { deadlineMs } = budgetOf(job, config)
   const digest = digestOf(body)
@@ -99,16 +118,23 @@ export async function enqueueJob(
   if (last !== undefined) return admit()
   if (expected !== undefined) refuseTooLate(keys, expected, { deadlineMs, position, priority: job.priority })
   const load = { jobs: waiting[job.priority], bytes: heldBytes }
+  const needs = { bytes: memoryOf(bytes), percent: config.max_memory_percent }
+  refuseWithoutMemory(keys, memory.use(), needs)
   return ports.bound.run({
     priority: job.priority,
     load,
     bytes,
     bound: { jobs: config[MAX_QUEUED[job.priority]], bytes: config.max_queued_bytes },
+    hasRoom() {
+      const use = memory.use()
+      return use === undefined || memory.hasRoom(needs.bytes, limitOf(use, needs.percent))
+    },
     async recount() {
-      const [counts, all] = await Promise.all([queue.waiting(), queue.heldBytes()])
+      const [counts, all] = await Promise.all([queue.waiting(), queue.heldBytes(), memory.read()])
+      refuseWithoutMemory(keys, memory.use(), needs)
       return { jobs: counts[job.priority], bytes: all }
     },
-    admit,
+    admit: () => memory.count(needs.bytes, admit),
     refuse: (now) => queueFull(keys, { now, config, bytes, priority: job.priority }),
   })
 }
@@ -169,19 +195,41 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
   }
 }
 
-/** Waits for both. Of a job that is in the queue alone nobody would know, so it is taken out again where that is possible. */
+/**
+ * Waits for both. Of a job that is in the queue alone nobody would know, so it is taken out again where that is possible. When
+ * Redis was out of memory for only one of the two, the other is undone.
+ */
 async function bothOrNeither(
-  { queue }: EnqueuePorts,
+  ports: EnqueuePorts,
   id: string,
   writing: Promise<unknown>,
   adding: Promise<void>,
 ): Promise<void> {
   const [wrote, added] = await Promise.allSettled([writing, adding])
   if (wrote.status === 'rejected') {
-    await queue.removeWaiting(id).catch(() => undefined)
-    throw wrote.reason
+    await ports.queue.removeWaiting(id).catch(() => undefined)
+    const wasTaken = added.status === 'fulfilled' && isOutOfMemory(wrote.reason) && (await isTaken(ports, id))
+    if (!wasTaken) throw wrote.reason
+  } else if (added.status === 'rejected') {
+    if (isOutOfMemory(added.reason)) await undoQueued(ports, id)
+    throw added.reason
   }
-  if (added.status === 'rejected') throw added.reason
+}
+
+/** Whether a worker has the job, or has had it: it has begun the stream by itself. */
+async function isTaken({ queue, log }: EnqueuePorts, id: string): Promise<boolean> {
+  const [held, [last]] = await Promise.all([queue.holds(id), log.lastEntries([id])])
+  return held || last !== undefined
+}
+
+/** How long the events of a job are kept of which nobody knows the id (ms). */
+const UNDONE_MS = 1000
+
+/** Ends a job that never reached its queue. */
+async function undoQueued({ queue, log, keys }: EnqueuePorts, id: string): Promise<void> {
+  const seal = errorSeal('ADMISSION_REJECT', { message: OUT_OF_MEMORY, pool_id: keys.pool })
+  await log.write({ jobId: id, expect: QUEUED_ID, entries: [seal], deadlineAt: 0, retentionMs: UNDONE_MS })
+  await queue.removeWaiting(id)
 }
 
 /** The job that has the id already, if it is the same one. */

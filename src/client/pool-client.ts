@@ -32,6 +32,7 @@ import type { DrainOutcome, UndrainOutcome } from './drain.ts'
 import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
 import { forgetJob } from './forget.ts'
+import type { MemoryWatch } from './memory-watch.ts'
 import { readJobState } from './job-state.ts'
 import { leavable } from './leavable.ts'
 import { createStartForecast } from './start-forecast.ts'
@@ -139,6 +140,8 @@ export interface ClientPorts {
   readonly redis: RedisConnection
   readonly hub: Hub
   readonly prefix: string
+  /** The memory of the server that has a pool. */
+  readonly memoryOf: (keys: PoolKeys) => MemoryWatch
   /** Gives faults of the line their name. */
   readonly told: <T>(work: Promise<T>) => Promise<T>
   readonly onJobEnd?: JobEndListener | undefined
@@ -150,6 +153,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   const log = createEventLog(redis, keys)
   const queue = openJobQueue(redis, keys)
   const bound = createAdmissionBound()
+  const memory = ports.memoryOf(keys)
   const forecast = createStartForecast(() => listReplicas(redis, keys))
   const reads = new Set<AbortController>()
   let sweeper: Sweeper | undefined
@@ -226,7 +230,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   return {
     pool: keys.pool,
     enqueue: (job, options) =>
-      call(options, () => enqueueJob({ redis, keys, log, queue, bound, forecast }, job, options)),
+      call(options, () => enqueueJob({ redis, keys, log, queue, bound, memory, forecast }, job, options)),
     events,
     text: (jobId, read) => textOf(events(jobId, read)),
     result: (jobId, read) => resultOf(events(jobId, read)),

@@ -4,13 +4,17 @@ import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { listPools } from '../pool/config-store.ts'
 import { redactUrl } from '../redis/address.ts'
 import { connectRedis, connectToShard, disconnectRedis } from '../redis/connect.ts'
-import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
+import { bareCause, describeRefusal, isConnectionError, isForbidden } from '../redis/fault.ts'
+import { readMemory } from '../redis/memory.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { createHub } from '../stream/hub.ts'
+import { watchMemory } from './memory-watch.ts'
+import type { MemoryWatch } from './memory-watch.ts'
 import { createPoolClient } from './pool-client.ts'
 import type { CallOptions, PoolClient } from './pool-client.ts'
 
@@ -78,6 +82,10 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
     perPool: redis instanceof Cluster,
   })
   const clients = new Map<string, PoolClient>()
+  const watch = (keys: PoolKeys) => watchMemory(() => readMemory(redis, keys.config))
+  let ofServer: MemoryWatch | undefined
+  // On a Cluster each pool is on its own shard.
+  const memoryOf = (keys: PoolKeys) => (redis instanceof Cluster ? watch(keys) : (ofServer ??= watch(keys)))
   const told = <T>(work: Promise<T>) => named(redisUrl, work)
   let closed: Promise<void> | undefined
 
@@ -85,7 +93,7 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
     const keys = poolKeys(parseOrThrow(poolIdSchema, id, 'pool'), prefix)
     const known = clients.get(id)
     if (known !== undefined) return known
-    const client = createPoolClient({ redis, hub, prefix, told, onJobEnd: options.onJobEnd }, keys)
+    const client = createPoolClient({ redis, hub, prefix, memoryOf, told, onJobEnd: options.onJobEnd }, keys)
     const kept: PoolClient = {
       ...client,
       close() {
@@ -145,9 +153,9 @@ async function named<T>(redisUrl: string, work: Promise<T>): Promise<T> {
       const what = command === undefined ? 'what this takes' : `what this takes (${command})`
       throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} does not allow its user ${what}`, { cause })
     }
-    if (isRefusal(error)) {
-      const code = error instanceof Error ? error.message.split(' ')[0] : ''
-      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} refuses for now (${code})`, { cause })
+    const refusal = describeRefusal(error)
+    if (refusal !== undefined) {
+      throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} ${refusal}`, { cause })
     }
     throw error
   })

@@ -50,6 +50,15 @@ export const poolConfigSchema = z.object({
     .describe(
       'most bytes of all jobs that have not ended; more are refused. The default, 512 MiB, holds batch_max_queued jobs of 5 KB each',
     ),
+  max_memory_percent: z
+    .number()
+    .int()
+    .min(1)
+    .max(100)
+    .default(80)
+    .describe(
+      "percent of Redis's maxmemory in use above which new jobs are refused; the rest is left to the jobs that were accepted",
+    ),
   reserved_slots: z
     .number()
     .int()

@@ -175,18 +175,23 @@ function persistence({ info, config }: ServerFacts): Finding | undefined {
 }
 
 function memory({ info, config }: ServerFacts): Finding | undefined {
-  const { used_memory: used, total_system_memory: system } = info
+  const { used_memory: all, mem_not_counted_for_evict: uncounted = 0, total_system_memory: system } = info
   const max = info.maxmemory ?? config.maxmemory
-  if (used === undefined || max === undefined) return undefined
+  if (all === undefined || max === undefined) return undefined
+  // Buffers of replicas and of the append-only file do not count against maxmemory.
+  const used = max > 0 ? all - uncounted : all
   const limit = max > 0 ? max : system
   if (limit === undefined || limit === 0) return redis.ok('redis-memory', `${megabytes(used)} used`, used)
   const of = max > 0 ? 'maxmemory' : 'all memory of its machine (maxmemory is not set)'
   const message = `${megabytes(used)} used of ${megabytes(limit)}, ${of}`
   const advice = 'redis-cli CONFIG SET maxmemory <bytes>, or lower retention_ms with tgi-pool pool set'
   if (max > 0 && used >= max) {
-    return redis.fault('redis-memory', `${message}: it is full and refuses writes`, advice, used)
+    return redis.fault('redis-memory', `${message}: it is full and takes no new jobs`, advice, used)
   }
-  if (used >= limit * NEARLY_FULL) return redis.warning('redis-memory', message, advice, used)
+  if (used >= limit * NEARLY_FULL) {
+    const refuses = max > 0 ? ': pools take no new jobs above their max_memory_percent (80 unless set)' : ''
+    return redis.warning('redis-memory', `${message}${refuses}`, advice, used)
+  }
   if (system !== undefined && system > 0 && max > system) {
     return redis.warning(
       'redis-memory',

@@ -1,5 +1,5 @@
 import { PoolError } from '../contract/error.ts'
-import { isConnectionError, isRefusal } from '../redis/fault.ts'
+import { describeRefusal, isConnectionError } from '../redis/fault.ts'
 import { within } from '../runtime/within.ts'
 import type { CheckName, Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
@@ -39,7 +39,8 @@ function blindness(check: CheckName, subject: string, error: unknown): Finding {
   if (isPermission(error)) {
     return judge.warning(check, `cannot look: ${refusal(message)}`, 'run it as a user who may read all keys')
   }
-  if (isRefusal(error)) return judge.fault(check, `Redis refuses for now (${message.split(' ')[0]})`)
+  const said = describeRefusal(error)
+  if (said !== undefined) return judge.fault(check, `Redis ${said}`)
   const known = error instanceof PoolError
   return judge.fault(check, known ? message : `cannot be read: ${message}`)
 }

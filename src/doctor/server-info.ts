@@ -21,6 +21,7 @@ const infoSchema = z.object({
   connected_clients: number,
   maxclients: number,
   used_memory: number,
+  mem_not_counted_for_evict: number,
   maxmemory: number,
   maxmemory_policy: word,
   total_system_memory: number,

@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { PoolError } from '../contract/error.ts'
 import { CHALLENGE } from '../http/authorize.ts'
 import { errorResponse } from '../http/envelope.ts'
+import { describeRefusal } from '../redis/fault.ts'
 import { addHealth } from '../http/health.ts'
 import type { Readiness } from '../http/health.ts'
 import type { HttpEnv } from '../http/serve.ts'
@@ -113,10 +114,11 @@ function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: A
     if (error.kind !== 'REDIS_UNAVAILABLE') return refuse(context, log, error)
     // Where Redis is, is no business of a client's.
     logger.warn({ err: error, correlation_id: correlationId }, 'request failed: Redis unavailable')
+    const said = describeRefusal(error.cause) ?? 'does not answer'
     return refuse(
       context,
       log,
-      new PoolError('REDIS_UNAVAILABLE', 'Redis does not answer; the operation may still take effect'),
+      new PoolError('REDIS_UNAVAILABLE', `Redis ${said}; the operation may still take effect`),
     )
   }
   logger.error({ err: error, correlation_id: correlationId }, 'request failed: unexpected fault')

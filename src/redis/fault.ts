@@ -52,6 +52,27 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof Error && codes.test(error.message)
 }
 
+/** Whether Redis refused a write because it is out of memory: nothing was changed. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('OOM ')
+}
+
+const REFUSALS: Readonly<Record<string, string>> = {
+  OOM: 'is out of memory and refuses writes',
+  READONLY: 'is a copy of another server and refuses writes',
+  LOADING: 'is loading its data',
+  MISCONF: 'cannot write its file and refuses writes',
+  NOREPLICAS: 'has too few replicas and refuses writes',
+  BUSY: 'is busy with a script',
+}
+
+/** What Redis said in a refusal, to follow the word Redis; undefined for any other error. */
+export function describeRefusal(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !isRefusal(error)) return undefined
+  const code = error.message.split(' ')[0] ?? ''
+  return `${REFUSALS[code] ?? 'refuses for now'} (${code})`
+}
+
 /** Whether the user of the connection may not do this: by itself, or inside a script. It will not get better. */
 export function isForbidden(error: unknown): boolean {
   return (

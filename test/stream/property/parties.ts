@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { createAdmissionBound } from '../../../src/client/admission-bound.ts'
+import { watchMemory } from '../../../src/client/memory-watch.ts'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
 import { gatedLog } from './attempts.ts'
 import type { AttemptWorld } from './attempts.ts'
@@ -27,7 +28,9 @@ export async function enqueue(world: PartyWorld): Promise<void> {
   const { redis, keys, modules, queues, jobId } = world
   const bound = createAdmissionBound()
   const forecast = { predict: async () => undefined }
-  const ports = { redis, keys, log: gatedLog(world, 'producer', true), queue: queues.port, bound, forecast }
+  const memory = watchMemory(async () => undefined)
+  const log = gatedLog(world, 'producer', true)
+  const ports = { redis, keys, log, queue: queues.port, bound, memory, forecast }
   await retry(() => modules.enqueueJob(ports, { inputs: 'x' }, { jobId })).catch((error: unknown) => {
     // A worker may have had the job from another producer before.
     if (kindOf(error) !== 'ID_CONFLICT') throw error
