@@ -17,17 +17,17 @@ async function refusals({ redis }: Lab): Promise<string[]> {
 }
 
 test('a flood from several processes stays below the share of memory, and room is used again', async () => {
-  const lab = await labWith('16mb')
+  const lab = await labWith('8mb')
   const client = await lab.client()
   const clients = [client, await lab.client(), await lab.client()]
   const inputs = 'x'.repeat(100_000)
   const outcomes = await Promise.allSettled(
-    Array.from({ length: 200 }, (_, n) => (clients[n % 3] ?? client).enqueue({ inputs })),
+    Array.from({ length: 100 }, (_, n) => (clients[n % 3] ?? client).enqueue({ inputs })),
   )
   const accepted = outcomes.flatMap((one) =>
     one.status === 'fulfilled' && one.value ? [one.value.job_id] : [],
   )
-  expect(accepted.length).toBeGreaterThan(20)
+  expect(accepted.length).toBeGreaterThan(10)
   const refused = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []))
   expect(refused.length).toBeGreaterThan(20)
   for (const reason of refused) expect(reason).toMatchObject({ kind: 'ADMISSION_REJECT', retryAfterMs: 1000 })

@@ -10,11 +10,12 @@ import { poolKeys } from '../../src/contract/keys.ts'
 import { startMetricsServer } from '../../src/metrics/server.ts'
 import { ensurePool } from '../../src/pool/config-store.ts'
 import { connectRedis, disconnectRedis, redisTimeMs } from '../../src/redis/connect.ts'
-import { slotOf } from '../../src/redis/cluster.ts'
+import { primaryOf, slotOf } from '../../src/redis/cluster.ts'
 import { openGateway } from '../gateway/stage.ts'
 import { post } from '../gateway/calls.ts'
 import { collect, endOf, errorOf, tokensIn } from '../support/job-log.ts'
 import { KEYS, POOL, test as base } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { TEST_REDIS } from '../support/redis.ts'
 
 process.env[TEST_REDIS] = 'cluster'
@@ -98,6 +99,38 @@ describe('pools on three shards', () => {
       const client = await lab.client({ max_queued: 9 }, name)
       expect(await client.config()).toMatchObject({ max_queued: 7 })
     }
+  })
+
+  test('share no memory: where one is full, only its own new jobs are refused', async ({
+    lab,
+    cluster,
+    door,
+  }) => {
+    const pools = await openPools({ redisUrl: door.redisUrl })
+    door.closing(() => pools.close())
+    const [full = '', ...others] = POOLS
+    const clock = createManualClock()
+    await lab.worker(await lab.replica({ clock, tokensPerSecond: 100 }), { pool: full })
+    for (const name of others) await pools.pool(name).create()
+    const job = { inputs: 'x', parameters: { max_new_tokens: 50 } }
+    const [running, cancelled] = [await pools.pool(full).enqueue(job), await pools.pool(full).enqueue(job)]
+    await tokensIn(cluster, poolKeys(full), running.job_id)
+    const node = primaryOf(cluster, poolKeys(full).config)
+    await node?.config('SET', 'maxmemory', '1')
+    await expect(pools.pool(full).enqueue(job)).rejects.toMatchObject({ kind: 'ADMISSION_REJECT' })
+    for (const name of others) expect(await pools.pool(name).enqueue(job)).toMatchObject({ existing: false })
+    await pools.pool(full).forget(cancelled.job_id)
+    clock.run()
+    expect(endOf(await collect(pools.pool(full), running.job_id))).toMatchObject({ tokens_out: 50 })
+    await node?.config('SET', 'maxmemory', '0')
+    await expect
+      .poll(() =>
+        pools
+          .pool(full)
+          .enqueue(job)
+          .catch(() => undefined),
+      )
+      .toBeDefined()
   })
 
   test('have the clock of the node that holds them', async ({ cluster }) => {

@@ -79,6 +79,11 @@ describe('a server', () => {
     ['that is full', server({ used_memory: '1000000000' }), 'fault redis-memory'],
     ['that is nearly full', server({ used_memory: '800000000' }), 'warning redis-memory'],
     [
+      'that is full but for buffers that do not count',
+      server({ used_memory: '1000000000', mem_not_counted_for_evict: '100000000' }),
+      'warning redis-memory',
+    ],
+    [
       'that takes its whole machine',
       server({ maxmemory: '0', used_memory: '1700000000' }),
       'warning redis-memory',
