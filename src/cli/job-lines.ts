@@ -1,5 +1,5 @@
 import { PoolError } from '../contract/error.ts'
-import { findJsonFault } from '../gateway/json-fault.ts'
+import { describeFlaw, findJsonFlaw } from '../contract/json-text.ts'
 import { decodeText, toUtf8 } from './read-text.ts'
 
 /** The longest line that is read (bytes): far above what any replica takes as a prompt. */
@@ -114,11 +114,11 @@ export function parseJsonLine(line: Buffer): unknown {
     throw invalid(`expected a line of at most ${MAX_LINE_BYTES} bytes, got a longer one`)
   }
   const text = decodeText(line, 'the line')
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    throw invalid(describeFault(text))
-  }
+  const flaw = findJsonFlaw(text)
+  if (flaw === undefined) return JSON.parse(text) as unknown
+  throw invalid(
+    flaw.kind === 'not_json' ? describeFault(text, flaw.inside ?? flaw.at) : describeFlaw(flaw, text.length),
+  )
 }
 
 /** What other languages write instead of JSON, and what to write instead. */
@@ -133,37 +133,17 @@ const FOREIGN: readonly (readonly [RegExp, string])[] = [
   [/^(?:\/\/|\/\*|#)/, 'a comment, which JSON does not have'],
 ]
 
-function describeFault(text: string): string {
+function describeFault(text: string, at: number): string {
   if (!/^\s*[{["]/.test(text) && !text.includes('{')) {
     return `expected a JSON object such as ${EXAMPLE}, got something that is not JSON`
   }
-  const at = findFaultyCharacter(text)
   if (at >= text.length) return 'expected a whole JSON object on the line, got one that ends too early'
   const rest = text.slice(at, at + 20)
   const foreign = FOREIGN.find(([pattern]) => pattern.test(rest))
   if (foreign !== undefined) return `expected JSON, got ${foreign[1]} (character ${at})`
-  if (isJson(text.slice(0, at)))
+  if (findJsonFlaw(text.slice(0, at)) === undefined)
     return `expected one JSON object on the line, got more (from character ${at})`
   return `expected a JSON object, got something that is not JSON from character ${at} on`
-}
-
-/** Inside a string, where no token ends, the string's own first bad character. */
-function findFaultyCharacter(text: string): number {
-  const at = findJsonFault(text)
-  if (text[at] !== '"') return at
-  // oxlint-disable-next-line no-control-regex -- JSON's strings hold none (RFC 8259, section 7)
-  const good = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})[^"\\\u0000-\u001f]*)*/y
-  good.lastIndex = at
-  return good.test(text) ? good.lastIndex : at
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
 }
 
 function invalid(message: string): PoolError {

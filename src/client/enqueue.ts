@@ -5,7 +5,7 @@ import { jobIdSchema, newJobId } from '../contract/ids.ts'
 import { CONTRACT_VERSION, digestOf, parseJob } from '../contract/job.ts'
 import type { Job, JobInput, Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { budgetOf } from '../contract/limits.ts'
+import { budgetOf, checkBodySize } from '../contract/limits.ts'
 import { QUEUED_ID, START } from '../contract/stream-id.ts'
 import { readPoolConfig } from '../pool/config-store.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
@@ -282,6 +282,7 @@ function queueFull({ pool }: PoolKeys, { now, config, bytes, priority }: FullQue
 /** The bytes of a job in a queue: roughly those of its body. */
 function bytesOf(job: JobInput, config: PoolConfig): number {
   const bytes = Buffer.byteLength(JSON.stringify(job))
+  checkBodySize(bytes)
   if (bytes <= config.max_queued_bytes) return bytes
   throw new PoolError(
     'INVALID_PARAMS',

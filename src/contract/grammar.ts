@@ -1,15 +1,26 @@
 import { z } from 'zod'
-import { jsonGrammarFlaw } from './json-grammar.ts'
+import { refuseFirst } from './bounded.ts'
+import { SCHEMA_BOUNDS, jsonGrammarFlaw } from './json-grammar.ts'
+import { findJsonFlaw } from './json-text.ts'
 import { regexFlaw } from './regex.ts'
+import { describeExcess, findExcess } from './shape.ts'
+import type { Bounds } from './shape.ts'
+
+/** The longest regex (characters). */
+const MAX_REGEX = 32_768
+/** The longest JSON Schema (bytes of its JSON). */
+const MAX_SCHEMA_BYTES = 262_144
+
+const SCHEMA_RULE = `a JSON Schema, or the JSON of one: at most ${MAX_SCHEMA_BYTES} bytes, ${SCHEMA_BOUNDS.values} values and ${SCHEMA_BOUNDS.depth} levels`
 
 /** A grammar under TGI's names (router/src/lib.rs, TGI 3.3.7). */
 const shape = z.union(
   [
     z.strictObject({
       type: z.enum(['json', 'json_object']),
-      value: z.union([z.string(), z.record(z.string(), z.unknown())]),
+      value: z.union([z.string(), z.record(z.string(), z.unknown())]).describe(SCHEMA_RULE),
     }),
-    z.strictObject({ type: z.literal('regex'), value: z.string() }),
+    z.strictObject({ type: z.literal('regex'), value: z.string().max(MAX_REGEX) }),
     z.strictObject({
       type: z.literal('json_schema'),
       value: z.strictObject({ schema: z.record(z.string(), z.unknown()), name: z.string().optional() }),
@@ -24,13 +35,40 @@ type Grammar = z.infer<typeof shape>
  * A grammar that the replica should neither refuse nor break on, as far as that can be checked without it. A broken regex fails
  * its whole batch in the shard, so it must not get there. Messages quote only names of the grammar.
  */
-export const grammarSchema = shape.superRefine((grammar, context) => {
-  const message = flawOf(grammar)
-  if (message !== undefined) context.addIssue({ code: 'custom', message })
-})
+export const grammarSchema = refuseFirst(
+  shape.superRefine((grammar, context) => {
+    const message = flawOf(grammar)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  }),
+  excessOf,
+)
 
 /** How much of what a schema says a refusal repeats. */
 const MAX_SHOWN = 200
+
+/** A regex may be long without being deep; a schema counts as its JSON does, however it is given. */
+function excessOf(grammar: unknown): string | undefined {
+  const { type, value } = Object(grammar) as { readonly type?: unknown; readonly value?: unknown }
+  if (type === 'regex') {
+    const length = typeof value === 'string' ? value.length : 0
+    return length > MAX_REGEX
+      ? `regex: expected at most ${MAX_REGEX} characters, got ${length} characters`
+      : undefined
+  }
+  const excess = typeof value === 'string' ? undefined : findExcess(grammar, WRAPPED_BOUNDS)
+  if (excess !== undefined) return describeExcess(excess, SCHEMA_BOUNDS)
+  const bytes = Buffer.byteLength(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
+  return bytes > MAX_SCHEMA_BYTES
+    ? `expected at most ${MAX_SCHEMA_BYTES} bytes of JSON Schema, got ${bytes}`
+    : undefined
+}
+
+/** Of a schema with what is around it: `{type, value: {schema, name}}`. */
+const WRAPPED_BOUNDS: Bounds = {
+  ...SCHEMA_BOUNDS,
+  depth: SCHEMA_BOUNDS.depth + 2,
+  values: SCHEMA_BOUNDS.values + 4,
+}
 
 function flawOf({ type, value }: Grammar): string | undefined {
   if (type === 'regex') {
@@ -39,8 +77,7 @@ function flawOf({ type, value }: Grammar): string | undefined {
     return flaw && `the regex is broken at character ${flaw.at + 1}: ${flaw.message}; ${got}`
   }
   const schema = type === 'json_schema' ? value.schema : parsed(value)
-  if (schema === BROKEN)
-    return 'grammar is not valid: expected an object or the JSON of one, got a broken text'
+  if (schema instanceof BrokenText) return schema.message
   const flaw = jsonGrammarFlaw(schema)
   if (flaw === undefined) return undefined
   const kind = flaw.kind === 'uncompilable' ? 'cannot compile regex from schema' : 'grammar is not valid'
@@ -60,13 +97,21 @@ function described(value: unknown): string {
   return `${/^[aeiou]/.test(typeof value) ? 'an' : 'a'} ${typeof value}`
 }
 
-const BROKEN = Symbol('broken')
-
-function parsed(value: Grammar['value']): unknown {
-  if (typeof value !== 'string') return value
-  try {
-    return JSON.parse(value)
-  } catch {
-    return BROKEN
+/** What stands in place of a schema whose text cannot be read. */
+class BrokenText {
+  readonly message: string
+  constructor(message: string) {
+    this.message = message
   }
+}
+
+function parsed(value: string | Readonly<Record<string, unknown>>): unknown {
+  if (typeof value !== 'string') return value
+  const flaw = findJsonFlaw(value, SCHEMA_BOUNDS)
+  if (flaw === undefined) return JSON.parse(value)
+  return new BrokenText(
+    flaw.kind === 'not_json'
+      ? 'grammar is not valid: expected an object or the JSON of one, got a broken text'
+      : `grammar is not valid: ${describeExcess(flaw.kind, SCHEMA_BOUNDS)}`,
+  )
 }

@@ -10,11 +10,12 @@
  */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { MAX_DEPTH, isTooDeep } from './depth.ts'
+import { boundedArray } from './bounded.ts'
 import { PoolError } from './error.ts'
 import { labelSchema } from './ids.ts'
 import { formatIssues, shown } from './format-issues.ts'
 import { parametersSchema } from './parameters.ts'
+import { MAX_BODY_BYTES, MAX_DEPTH, MAX_KEYS, MAX_VALUES, checkShape } from './shape.ts'
 
 /** The version of this contract that a job carries in `v`. */
 export const CONTRACT_VERSION = 1
@@ -30,13 +31,20 @@ function ofTools(field: string) {
   return z.never({ error: (issue) => `${why}, got ${typeof issue.input}` }).optional()
 }
 
+/** Most messages of a chat, and most parts of a message. */
+const MAX_MESSAGES = 10_000
+const MAX_PARTS = 10_000
+
 /** A message of a chat, in the replica's own template's terms. */
 const messageSchema = z.strictObject({
   role: z.string().min(1),
   name: ofTools('name'),
   tool_calls: ofTools('tool_calls'),
   tool_call_id: ofTools('tool_call_id'),
-  content: z.union([text, z.array(z.strictObject({ type: z.literal('text'), text })).min(1)]),
+  content: z.union(
+    [text, boundedArray(z.strictObject({ type: z.literal('text'), text }), { min: 1, max: MAX_PARTS })],
+    { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
+  ),
 })
 
 /** A chat message, already checked. */
@@ -69,9 +77,7 @@ const jobFields = {
     })
     .default(CONTRACT_VERSION),
   inputs: text.min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),
-  messages: z
-    .array(messageSchema)
-    .min(1, { error: 'expected at least one message' })
+  messages: boundedArray(messageSchema, { min: 1, max: MAX_MESSAGES })
     .optional()
     .describe("rendered with the replica's own chat template, then generated like any prompt"),
   tools: ofTools('tools'),
@@ -99,14 +105,19 @@ const jobFields = {
 }
 
 /** A job's body. Unknown fields are refused; so are, by name, those that are not honoured yet. */
-export const jobSchema = z.strictObject(jobFields).superRefine((job, context) => {
-  const given = [job.inputs, job.messages].filter((prompt) => prompt !== undefined).length
-  if (given === 1) return
-  context.addIssue({
-    code: 'custom',
-    message: `expected inputs or messages, one of the two, got ${given === 0 ? 'neither' : 'both'}`,
+export const jobSchema = z
+  .strictObject(jobFields)
+  .superRefine((job, context) => {
+    const given = [job.inputs, job.messages].filter((prompt) => prompt !== undefined).length
+    if (given === 1) return
+    context.addIssue({
+      code: 'custom',
+      message: `expected inputs or messages, one of the two, got ${given === 0 ? 'neither' : 'both'}`,
+    })
   })
-})
+  .describe(
+    `Bounds of the whole: ${MAX_BODY_BYTES} bytes of JSON, ${MAX_VALUES} values at all depths together (objects, arrays, strings, numbers, true, false, null), ${MAX_KEYS} fields in one object, ${MAX_DEPTH} levels`,
+  )
 
 /** A job's body, checked, with defaults filled in. */
 export type Job = z.infer<typeof jobSchema>
@@ -120,12 +131,7 @@ export type JobInput = z.input<typeof jobSchema>
  * @throws {@link PoolError} `INVALID_PARAMS`
  */
 export function parseJob(value: unknown): Job {
-  if (isTooDeep(value)) {
-    throw new PoolError(
-      'INVALID_PARAMS',
-      `job: expected objects and arrays at most ${MAX_DEPTH} deep, got deeper ones`,
-    )
-  }
+  checkShape(value, 'job')
   const result = jobSchema.safeParse(value, { reportInput: true })
   if (result.success) return result.data
   throw new PoolError('INVALID_PARAMS', `job: ${formatIssues(result.error)}`)
@@ -141,8 +147,9 @@ export function digestOf(body: unknown): string {
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
-  return Object.fromEntries(
-    entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]),
-  )
+  const given = value as Readonly<Record<string, unknown>>
+  // No prototype: a key may be `__proto__`. What is undefined is left out by JSON.stringify.
+  const result = Object.create(null) as Record<string, unknown>
+  for (const key of Object.keys(given).toSorted()) result[key] = sorted(given[key])
+  return result
 }

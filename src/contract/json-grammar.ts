@@ -3,10 +3,11 @@
  * outlines-core 0.1.0 compiles to a regex (router/src/validation.rs, TGI 3.3.7). Its compiler follows `$ref` without a bound, so a
  * schema that refers to itself takes the whole router down, and one that doubles at every step takes its memory.
  */
-import { isTooDeep, MAX_DEPTH } from './depth.ts'
 import { isJsonObject, schemaFlaw } from './json-schema.ts'
 import type { JsonObject } from './json-schema.ts'
 import { regexFlaw } from './regex.ts'
+import { MAX_DEPTH, MAX_KEYS, describeExcess, findExcess } from './shape.ts'
+import type { Bounds } from './shape.ts'
 
 /** Why a grammar is refused. `invalid` and `uncompilable` are the router's own words; `harmful` would crash it. */
 export interface GrammarFlaw {
@@ -19,6 +20,8 @@ export interface GrammarFlaw {
   readonly value?: unknown
 }
 
+/** Most values and levels of a JSON Schema: the router walks it again and again, and its regex is far longer than the schema. */
+export const SCHEMA_BOUNDS: Bounds = { depth: MAX_DEPTH, values: 20_000, keys: MAX_KEYS }
 /** Most schemas visited while following references: far more than any usable grammar has. */
 const MAX_STEPS = 20_000
 const FORMATS: ReadonlySet<unknown> = new Set(['uuid', 'date-time', 'date', 'time'])
@@ -37,8 +40,9 @@ class Uncompilable extends Error {
 
 /** What is wrong with a schema as a grammar; undefined if the router accepts it. */
 export function jsonGrammarFlaw(schema: unknown): GrammarFlaw | undefined {
-  if (isTooDeep(schema)) {
-    return { kind: 'harmful', path: [], message: `it is nested more than ${MAX_DEPTH} deep` }
+  const excess = findExcess(schema, SCHEMA_BOUNDS)
+  if (excess !== undefined) {
+    return { kind: 'harmful', path: [], message: describeExcess(excess, SCHEMA_BOUNDS) }
   }
   const flaw = schemaFlaw(schema)
   if (flaw !== undefined) return { kind: 'invalid', path: flaw.path, message: flaw.rule, value: flaw.value }

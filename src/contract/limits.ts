@@ -1,6 +1,7 @@
 import { PoolError } from './error.ts'
 import type { Job } from './job.ts'
 import type { PoolConfig } from './pool-config.ts'
+import { MAX_BODY_BYTES } from './shape.ts'
 
 /** A replica with at least this many slots reserves one for interactive jobs, unless its pool sets another number. */
 const RESERVES_FROM = 4
@@ -15,6 +16,20 @@ export function reservedSlots(
 
 /** The longest grace time of a drain (ms): what a timer of Node holds, 24 days. */
 export const MAX_GRACE_MS = 2 ** 31 - 1
+
+/** What a queue adds to a body: its version and a correlation id (bytes). */
+const ADDED_BYTES = 256
+
+/**
+ * Refuses a body that no worker would read.
+ *
+ * @param bytes of its JSON.
+ */
+export function checkBodySize(bytes: number): void {
+  const most = MAX_BODY_BYTES - ADDED_BYTES
+  if (bytes <= most) return
+  throw new PoolError('INVALID_PARAMS', `job: expected at most ${most} bytes of JSON, got ${bytes}`)
+}
 
 /** What a job asks for once the pool's defaults are in. */
 export interface JobBudget {
@@ -35,10 +50,24 @@ export function budgetOf(job: Job, config: PoolConfig): JobBudget {
   const maxNewTokens = job.parameters.max_new_tokens ?? config.max_new_tokens
   check('deadline_ms', deadlineMs, config.max_deadline_ms, 'max_deadline_ms')
   check('parameters.max_new_tokens', maxNewTokens, config.max_max_new_tokens, 'max_max_new_tokens')
-  const prompt = job.inputs ?? JSON.stringify(job.messages)
-  const field = job.inputs === undefined ? 'messages' : 'inputs'
-  check(`${field} (bytes)`, Buffer.byteLength(prompt), config.max_input_bytes, 'max_input_bytes')
+  const { fields, bytes } = inputOf(job)
+  check(`${fields} (bytes)`, bytes, config.max_input_bytes, 'max_input_bytes')
   return { deadlineMs, maxNewTokens }
+}
+
+/** All that a caller may write at length: the replica reads each of them before it knows whether it takes the job. */
+function inputOf({ inputs, messages, parameters }: Job): { readonly fields: string; readonly bytes: number } {
+  const { stop, grammar } = parameters
+  const given = Object.entries({ inputs, messages, stop, grammar }).filter(
+    ([, value]) => value !== undefined && value !== null,
+  )
+  const sizes = given.map(([, value]) =>
+    Buffer.byteLength(typeof value === 'string' ? value : JSON.stringify(value)),
+  )
+  return {
+    fields: given.map(([field]) => field).join(' + '),
+    bytes: sizes.reduce((sum, size) => sum + size, 0),
+  }
 }
 
 function check(field: string, got: number, limit: number, name: string): void {

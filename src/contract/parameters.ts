@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { boundedArray } from './bounded.ts'
 import { shown } from './format-issues.ts'
 import { grammarSchema } from './grammar.ts'
 
@@ -8,6 +9,9 @@ const MAX_SAFE = Number.MAX_SAFE_INTEGER
 const MAX_U32 = 4_294_967_295
 /** TGI keeps `top_k` in an i32 (router/src/lib.rs). */
 const MAX_I32 = 2_147_483_647
+
+/** Most stop sequences; TGI takes 4 unless it was started with more. */
+const MAX_STOPS = 256
 
 /** A parameter that TGI knows and that cannot work behind a queue: only its harmless values pass. */
 function only<const T extends readonly (boolean | number | null)[]>(allowed: T, why: string) {
@@ -41,7 +45,9 @@ export const parametersSchema = z.strictObject({
     .nullish()
     .describe("the pool's default when absent; never exceeded, also above TGI's slices of 1024"),
   return_full_text: only([false, null], 'the prompt is never part of the answer'),
-  stop: z.array(z.string().min(1)).optional().describe('kept in the answer, as TGI does'),
+  stop: boundedArray(z.string().min(1), { max: MAX_STOPS })
+    .optional()
+    .describe('kept in the answer, as TGI does'),
   truncate: only([null], 'prompts are never cut silently'),
   watermark: z.boolean().optional(),
   details: only([true], 'details are always on'),

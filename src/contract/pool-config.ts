@@ -29,7 +29,9 @@ export const poolConfigSchema = z.object({
     .int()
     .positive()
     .default(1_500_000)
-    .describe("of prompt or messages; TGI's own limit is 2,000,000 for the whole request"),
+    .describe(
+      "of prompt or messages, stop and grammar together; TGI's own limit is 2,000,000 for the whole request",
+    ),
   max_queued: z
     .number()
     .int()

@@ -1,13 +1,12 @@
 import type { IncomingMessage } from 'node:http'
-import { MAX_DEPTH, isTooDeep } from '../contract/depth.ts'
 import { PoolError } from '../contract/error.ts'
-import { findJsonFault } from './json-fault.ts'
+import { parseJsonText } from '../contract/json-text.ts'
 
 /**
  * Reads a request's body as JSON; undefined when there is none.
  *
  * @throws {@link PoolError} `UNSUPPORTED_MEDIA_TYPE` for anything but plain `application/json` in UTF-8, `TOO_LARGE`
- * above the bound, `INVALID_PARAMS` for what is no JSON: with the place, without the content.
+ * above the bound, `INVALID_PARAMS` for what is no JSON, or of too many values or levels: with the place, without the content.
  */
 export async function readJsonBody(incoming: IncomingMessage, maxBytes: number): Promise<unknown> {
   const { headers } = incoming
@@ -66,19 +65,5 @@ function parseJson(bytes: Buffer): unknown {
   } catch {
     throw new PoolError('INVALID_PARAMS', 'the body: expected UTF-8, got other bytes')
   }
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    const at = findJsonFault(text)
-    const what = at >= text.length ? 'it ends too early' : `not JSON from character ${at} on`
-    throw new PoolError('INVALID_PARAMS', `the body: expected JSON: ${what} (of ${text.length})`)
-  }
-  if (isTooDeep(value)) {
-    throw new PoolError(
-      'INVALID_PARAMS',
-      `the body: expected objects and arrays at most ${MAX_DEPTH} deep, got deeper ones`,
-    )
-  }
-  return value
+  return parseJsonText(text, 'the body')
 }

@@ -107,7 +107,7 @@ const chain = Object.fromEntries(
 )
 
 const line = Object.fromEntries(
-  Array.from({ length: 15_000 }, (_, index) => [`l${index}`, { $ref: `#/$defs/l${index + 1}` }]),
+  Array.from({ length: 5000 }, (_, index) => [`l${index}`, { $ref: `#/$defs/l${index + 1}` }]),
 )
 
 test.for([
@@ -138,11 +138,11 @@ test.for([
     'its references unfold to more than 20000 schemas',
   ],
   [
-    object({ a: { $ref: '#/$defs/l0' } }, { $defs: { ...line, l15000: { type: 'null' } } }),
+    object({ a: { $ref: '#/$defs/l0' } }, { $defs: { ...line, l5000: { type: 'null' } } }),
     'more than 200 references lead to one another',
   ],
   [object({ a: { type: 'string', pattern: '[' } }), 'pattern: a character class is not closed'],
-  [{ type: 'json', value: `${'{"properties":'.repeat(99)}5${'}'.repeat(99)}` }, 'nested more than 64 deep'],
+  [{ type: 'json', value: `${'{"properties":'.repeat(99)}5${'}'.repeat(99)}` }, 'at most 64 deep'],
 ] as const)(
   'grammar %# is refused as the router would, or because it would not survive it',
   ([grammar, message]) => {
@@ -179,9 +179,9 @@ test.for([
 
 test('a refusal is a short line, whatever a schema refers to', () => {
   for (const schema of [
-    { $ref: `https://x/#/${'y'.repeat(500_000)}` },
+    { $ref: `https://x/#/${'y'.repeat(200_000)}` },
     { $ref: '#/\u001B[31m\nforged\u2028line' },
-    { type: 'string', format: 'f'.repeat(500_000) },
+    { type: 'string', format: 'f'.repeat(200_000) },
   ]) {
     const message = refusalOf(object({ a: schema }))
     expect(message).toContain('cannot compile regex from schema')

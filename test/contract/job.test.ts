@@ -27,7 +27,7 @@ describe('a job', () => {
     ['no prompt', {}, /inputs or messages.*neither/],
     ['two prompts', { inputs: 'x', messages: [{ role: 'user', content: 'x' }] }, /one of the two, got both/],
     ['an empty prompt', { inputs: '' }, /inputs: the prompt is empty/],
-    ['an empty chat', { messages: [] }, /messages: expected at least one message/],
+    ['an empty chat', { messages: [] }, /messages: expected an array of 1 to 10000, got one of 0/],
     ['another version', { v: 2, inputs: 'x' }, /version 2 is not known.*expected 1/],
     ['an unknown field', { inputs: 'x', colour: 'red' }, /unknown field "colour"/],
     ['an unknown parameter', { inputs: 'x', parameters: { top_q: 1 } }, /parameters: unknown field "top_q"/],
