@@ -62,8 +62,8 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
       const known = await redis.zmscore(keys.deadlines, ids)
       const foreign = ids.filter((_, index) => known[index] === null)
       if (foreign.length === 0) return
-      const [nowMs, jobs] = await Promise.all([redisTimeMs(redis, keys.config), waiting.read(foreign)])
-      for (const { id, addedAtMs, body } of jobs) {
+      const nowMs = await redisTimeMs(redis, keys.config)
+      for await (const { id, addedAtMs, body } of waiting.read(foreign)) {
         await addDeadline(id, acceptedAtOf(addedAtMs, nowMs) + budgetOf(id, body, config))
       }
     },

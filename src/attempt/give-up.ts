@@ -6,24 +6,26 @@ import type { JobEndListener } from './job-end.ts'
 import { viewLog } from './log-view.ts'
 import { decideGivenUp } from './policy.ts'
 
-/** A job that BullMQ gave up. */
+/** A job whose workers died too often. */
 export interface GiveUpRequest {
   readonly log: Pick<EventLog, 'read' | 'write'>
   readonly jobId: string
   readonly pool: string
   readonly retentionMs: number
+  /** How many workers died while they had it. */
+  readonly deaths: number
   /** This call ended the job. */
   readonly onJobEnd: JobEndListener
 }
 
-/** Ends a job that BullMQ no longer hands out because its workers died too often: no attempt will end it. */
+/** Ends a job without reading its body, which may be what its workers died of. */
 export async function sealGivenUp(request: GiveUpRequest): Promise<void> {
   const { log, jobId, pool, retentionMs } = request
   for (;;) {
     const { entries, nowMs } = await log.read(jobId)
     const view = viewLog(entries)
     if (view.sealed) return
-    const { code, message } = decideGivenUp(view.tokens)
+    const { code, message } = decideGivenUp({ tokens: view.tokens, spent: request.deaths })
     const seal = errorSeal(code, {
       message,
       pool_id: pool,

@@ -6,6 +6,7 @@ import type { Job } from '../contract/job.ts'
 import { budgetOf } from '../contract/limits.ts'
 import type { JobBudget } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
+import { UnreadableBody } from '../queue/job-body.ts'
 
 /** A job that may run, as far as it can be told without its stream. */
 export interface GivenJob {
@@ -25,6 +26,7 @@ export interface RefusedJob {
 /** Holds what a producer wrote against the contract and the pool's limits. */
 export function readGivenJob(jobId: string, body: unknown, config: PoolConfig): GivenJob | RefusedJob {
   try {
+    if (body instanceof UnreadableBody) return { kind: 'refused', message: body.message }
     parseOrThrow(jobIdSchema, jobId, 'job id')
     const job = parseJob(body)
     const budget = budgetOf(job, config)

@@ -21,7 +21,7 @@ import { readPublished, textOfTokens, viewLog } from './log-view.ts'
 import type { LogView, Published } from './log-view.ts'
 import { planResume, resumeOf } from './resume.ts'
 import type { Resumption, ResumePlan, ResumeRequest } from './resume.ts'
-import { decideBuildGone, decidePickUp, isFinal } from './policy.ts'
+import { countSpent, decideBuildGone, decidePickUp, isFinal } from './policy.ts'
 
 /** What picking up a job takes. */
 export interface PickUpRequest {
@@ -29,6 +29,8 @@ export interface PickUpRequest {
   readonly jobId: string
   readonly given: GivenJob | RefusedJob
   readonly handBacks: number
+  /** How many workers died while they had it. */
+  readonly deaths: number
   /** When the job was put in its queue, by its producer's clock (ms since 1970). */
   readonly queuedAtMs: number
   readonly pool: string
@@ -143,7 +145,7 @@ async function decide(request: PickUpRequest, seen: Seen): Promise<Decision> {
   if (nowMs >= deadlineAt) return seal(deadlineSeal(last, pool))
   const ended = decidePickUp({
     tokens: view.tokens,
-    spent: view.attempts - request.handBacks,
+    spent: countSpent({ ...request, attempts: view.attempts }),
     maxAttempts: config.max_attempts,
     onInterrupt: job.on_interrupt,
     lastReplica: view.lastReplica,

@@ -26,12 +26,14 @@ import { Divergence, Interruption } from './interruption.ts'
  * | `left_to_others`, `apart` | back at once, for the next idle worker; after a moment if this worker gets it again | not begun | |
  * | `our_fault` | back, after a second | not begun | |
  *
- * Three rules stand above the table:
+ * Four rules stand above the table:
  *
  * 1. An attempt whose `started` is not in the stream is `not_begun`, whatever ended it: the stream counts attempts.
  * 2. A job that has tokens and says `on_interrupt: fail` is sealed `WORKER_RESET` instead of going back.
  * 3. The attempt that spends the last one allowed (`max_attempts`) seals the job: `REPLICA_EXHAUSTED` before the first
  *    token, `WORKER_RESET` after it, with the cause.
+ * 4. A worker that dies, or loses its lock, counts against each job that it held, begun or not: BullMQ counts these when it takes the
+ *    job from the dead worker. After `max_attempts` of them the job is sealed as in rule 3 before its body is read again.
  */
 export type Decision = {
   /** What the cause says of the replica; absent when it says nothing. */
@@ -116,6 +118,25 @@ export function decide(cause: unknown, facts: AttemptFacts, random: () => number
   return { ...exhausted(facts, message), replica }
 }
 
+/**
+ * How many attempts of a job count against `max_attempts`. An attempt that was handed back unharmed does not; a worker that died
+ * counts, also if it died before `started` was in the stream, which no attempt in the stream shows.
+ *
+ * @param handBacks bounded by the attempts: the queue's memory may be a producer's.
+ * @param deaths workers that died, whether or not they had begun an attempt.
+ */
+export function countSpent({
+  attempts,
+  handBacks,
+  deaths,
+}: {
+  readonly attempts: number
+  readonly handBacks: number
+  readonly deaths: number
+}): number {
+  return Math.max(attempts - Math.min(handBacks, attempts), deaths)
+}
+
 /** What a job's stream says when the job is picked up. */
 export type PickUpFacts = Pick<AttemptFacts, 'tokens' | 'spent' | 'maxAttempts' | 'onInterrupt'> & {
   /** The replica of the last attempt; undefined before the first. */
@@ -133,12 +154,12 @@ export function decidePickUp(facts: PickUpFacts): { code: ErrorCode; message: st
   return exhausted(facts, cause)
 }
 
-/** Decides on a job that BullMQ no longer hands out because its workers died too often. */
-export function decideGivenUp(tokens: number): { code: ErrorCode; message: string } {
-  return {
-    code: tokens > 0 ? 'WORKER_RESET' : 'REPLICA_EXHAUSTED',
-    message: 'the workers that ran it died too often',
-  }
+/** Decides on a job that is not picked up again because its workers died too often. */
+export function decideGivenUp(facts: Pick<AttemptFacts, 'tokens' | 'spent'>): {
+  code: ErrorCode
+  message: string
+} {
+  return exhausted(facts, 'its worker died')
 }
 
 /** Decides on a replay that needs a build which no replica of the pool runs. */

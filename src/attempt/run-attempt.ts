@@ -29,7 +29,7 @@ import { Divergence, Interruption } from './interruption.ts'
 import type { JobEnd } from './job-end.ts'
 import { pickUp } from './pick-up.ts'
 import type { PickUpRequest, PickedUp } from './pick-up.ts'
-import { decide } from './policy.ts'
+import { countSpent, decide } from './policy.ts'
 import type { Decision, ReplicaVerdict } from './policy.ts'
 
 /** A fault of the engine that may have failed other requests as well. */
@@ -112,8 +112,8 @@ export async function runAttempt(
   const given = readGivenJob(job.id, job.body, context.config)
   const early = job.isNew && given.kind === 'job' ? startEarly(given, context, signal) : undefined
   try {
-    const { id: jobId, handBacks, queuedAtMs } = job
-    const begun = await pickUp({ ...context, jobId, given, handBacks, queuedAtMs, signal })
+    const { id: jobId, handBacks, deaths, queuedAtMs } = job
+    const begun = await pickUp({ ...context, jobId, given, handBacks, deaths, queuedAtMs, signal })
     if (begun.kind === 'over') return endedAtPickUp(begun.end)
     if (begun.kind === 'elsewhere') return notBegun(new Interruption('elsewhere'), context)
     // Another request is wanted: this one is closed before that one is opened.
@@ -415,9 +415,14 @@ class Attempt {
     if (decision.kind === 'over') return this.report({ kind: 'over' }, { outcome, message })
     const { delayMs, attempt } = decision
     return this.report(
-      { kind: 'back', delayMs, attempt, failedWith: shared?.mark },
+      { kind: 'back', delayMs, attempt, handBacks: this.handBacks(), failedWith: shared?.mark },
       { outcome, message, fault },
     )
+  }
+
+  /** How often the job was handed back before: at most once an attempt, whatever the queue says. */
+  private handBacks(): number {
+    return Math.min(this.job.handBacks, this.begun.attempt - 1)
   }
 
   private decide(cause: unknown, isVictim = false): Decision {
@@ -425,7 +430,8 @@ class Attempt {
     return decide(cause, {
       begun: this.writer.begun,
       tokens: this.tokens,
-      spent: begun.attempt - job.handBacks,
+      // If this attempt fails, it is one more, whatever the others were.
+      spent: countSpent({ attempts: begun.attempt, handBacks: this.handBacks(), deaths: job.deaths + 1 }),
       maxAttempts: context.config.max_attempts,
       onInterrupt: begun.job.on_interrupt,
       lockMs: context.lockMs,

@@ -6,7 +6,6 @@
  * attempt is interrupted, well before another worker can take the job.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { UnrecoverableError } from 'bullmq'
 import type { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { PRIORITIES } from '../contract/job.ts'
@@ -14,20 +13,24 @@ import type { Priority } from '../contract/job.ts'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { isConnectionError } from '../redis/fault.ts'
-import { bodyIn } from './job-body.ts'
+import { UnreadableBody, bodyIn, readBody } from './job-body.ts'
 import { openHeldBytes } from './held-bytes.ts'
+import { MAX_MARKS, readMemory } from './job-memory.ts'
+import type { Memory } from './job-memory.ts'
 import { openLane } from './lane.ts'
-import type { Lane } from './lane.ts'
+import type { Lane, QueuedJob } from './lane.ts'
 import { keepLocks } from './locks.ts'
 import { createTaker } from './taker.ts'
 
 /** A job that was taken from the queue. */
 export interface TakenJob {
   readonly id: string
-  /** What the producer wrote; nobody has checked it. */
+  /** What the producer wrote; nobody has checked it. Read when it is asked for; an {@link UnreadableBody} if it is no JSON. */
   readonly body: unknown
-  /** How often the job was handed back unharmed. */
+  /** How often the job was handed back unharmed; a producer may have written it, so the stream's attempts bound it. */
   readonly handBacks: number
+  /** How many workers died or lost their lock while they had it, whether or not they began an attempt. */
+  readonly deaths: number
   /** Marks of the engine failures that it was part of; jobs that failed together share one. */
   readonly failedWith: readonly string[]
   /** When it was put in the queue, by its producer's clock (ms since 1970). */
@@ -56,6 +59,8 @@ export type Disposition =
       readonly kind: 'back'
       readonly delayMs: number
       readonly attempt: AttemptCost
+      /** {@link TakenJob.handBacks} before this attempt, if the attempt knows better. */
+      readonly handBacks?: number | undefined
       /** A mark to add to {@link TakenJob.failedWith}. */
       readonly failedWith?: string | undefined
     }
@@ -75,8 +80,13 @@ export interface ConsumerOptions {
   readonly stalledIntervalMs: number
   /** Runs one attempt and returns the job's disposition. Never rejects. */
   readonly run: (job: TakenJob) => Promise<Disposition>
-  /** BullMQ gave a job up because its workers died too often; it never reaches `run` again. */
-  readonly onGivenUp: (jobId: string) => void
+  /** How many workers may die of a job before it is given up. */
+  readonly maxDeaths: () => number
+  /**
+   * Ends a job whose workers died too often; it never reaches `run` again, and its body is not looked at. Resolves to whether it is
+   * over, so that it may leave the queue. Never rejects.
+   */
+  readonly giveUp: (jobId: string, deaths: number) => Promise<boolean>
   readonly onError: (error: unknown) => void
 }
 
@@ -96,8 +106,6 @@ export interface Consumer {
 
 /** How long a job is new (ms), by its producer's clock: long enough for a queue where nothing waits. */
 const NEW_MS = 1000
-/** Most marks that a job keeps; the oldest are dropped. */
-const MAX_MARKS = 8
 /** Pause before retrying after a fault of Redis (ms). */
 const RETRY_MS = 500
 
@@ -115,7 +123,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
 
   /** BullMQ refuses to move a job whose lock is not ours any more: then it is where it belongs. */
   function onLostLock(error: unknown): void {
-    if (!(error instanceof Error) || !error.message.startsWith('Missing lock')) onError(error)
+    if (!isLostLock(error)) onError(error)
   }
 
   /**
@@ -127,12 +135,17 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     await from.wake().catch(onError)
   }
 
-  /** Removes the job from its queue; retries while the connection fails. */
-  async function leaveQueue(job: Job, move: () => Promise<unknown>): Promise<void> {
+  /** Removes a job that is over from its queue; retries while the connection fails. */
+  async function leaveQueue(from: Lane, job: Job, lockToken: string): Promise<void> {
+    const id = job.id ?? ''
     for (;;) {
       try {
-        await move()
-        await bytes.release(job.id ?? '')
+        await job.moveToCompleted(undefined, lockToken, false).catch(async (error: unknown) => {
+          if (isConnectionError(error) || isLostLock(error)) throw error
+          // BullMQ's script reads fields that a producer may have filled with anything.
+          await from.discard(id)
+        })
+        await bytes.release(id)
         return
       } catch (error) {
         if (!isConnectionError(error) || closed !== undefined) return onLostLock(error)
@@ -141,27 +154,30 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     }
   }
 
-  /** BullMQ has given the job up: nothing runs it again. */
-  async function giveUp(job: Job, lockToken: string): Promise<void> {
-    const reason = new UnrecoverableError(job.deferredFailure)
-    await leaveQueue(job, () => job.moveToFailed(reason, lockToken, false))
-    options.onGivenUp(job.id ?? '')
-  }
-
-  async function process(from: Lane, job: Job, lockToken: string): Promise<void> {
-    const id = job.id ?? ''
-    if (job.deferredFailure) return giveUp(job, lockToken)
-    // BullMQ sends its own clock's time with the pick-up, so that is when the lock's time began.
-    const age = Math.max(0, Date.now() - (job.processedOn ?? Date.now()))
+  async function process(from: Lane, { job, raw }: QueuedJob, lockToken: string): Promise<void> {
+    const { id } = raw
+    // Our clock's time went along with the pick-up, so that is when the lock's time began.
+    const age = Math.max(0, Date.now() - raw.takenAtMs)
     const lock = locks.keep({ lane: from, id, token: lockToken, age })
-    const memory = memoryOf(job)
     try {
+      // Before the body is read: it may be what they died of.
+      if (raw.stalls >= options.maxDeaths()) {
+        if (await options.giveUp(id, raw.stalls)) await leaveQueue(from, job, lockToken)
+        else await job.moveToDelayed(Date.now() + options.lockMs, lockToken).catch(onLostLock)
+        return
+      }
+      const memory = readMemory(raw)
       const disposition = await options.run({
         id,
-        body: bodyIn(QUEUE_NAMES[from.kind], job.priority, job.data),
-        ...memory,
-        queuedAtMs: job.timestamp,
-        isNew: job.attemptsStarted <= 1 && Math.abs(Date.now() - job.timestamp) < NEW_MS,
+        get body() {
+          const body = raw.flaw === undefined ? readBody(raw.data) : new UnreadableBody(raw.flaw)
+          return bodyIn(QUEUE_NAMES[from.kind], raw.priority, body)
+        },
+        handBacks: memory.handBacks,
+        failedWith: memory.failedWith,
+        deaths: raw.stalls,
+        queuedAtMs: raw.addedAtMs,
+        isNew: raw.takes <= 1 && Math.abs(Date.now() - raw.addedAtMs) < NEW_MS,
         lockLost: lock.lost,
         confirmLock: () => lock.confirm(),
       })
@@ -173,7 +189,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         if (disposition.delayMs === 0) await putBack(from, job, lockToken)
         else await job.moveToDelayed(Date.now() + disposition.delayMs, lockToken).catch(onLostLock)
       } else {
-        await leaveQueue(job, () => job.moveToCompleted(undefined, lockToken, false))
+        await leaveQueue(from, job, lockToken)
       }
     } finally {
       lock.release()
@@ -221,28 +237,22 @@ async function setPlace(job: Job, attempt: AttemptCost): Promise<void> {
     await job.changePriority({ priority: job.priority + 1 })
 }
 
-/** What the queue remembers of a job between its attempts, in BullMQ's `progress`. */
-type Memory = Pick<TakenJob, 'handBacks' | 'failedWith'>
-
-function memoryOf(job: Job): Memory {
-  const progress: unknown = job.progress
-  if (typeof progress !== 'object' || progress === null) return { handBacks: 0, failedWith: [] }
-  const { hand_backs: handBacks, failed_with: failedWith } = progress as Record<string, unknown>
-  return {
-    handBacks: typeof handBacks === 'number' ? handBacks : 0,
-    failedWith: Array.isArray(failedWith) ? failedWith.filter((mark) => typeof mark === 'string') : [],
-  }
+/** Whether BullMQ refused to move a job because another worker has its lock, or nobody. */
+function isLostLock(error: unknown): boolean {
+  return error instanceof Error && /^(?:Missing lock|Lock mismatch)/.test(error.message)
 }
 
 async function remember(
   job: Job,
   memory: Memory,
-  { attempt, failedWith }: Extract<Disposition, { kind: 'back' }>,
+  { attempt, failedWith, handBacks }: Extract<Disposition, { kind: 'back' }>,
 ): Promise<void> {
-  if (attempt !== 'unharmed' && failedWith === undefined) return
+  // Written again also if a producer had written more than the attempt believes.
+  const isRight = handBacks === undefined || handBacks === memory.storedHandBacks
+  if (attempt !== 'unharmed' && failedWith === undefined && isRight) return
   const marks = failedWith === undefined ? memory.failedWith : [...memory.failedWith, failedWith]
   await job.updateProgress({
-    hand_backs: memory.handBacks + Number(attempt === 'unharmed'),
+    hand_backs: (handBacks ?? memory.handBacks) + Number(attempt === 'unharmed'),
     failed_with: marks.slice(-MAX_MARKS),
   })
 }

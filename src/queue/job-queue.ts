@@ -4,8 +4,10 @@ import type { PoolKeys } from '../contract/keys.ts'
 import { PRIORITIES } from '../contract/job.ts'
 import type { Priority } from '../contract/job.ts'
 import type { RedisConnection } from '../redis/connect.ts'
+import { isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
 import { openHeldBytes } from './held-bytes.ts'
 import { runAtLimit } from './run-at-limit.ts'
+import { removeByHand } from './queue-repair.ts'
 import { countWaiting, jobKey } from './queue-depth.ts'
 import type { WaitingCounts } from './queue-depth.ts'
 
@@ -43,6 +45,8 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
   const queues = { interactive: open(QUEUE_NAMES.interactive), batch: open(QUEUE_NAMES.batch) }
   const both = Object.values(queues)
   const held = openHeldBytes(connection, keys)
+  const remove = (queue: Queue, jobId: string) =>
+    removeFrom(queue, jobId, () => removeByHand(connection, keys, queue.name, jobId))
 
   return {
     async add(jobId, body, priority, bytes = 0) {
@@ -63,14 +67,16 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
           const state = await queue.getJobState(jobId)
           if (state === 'active') return false
           // Picked up in the meantime: BullMQ refuses, and the worker finds the stream sealed.
-          return state === 'unknown' || removeFrom(queue, jobId)
+          return state === 'unknown' || remove(queue, jobId)
         }),
       )
       if (removed.every(Boolean)) await held.release(jobId)
     },
     async remove(jobId) {
-      const removed = await Promise.all(both.map((queue) => removeFrom(queue, jobId)))
+      const removed = await Promise.all(both.map((queue) => remove(queue, jobId)))
       if (!removed.every(Boolean)) return false
+      const left = await Promise.all(both.map(({ name }) => connection.exists(jobKey(keys, name, jobId))))
+      if (left.includes(1)) return false
       await held.release(jobId)
       return true
     },
@@ -94,11 +100,13 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
 const NOT_HELD: ReadonlySet<string> = new Set(['unknown', 'completed', 'failed'])
 
 /** Removes a job from one queue; false when a worker holds its lock. */
-async function removeFrom(queue: Queue, jobId: string): Promise<boolean> {
+async function removeFrom(queue: Queue, jobId: string, removeBroken: () => Promise<void>): Promise<boolean> {
   try {
     return (await queue.remove(jobId)) === 1
   } catch (error) {
-    if (/locked|active/i.test(String(error))) return false
-    throw error
+    if (isConnectionError(error) || isForbidden(error) || isRefusal(error)) throw error
+    // BullMQ's script reads fields and keys that a producer may have filled with anything.
+    await removeBroken()
+    return true
   }
 }

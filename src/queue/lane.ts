@@ -6,6 +6,9 @@ import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { AT_LIMIT } from '../redis/at-limit.ts'
 import { runAtLimit } from './run-at-limit.ts'
+import { removeByHand, repairTaken } from './queue-repair.ts'
+import { tame } from './raw-job.ts'
+import type { RawJob } from './raw-job.ts'
 
 /** What a lane needs. */
 export interface LaneOptions {
@@ -17,6 +20,13 @@ export interface LaneOptions {
   readonly onError: (error: unknown) => void
 }
 
+/** A job that a lane has taken. */
+export interface QueuedJob {
+  /** BullMQ's handle to move it, with an empty body. */
+  readonly job: Job
+  readonly raw: RawJob
+}
+
 /**
  * One of a pool's two queues, as a worker sees it. BullMQ's `Worker` is used by hand
  * (https://docs.bullmq.io/patterns/manually-fetching-jobs): its own loop takes jobs without asking which other queue has some.
@@ -25,8 +35,10 @@ export interface Lane {
   readonly kind: Priority
   /** The key on which a wait for jobs ends (BZPOPMIN). */
   readonly marker: string
-  /** Takes and locks the next job, if there is one. */
-  take(token: string): Promise<Job | undefined>
+  /** Takes and locks the next job, if there is one. Nothing that a producer wrote is parsed yet. */
+  take(token: string): Promise<QueuedJob | undefined>
+  /** Takes a job that is over out of the queue where BullMQ cannot. */
+  discard(jobId: string): Promise<void>
   /** Renews locks; returns the ids of jobs whose lock is lost. */
   renew(jobs: readonly { readonly id: string; readonly token: string }[]): Promise<string[]>
   /** When the next delayed job is due (ms since 1970, by the clock of the process that delayed it). */
@@ -41,8 +53,8 @@ export interface Lane {
   abandon(): void
 }
 
-/** BullMQ gives a job up after this many dead workers, if our own count of attempts has not ended it before. */
-const MAX_STALLED = 10
+/** BullMQ never gives a job up: we count its dead workers against `max_attempts` (attempt/policy.ts). */
+const MAX_STALLED = 2 ** 31 - 1
 /** BullMQ sorts delayed jobs by their time × this, plus a counter (commands/includes/getDelayedScore.lua). */
 const DELAYED_SCORE = 0x1000
 
@@ -55,6 +67,7 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
   const { lockMs } = options
   const key = (type: string) => `${keys.queuePrefix}:${name}:${type}`
   runAtLimit(connection)
+  let taken: RawJob | undefined
   const worker = new Worker(
     name,
     null,
@@ -69,15 +82,42 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
     },
-    // BullMQ's own loop would need a second connection to block on.
-    (queue, settings) => createRedisBackend(queue, settings),
+    (queue, settings) => {
+      // BullMQ's own loop would need a second connection to block on.
+      const backend = createRedisBackend(queue, settings)
+      const run = backend.execCommand.bind(backend)
+      backend.execCommand = (client, command, args) => {
+        const answer: unknown = run(client, command, args)
+        return command === 'moveToActive' ? tamed(answer) : answer
+      }
+      return backend
+    },
   )
+
+  /** What BullMQ may see of the job that was taken. */
+  async function tamed(answering: unknown): Promise<unknown> {
+    const answer = await answering
+    const job = tame(answer)
+    taken = job?.raw
+    return job?.reply ?? answer
+  }
   worker.on('error', options.onError)
   let watching = false
   return {
     kind,
     marker: key('marker'),
-    take: (token) => worker.getNextJob(token, { block: false }),
+    async take(token) {
+      try {
+        taken = undefined
+        const job = await worker.getNextJob(token, { block: false })
+        if (!(job instanceof Object) || taken === undefined) return undefined
+        return { job, raw: taken }
+      } catch (error) {
+        await repairTaken(connection, keys, name, error)
+        throw error
+      }
+    },
+    discard: (jobId) => removeByHand(connection, keys, name, jobId),
     renew: (jobs) =>
       worker.extendJobLocks(
         jobs.map(({ id }) => id),

@@ -104,12 +104,18 @@ async function readJobs(
 ): Promise<(WaitingJob & { readonly taken: boolean })[]> {
   const unique = [...new Set(ids)]
   const fields = await Promise.all(
-    unique.map((id) => redis.hmget(jobKey(keys, name, id), 'timestamp', 'ats')),
+    unique.map((id) =>
+      redis.hmget(jobKey(keys, name, id), 'timestamp', 'ats').catch((error: unknown) => {
+        // An id whose key is no job must not hide the others.
+        if (!String(error).includes('WRONGTYPE')) throw error
+        return []
+      }),
+    ),
   )
   return unique.flatMap((id, index) => {
     const [timestamp, taken] = fields[index] ?? []
-    // Gone since.
-    if (timestamp === undefined || timestamp === null) return []
+    // Gone since, or no time.
+    if (!/^\d{1,16}$/.test(timestamp ?? '')) return []
     return [{ id, addedAt: Number(timestamp), taken: taken !== null }]
   })
 }

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Priority } from '../contract/job.ts'
 import { isConnectionError } from '../redis/fault.ts'
-import type { Lane } from './lane.ts'
+import type { Lane, QueuedJob } from './lane.ts'
 import { openLookout } from './lookout.ts'
 
 /** Most jobs at once, those being fetched included, when a job of each kind is taken. */
@@ -17,7 +16,7 @@ export interface TakerOptions {
   readonly connection: Redis
   readonly limits: SlotLimits
   /** Runs one job, then removes it from its queue or puts it back. */
-  readonly run: (lane: Lane, job: Job, token: string) => Promise<void>
+  readonly run: (lane: Lane, job: QueuedJob, token: string) => Promise<void>
   readonly onError: (error: unknown) => void
 }
 
@@ -58,7 +57,7 @@ export function createTaker({ lanes, connection, run, onError, ...options }: Tak
         // The connection recovers by itself.
         if (!isConnectionError(error)) onError(error)
       })
-      if (job instanceof Object) {
+      if (job !== undefined) {
         const done = run(lane, job, token)
           .catch(onError)
           .finally(() => {

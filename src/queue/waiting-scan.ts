@@ -1,7 +1,9 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { QueueKeys } from 'bullmq'
 import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { bodyIn } from './job-body.ts'
+import { MAX_BODY_BYTES } from '../contract/shape.ts'
+import { bodyIn, readBody, tooLarge } from './job-body.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** A job in a queue, as its producer put it there. */
@@ -9,7 +11,7 @@ interface AddedJob {
   readonly id: string
   /** BullMQ's `timestamp`: ms since 1970 by the producer's clock, which may be wrong. */
   readonly addedAtMs: number
-  /** Its body; undefined when it is no JSON. */
+  /** Its body, or that it cannot be read. */
   readonly body: unknown
 }
 
@@ -17,14 +19,12 @@ interface AddedJob {
 export interface WaitingScan {
   /** The ids on the next page of each queue. A job that moved past the page in the meantime comes in the next round. */
   next(): Promise<string[]>
-  /** Those of the jobs that still wait. */
-  read(ids: readonly string[]): Promise<AddedJob[]>
+  /** Those of the jobs that still wait, one at a time: a body may be megabytes, and take as long to read as one turn may last. */
+  read(ids: readonly string[]): AsyncGenerator<AddedJob>
 }
 
 /** Jobs of one queue on a page. */
 const PAGE = 1000
-/** Bodies read at once; each may be megabytes. */
-const BODIES = 16
 
 /** Starts at the first page. */
 export function startWaitingScan(redis: RedisConnection, keys: PoolKeys): WaitingScan {
@@ -40,20 +40,18 @@ export function startWaitingScan(redis: RedisConnection, keys: PoolKeys): Waitin
     }),
   )
 
-  async function readJob(id: string): Promise<AddedJob[]> {
+  async function readJob(id: string): Promise<AddedJob | undefined> {
     for (const queue of queues) {
-      const [timestamp, data, priority] = await redis.hmget(
-        names.toKey(queue, id),
-        'timestamp',
-        'data',
-        'priority',
-      )
-      if (typeof timestamp === 'string') {
-        const body = bodyIn(queue, Number(priority ?? 0), parse(data ?? null))
-        return [{ id, addedAtMs: Number(timestamp), body }]
-      }
+      const key = names.toKey(queue, id)
+      const [[timestamp, priority], bytes] = await Promise.all([
+        redis.hmget(key, 'timestamp', 'priority'),
+        redis.hstrlen(key, 'data'),
+      ])
+      if (typeof timestamp !== 'string') continue
+      const body = bytes > MAX_BODY_BYTES ? tooLarge(bytes) : readBody(await redis.hget(key, 'data'))
+      return { id, addedAtMs: Number(timestamp), body: bodyIn(queue, Number(priority ?? 0), body) }
     }
-    return []
+    return undefined
   }
 
   return {
@@ -68,21 +66,15 @@ export function startWaitingScan(redis: RedisConnection, keys: PoolKeys): Waitin
       // BullMQ's own entry in the list (a marker of old versions) is no job.
       return pages.flat().filter((id) => !id.startsWith('0:'))
     },
-    async read(ids) {
-      const jobs: AddedJob[] = []
-      for (let at = 0; at < ids.length; at += BODIES) {
-        const read = await Promise.all(ids.slice(at, at + BODIES).map(readJob))
-        jobs.push(...read.flat())
+    async *read(ids) {
+      for (const id of ids) {
+        const job = await readJob(id).catch((error: unknown) => {
+          // An id whose key is no job must not hide those behind it.
+          if (!String(error).includes('WRONGTYPE')) throw error
+        })
+        if (job !== undefined) yield job
+        await nextTurn()
       }
-      return jobs
     },
-  }
-}
-
-function parse(data: string | null): unknown {
-  try {
-    return data === null ? undefined : (JSON.parse(data) as unknown)
-  } catch {
-    return undefined
   }
 }

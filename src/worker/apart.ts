@@ -56,6 +56,12 @@ const MOST_TIMES = 5
 /** Behind an event's name: the job had no token; or all had one, as far as was known. */
 const [SUSPECT, UNEXPLAINED] = ['!', '?']
 
+/**
+ * The mark of a job that ends if two more workers die of it. One of those that carry it may be what kills them, so they never run
+ * beside each other, however long one takes: nobody knows which it is.
+ */
+export const LAST_LIFE = `Infinity.died${SUSPECT}`
+
 interface Running {
   readonly marks: readonly string[]
   isAnswered: boolean

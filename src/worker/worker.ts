@@ -45,7 +45,7 @@ import { createEventLog } from '../stream/event-log.ts'
 import { listenForSeals } from '../stream/wake-ups.ts'
 import { createTgiClient } from '../tgi/client.ts'
 import type { TgiClient } from '../tgi/client.ts'
-import { createApart } from './apart.ts'
+import { LAST_LIFE, createApart } from './apart.ts'
 import type { EngineFailure } from './apart.ts'
 import { logAttempt } from './attempt-log.ts'
 import { createBreakerLog } from './breaker-log.ts'
@@ -185,10 +185,15 @@ async function assemble({
     lockMs,
     stalledIntervalMs: settings.stalledIntervalMs,
     run,
-    onGivenUp: (jobId) => {
-      sealGivenUp({ log, jobId, pool, retentionMs: config.retention_ms, onJobEnd }).catch((error: unknown) =>
-        faultLog('job that BullMQ gave up could not be ended; its deadline will end it', error),
-      )
+    maxDeaths: () => config.max_attempts,
+    async giveUp(jobId, deaths) {
+      try {
+        await sealGivenUp({ log, jobId, pool, retentionMs: config.retention_ms, deaths, onJobEnd })
+        return true
+      } catch (error) {
+        faultLog('job whose workers died too often could not be ended yet', error)
+        return false
+      }
     },
     onError: (error) => faultLog('queue operation failed', error),
   })
@@ -390,8 +395,10 @@ async function assemble({
     const probe = breaker.state === 'half_open' ? breaker.probe : undefined
     const takenAt = performance.now()
     const pass = solo.pass()
-    const mustWait = apart.mustWait(job.failedWith)
-    const neighbour = apart.enter(mustWait ? [] : job.failedWith, takenAt)
+    const marks =
+      job.deaths >= Math.max(1, config.max_attempts - 2) ? [LAST_LIFE, ...job.failedWith] : job.failedWith
+    const mustWait = apart.mustWait(marks)
+    const neighbour = apart.enter(mustWait ? [] : marks, takenAt)
     const context = {
       log,
       pool,

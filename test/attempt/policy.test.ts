@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Divergence, Interruption } from '../../src/attempt/interruption.ts'
 import type { InterruptionKind } from '../../src/attempt/interruption.ts'
-import { decide, decideBuildGone, decideGivenUp, decidePickUp } from '../../src/attempt/policy.ts'
+import { countSpent, decide, decideBuildGone, decideGivenUp, decidePickUp } from '../../src/attempt/policy.ts'
 import type { AttemptFacts, Decision } from '../../src/attempt/policy.ts'
 import { TgiError } from '../../src/tgi/error.ts'
 import type { TgiErrorKind } from '../../src/tgi/error.ts'
@@ -198,8 +198,25 @@ describe('at pick-up', () => {
     if (ended !== undefined) expect(ended.message).toContain('the worker of gpu-1 died')
   })
 
-  test('a job that BullMQ gives up', () => {
-    expect([decideGivenUp(0).code, decideGivenUp(3).code]).toEqual(['REPLICA_EXHAUSTED', 'WORKER_RESET'])
+  test.each([
+    // Workers that died before they had begun are in no attempt of the stream, those that died later are in both.
+    [{ attempts: 0, handBacks: 0, deaths: 0 }, 0],
+    [{ attempts: 0, handBacks: 0, deaths: 3 }, 3],
+    [{ attempts: 3, handBacks: 0, deaths: 3 }, 3],
+    [{ attempts: 3, handBacks: 0, deaths: 1 }, 3],
+    [{ attempts: 7, handBacks: 6, deaths: 1 }, 1],
+    [{ attempts: 7, handBacks: 6, deaths: 4 }, 4],
+    // A producer may have written the queue's memory.
+    [{ attempts: 2, handBacks: 1_000_000, deaths: 0 }, 0],
+    [{ attempts: 2, handBacks: 1_000_000, deaths: 5 }, 5],
+  ])('what counts of %j is %s', (history, expected) => {
+    expect(countSpent(history)).toBe(expected)
+  })
+
+  test('a job that is not even looked at any more', () => {
+    const ended = [0, 3].map((tokens) => decideGivenUp({ tokens, spent: 5 }))
+    expect(ended.map(({ code }) => code)).toEqual(['REPLICA_EXHAUSTED', 'WORKER_RESET'])
+    expect(ended[0]?.message).toBe('5 attempts failed before the first token; last: its worker died')
   })
 
   test('an answer whose build is gone', () => {

@@ -87,16 +87,16 @@ describe('a consumer', () => {
     const { runs } = await stage.work()
     await stage.queue.add('a', BODY, 'interactive')
     const backs = [
-      { attempt: 'spent', failedWith: 'x' },
+      { attempt: 'spent', failedWith: '1.x' },
       { attempt: 'unharmed' },
-      { attempt: 'spent', failedWith: 'y' },
+      { attempt: 'spent', failedWith: '1.y' },
     ] as const
     for (const [index, back] of backs.entries()) {
       await expect.poll(() => runs.length).toBe(index + 1)
       runs[index]?.end({ kind: 'back', delayMs: 0, ...back })
     }
     await expect.poll(() => runs.length).toBe(4)
-    expect(runs.map(({ job }) => job.failedWith)).toEqual([[], ['x'], ['x'], ['x', 'y']])
+    expect(runs.map(({ job }) => job.failedWith)).toEqual([[], ['1.x'], ['1.x'], ['1.x', '1.y']])
     expect(runs[3]?.job.handBacks).toBe(1)
   })
 

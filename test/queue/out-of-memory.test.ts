@@ -28,9 +28,9 @@ async function openFullLane(redis: RedisFixture, ...ids: string[]): Promise<Lane
 
 /** The next job, which must be there. */
 async function take(lane: Lane): Promise<Job> {
-  const job = await lane.take(TOKEN)
-  if (job === undefined) throw new Error('no job to take')
-  return job
+  const taken = await lane.take(TOKEN)
+  if (taken === undefined) throw new Error('no job to take')
+  return taken.job
 }
 
 const WAYS: Record<string, (lane: Lane, job: Job) => Promise<unknown>> = {
@@ -56,7 +56,7 @@ test.for(Object.entries(WAYS))(
     expect(await lane.renew([{ id: 'a', token: 'another' }])).toEqual(['a'])
     await leave(lane, job)
     const isBack = way.includes('back')
-    if (isBack) await expect.poll(() => lane.take(TOKEN)).toMatchObject({ id: 'a' })
+    if (isBack) await expect.poll(() => lane.take(TOKEN)).toMatchObject({ job: { id: 'a' } })
     else expect(await lane.take(TOKEN)).toBeUndefined()
     await lane.close()
   },
@@ -67,7 +67,7 @@ test('a job of a dead worker comes back while Redis is out of memory', async ({ 
   await take(lane)
   await redis.redis.del(`${redis.keys.queuePrefix}:jobs:a:lock`)
   lane.watchStalled()
-  await expect.poll(() => lane.take(TOKEN)).toMatchObject({ id: 'a' })
+  await expect.poll(() => lane.take(TOKEN)).toMatchObject({ job: { id: 'a' } })
   await lane.close()
 })
 

@@ -64,7 +64,11 @@ export const test = base.extend('stage', async ({ redis }, { onCleanup }): Promi
         slots: 1,
         lockMs: LOCK_MS,
         stalledIntervalMs: 200,
-        onGivenUp: (jobId) => givenUp.push(jobId),
+        maxDeaths: () => 10,
+        async giveUp(jobId) {
+          givenUp.push(jobId)
+          return true
+        },
         onError: (error) => errors.push(error),
         run: (job) => take(runs, job),
         ...options,

@@ -30,7 +30,8 @@ async function hearsOfLostLock(folder: URL): Promise<boolean> {
       await over.promise
       return { kind: 'over' }
     },
-    onGivenUp: () => undefined,
+    maxDeaths: () => 10,
+    giveUp: async () => true,
     onError: () => undefined,
   })
   const queue = new Queue('jobs', { connection: { url: server.url }, prefix: KEYS.queuePrefix })

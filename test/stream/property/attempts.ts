@@ -84,6 +84,7 @@ function pickUpRequest(world: AttemptWorld, tag: string, goesOn: boolean): PickU
       CONFIG,
     ),
     handBacks: 0,
+    deaths: 0,
     queuedAtMs: Number.NaN,
     pool: world.pool,
     replicaId: 'r',
