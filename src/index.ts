@@ -16,7 +16,7 @@ export type {
 export type { DrainOutcome, UndrainOutcome } from './client/drain.ts'
 export type { Admission } from './client/enqueue.ts'
 export type { JobResult } from './client/text.ts'
-export type { PoolConfigChange } from './pool/config-store.ts'
+export type { ListedPool, PoolConfigChange } from './pool/config-store.ts'
 export type { Restart } from './stream/reader.ts'
 export type { CancelOutcome } from './stream/seal.ts'
 export type { WaitingCounts } from './queue/queue-depth.ts'

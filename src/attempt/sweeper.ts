@@ -1,15 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
-import { readPoolConfig } from '../pool/config-store.ts'
+import { PoolError } from '../contract/error.ts'
+import { invalidNamesError, readPoolConfig, readPoolNames } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
-import { isForbidden } from '../redis/fault.ts'
+import { bareCause, isForbidden } from '../redis/fault.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { sweepDeadlines } from '../stream/deadline-sweep.ts'
 import type { SweepRequest } from '../stream/deadline-sweep.ts'
 import type { LogEntry } from '../stream/entry.ts'
 import { createEventLog } from '../stream/event-log.ts'
 import { trimIndex } from '../stream/job-index.ts'
+import { createCancelledJobs } from './cancelled-jobs.ts'
+import type { CancelledJobs } from './cancelled-jobs.ts'
 import { readEnd } from './job-end.ts'
 import type { JobEndListener } from './job-end.ts'
 import { createForeignDeadlines } from './foreign-deadlines.ts'
@@ -49,7 +52,8 @@ export interface Sweeper {
 /**
  * Ends jobs of every pool whose deadline has passed, so that an accepted job reaches its terminal event by its
  * deadline + 2 s while any process of ours runs. Every process runs one; the first seal wins. The same holds for a plain BullMQ
- * producer's job while at most a thousand jobs wait (foreign-deadlines.ts); each further thousand adds 0.7 s.
+ * producer's job while at most a thousand jobs wait (foreign-deadlines.ts); each further thousand adds 0.7 s. It also removes
+ * cancelled jobs that still wait (cancelled-jobs.ts).
  */
 export function startSweeper(options: SweeperOptions): Sweeper {
   const { redis, prefix } = options
@@ -58,8 +62,10 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   let sweeps = 0
   const opened = new Map<string, SweptPool & { readonly queue: JobQueue }>()
   const scans = new Map<string, ForeignDeadlines>()
-  /** The Redis user may not read the queue: its ACL file is older than this scan. */
-  let scanForbidden = false
+  const cancelled = new Map<string, CancelledJobs>()
+  /** Pools, or parts of their sweep, that the Redis user may not do. It stays so, and Redis would keep a record of every try. */
+  const skipped = new Set<string>()
+  let invalidNames = 0
 
   function open(pool: string): SweptPool {
     const keys = poolKeys(pool, prefix)
@@ -73,6 +79,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   }
 
   async function sweepPool(pool: SweptPool): Promise<void> {
+    const id = pool.keys.pool
     const config = await readPoolConfig(redis, pool.keys)
     const retentionMs = config.retention_ms
     const reports: Promise<void>[] = []
@@ -86,12 +93,21 @@ export function startSweeper(options: SweeperOptions): Sweeper {
     }
     if (sweeps % TRIM_SWEEPS === 0) await trimIndex(redis, pool.keys, retentionMs)
     if (sweeps % TIDY_SWEEPS === TIDY_SWEEPS - 1) await pool.queue.tidy()
-    if (scanForbidden || stopping.signal.aborted) return
-    const foreign = scans.get(pool.keys.pool) ?? createForeignDeadlines(redis, pool.keys)
-    scans.set(pool.keys.pool, foreign)
-    await foreign.scan(config).catch((error: unknown) => {
-      scanForbidden = isForbidden(error)
-      if (!stopping.signal.aborted) options.onError(error)
+    const foreign = scans.get(id) ?? createForeignDeadlines(redis, pool.keys)
+    scans.set(id, foreign)
+    await unlessForbidden(id, 'scan', () => foreign.scan(config))
+    const left = cancelled.get(id) ?? createCancelledJobs(redis, pool.keys, pool.queue)
+    cancelled.set(id, left)
+    await unlessForbidden(id, 'removal', () => left.remove())
+  }
+
+  /** Work that a user whose ACL file is older may not do. */
+  async function unlessForbidden(pool: string, part: string, work: () => Promise<void>): Promise<void> {
+    const name = `${part} of ${pool}`
+    if (skipped.has(name) || stopping.signal.aborted) return
+    await work().catch((error: unknown) => {
+      if (isForbidden(error)) skipped.add(name)
+      if (!stopping.signal.aborted) options.onError(inPool(pool, error))
     })
   }
 
@@ -100,25 +116,33 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   }
 
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
-  function told(error: unknown): void {
+  function told(error: unknown, pool?: string): void {
     if (stopping.signal.aborted) return
-    // A user who only reads: it stays so, and Redis would keep a record of every try.
-    if (isForbidden(error)) stopping.abort()
-    options.onError(error)
+    // A user who only reads, or may not see other pools.
+    if (isForbidden(error)) {
+      if (pool === undefined || options.pool !== undefined) stopping.abort()
+      else skipped.add(pool)
+    }
+    options.onError(pool === undefined ? error : inPool(pool, error))
   }
 
   async function pools(): Promise<SweptPool[]> {
     if (options.pool !== undefined) return [options.pool]
-    const names = await redis.smembers(poolsKey(prefix)).catch((error: unknown) => {
+    try {
+      const { pools: names, invalid } = await readPoolNames(redis, poolsKey(prefix))
+      if (invalid.length > invalidNames) options.onError(invalidNamesError(invalid))
+      invalidNames = invalid.length
+      return names.filter((name) => !skipped.has(name)).map(open)
+    } catch (error) {
       told(error)
       return []
-    })
-    return names.map(open)
+    }
   }
 
   async function sweep(): Promise<void> {
     for (; !stopping.signal.aborted; sweeps += 1) {
-      for (const pool of await pools()) await sweepPool(pool).catch(told)
+      for (const pool of await pools())
+        await sweepPool(pool).catch((error: unknown) => told(error, pool.keys.pool))
       await sleep(options.beatMs ?? 700, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
     await Promise.all([...opened.values()].map(({ queue }) => queue.close()))
@@ -131,4 +155,11 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       return sweeping
     },
   }
+}
+
+/** An error that names its pool; ours do. */
+function inPool(pool: string, error: unknown): Error {
+  if (error instanceof PoolError) return error
+  const cause = bareCause(error)
+  return new Error(`pool ${pool}: ${cause.message}`, { cause })
 }

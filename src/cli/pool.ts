@@ -35,6 +35,7 @@ export function addPool(program: Command): void {
         const pools = await listPools(redis, flags.prefix)
         const names = pools.map(({ pool_id: id }) => `${id}\n`).join('')
         process.stdout.write(flags.json === true ? `${jsonLine(pools)}\n` : names)
+        for (const { error } of pools) if (error !== undefined) process.stderr.write(`tgi-pool: ${error}\n`)
       } finally {
         redis.disconnect()
       }

@@ -3,10 +3,10 @@ import type { JobEndListener } from '../attempt/job-end.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
-import { DEFAULT_PREFIX, poolKeys } from '../contract/keys.ts'
+import { DEFAULT_PREFIX, poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import type { PoolConfig } from '../contract/pool-config.ts'
-import { listPools } from '../pool/config-store.ts'
+import { listPools, readPoolNames } from '../pool/config-store.ts'
+import type { ListedPool } from '../pool/config-store.ts'
 import { redactUrl } from '../redis/address.ts'
 import { connectRedis, connectToShard, disconnectRedis } from '../redis/connect.ts'
 import { bareCause, describeRefusal, isConnectionError, isForbidden } from '../redis/fault.ts'
@@ -44,12 +44,13 @@ export interface Pools {
    * @throws {@link PoolError} `INVALID_PARAMS` for an invalid name.
    */
   pool(pool: string): PoolClient
-  /** All pools, by name. */
-  list(options?: CallOptions): Promise<{ pool_id: string; config: PoolConfig }[]>
+  /** All pools, by name. A pool whose config cannot be read has an `error` in its place. */
+  list(options?: CallOptions): Promise<ListedPool[]>
   /**
-   * The pool a job is in, when only its id is known.
+   * The pool a job is in, when only its id is known. Pools that the Redis user may not read are skipped.
    *
-   * @throws {@link PoolError} `UNKNOWN_JOB` if no pool has it; `ID_CONFLICT` if several do.
+   * @throws {@link PoolError} `UNKNOWN_JOB` if no pool has it; `ID_CONFLICT` if several do; `POOL_UNREADY` if none of
+   * those that can be read has it, and others cannot be read.
    */
   locate(jobId: string, options?: CallOptions): Promise<PoolClient>
   /** Resolves when Redis answers. @throws {@link PoolError} `REDIS_UNAVAILABLE`. */
@@ -107,10 +108,11 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
 
   async function locate(jobId: string): Promise<PoolClient> {
     parseOrThrow(jobIdSchema, jobId, 'job id')
-    const all = (await listPools(redis, prefix)).map(({ pool_id: id }) => id)
-    const having = await Promise.all(all.map((id) => pool(id).has(jobId)))
-    const [first, ...others] = all.filter((_, index) => having[index])
+    const { pools: all } = await readPoolNames(redis, poolsKey(prefix))
+    const answers = await Promise.allSettled(all.map((id) => pool(id).has(jobId)))
+    const [first, ...others] = all.filter((_, index) => isTrue(answers[index]))
     if (first === undefined) {
+      throwUnread(jobId, all, answers)
       throw new PoolError('UNKNOWN_JOB', `no job ${jobId} in any pool, or its events have expired`)
     }
     if (others.length > 0) {
@@ -137,6 +139,32 @@ export async function openPools(options: PoolsOptions): Promise<Pools> {
       closed ??= close()
       return closed
     },
+  }
+}
+
+function isTrue(answer: PromiseSettledResult<boolean> | undefined): boolean {
+  return answer?.status === 'fulfilled' && answer.value
+}
+
+/**
+ * Of a job that was not found: throws if it may be in a pool that could not be read. One that the Redis user may not read is
+ * none of its pools.
+ */
+function throwUnread(
+  jobId: string,
+  pools: readonly string[],
+  answers: readonly PromiseSettledResult<boolean>[],
+): void {
+  for (const [index, answer] of answers.entries()) {
+    if (answer.status === 'fulfilled') continue
+    const error: unknown = answer.reason
+    if (error instanceof PoolError && error.kind === 'REDIS_UNAVAILABLE') {
+      if (isForbidden(error.cause)) continue
+      throw error
+    }
+    const cause = bareCause(error)
+    const why = `pool ${pools[index]} cannot be read: ${cause.message}`
+    throw new PoolError('POOL_UNREADY', `job ${jobId} was not found, but ${why}`, { cause })
   }
 }
 

@@ -32,7 +32,13 @@ const cancelledSchema = z.object({
 })
 
 const poolsSchema = z.object({
-  pools: z.array(z.object({ pool_id: poolIdSchema, config: poolConfigSchema })),
+  pools: z.array(
+    z.object({
+      pool_id: poolIdSchema,
+      config: poolConfigSchema.optional().describe('absent when it cannot be read'),
+      error: z.string().optional().describe('why the config cannot be read'),
+    }),
+  ),
 })
 
 const healthSchema = z.object({ status: z.string(), reason: z.string().optional() })

@@ -1,8 +1,8 @@
 import type { PoolClient } from '../client/pool-client.ts'
 import type { Pools } from '../client/pools.ts'
-import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
+import { unknownPoolError } from '../pool/config-store.ts'
 
 /** Finds the pool that a request is about. */
 export interface PoolFinder {
@@ -20,7 +20,7 @@ export function createPoolFinder(pools: Pools): PoolFinder {
     parseOrThrow(poolIdSchema, pool, 'pool')
     if (!known.has(pool)) {
       const there = (await pools.list({ signal })).map(({ pool_id: id }) => id)
-      if (!there.includes(pool)) throw unknownPool(pool, there)
+      if (!there.includes(pool)) throw unknownPoolError(pool, there)
       for (const id of there) known.add(id)
     }
     return pools.pool(pool)
@@ -33,12 +33,4 @@ export function createPoolFinder(pools: Pools): PoolFinder {
       return pool === undefined ? pools.locate(jobId, { signal }) : byName(pool, signal)
     },
   }
-}
-
-function unknownPool(pool: string, there: readonly string[]): PoolError {
-  const others = there.length === 0 ? 'there are none yet' : `there are: ${there.slice(0, 10).join(', ')}`
-  return new PoolError(
-    'POOL_UNAVAILABLE',
-    `no pool ${JSON.stringify(pool)} (${others}). Start a worker for it, or: tgi-pool pool create --pool ${pool}`,
-  )
 }

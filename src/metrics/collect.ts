@@ -1,4 +1,5 @@
 import type { RedisConnection } from '../redis/connect.ts'
+import { invalidNamesError } from '../pool/config-store.ts'
 import { within } from '../runtime/within.ts'
 import type { Logger } from '../runtime/log.ts'
 import type { Family, Label } from './family.ts'
@@ -100,7 +101,9 @@ async function readInTime(
   { redis, prefix }: CollectorOptions,
   tell: ChangeLog,
 ): Promise<readonly PoolReading[] | undefined> {
-  const reading = readPools(redis, prefix)
+  const reading = readPools(redis, prefix, (invalid) =>
+    tell('list of pools', invalid.length === 0 ? undefined : invalidNamesError(invalid)),
+  )
   try {
     if (!(await within(reading, REDIS_TIMEOUT_MS)))
       throw new Error(`Redis does not answer within ${REDIS_TIMEOUT_MS} ms`)

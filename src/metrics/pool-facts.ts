@@ -1,10 +1,10 @@
-import { poolIdSchema } from '../contract/ids.ts'
 import { JOB_STATES } from '../contract/job-states.ts'
 import type { JobStateName } from '../contract/job-states.ts'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { QUEUED_ID } from '../contract/stream-id.ts'
+import { readPoolNames } from '../pool/config-store.ts'
 import { readQueueDepth } from '../queue/queue-depth.ts'
 import type { QueueDepth, WaitingJob } from '../queue/queue-depth.ts'
 import { redisTimeMs } from '../redis/connect.ts'
@@ -46,11 +46,16 @@ export type PoolReading =
 /**
  * Reads all pools of a prefix. One that cannot be read does not keep the others from being told.
  *
+ * @param onInvalid called with names in the list of pools that are none.
  * @throws what the driver throws when Redis is away.
  */
-export async function readPools(redis: RedisConnection, prefix: string): Promise<PoolReading[]> {
-  const names = await redis.smembers(poolsKey(prefix))
-  const pools = names.filter((name) => poolIdSchema.safeParse(name).success).toSorted()
+export async function readPools(
+  redis: RedisConnection,
+  prefix: string,
+  onInvalid?: (names: readonly string[]) => void,
+): Promise<PoolReading[]> {
+  const { pools, invalid } = await readPoolNames(redis, poolsKey(prefix))
+  onInvalid?.(invalid)
   return Promise.all(
     pools.map(async (poolId): Promise<PoolReading> => {
       try {

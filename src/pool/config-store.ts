@@ -7,6 +7,7 @@ import { poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
+import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
 
 /** Fields of a config that differ from the defaults. */
 export type PoolConfigChange = Partial<PoolConfig>
@@ -38,12 +39,49 @@ function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string)
   return parseOrThrow(poolConfigSchema, Object.fromEntries(values), `config of pool ${pool}`)
 }
 
-async function unknownPool(redis: RedisConnection, keys: PoolKeys): Promise<PoolError> {
-  const pools = (await redis.smembers(keys.pools)).toSorted()
+async function unknownPool(redis: RedisConnection, keys: PoolKeys, cause?: unknown): Promise<PoolError> {
+  const { pools } = await readPoolNames(redis, keys.pools)
+  return unknownPoolError(keys.pool, pools, cause)
+}
+
+/** The error for a pool that nobody has made; `cause`: why it could not be made now. */
+export function unknownPoolError(pool: string, pools: readonly string[], cause?: unknown): PoolError {
   const known = pools.length === 0 ? 'there are none yet' : `there are: ${pools.slice(0, 10).join(', ')}`
+  const advice =
+    cause === undefined
+      ? 'Start a worker for it, or'
+      : 'This user of Redis may not create pools; as one who may (ops/redis.acl: operator)'
   return new PoolError(
     'POOL_UNAVAILABLE',
-    `no pool ${JSON.stringify(keys.pool)} (${known}). Start a worker for it, or: tgi-pool pool create --pool ${keys.pool}`,
+    `no pool ${JSON.stringify(pool)} (${known}). ${advice}: tgi-pool pool create --pool ${pool}`,
+    cause === undefined ? undefined : { cause: bareCause(cause) },
+  )
+}
+
+/**
+ * The names in the SET of pools, sorted. What is no name of a pool is listed apart: whoever may write the SET can write
+ * anything, and one bad name must not keep the pools from being served.
+ *
+ * @param key see `poolsKey`.
+ */
+export async function readPoolNames(
+  redis: RedisConnection,
+  key: string,
+): Promise<{ readonly pools: readonly string[]; readonly invalid: readonly string[] }> {
+  const names = (await redis.smembers(key)).toSorted()
+  const { true: pools = [], false: invalid = [] } = Object.groupBy(names, (name) =>
+    poolIdSchema.safeParse(name).success ? 'true' : 'false',
+  )
+  return { pools, invalid }
+}
+
+/** The error for names that {@link readPoolNames} calls invalid. */
+export function invalidNamesError(invalid: readonly string[]): PoolError {
+  const [first = ''] = invalid
+  const others = invalid.length > 1 ? ` and ${invalid.length - 1} more` : ''
+  return new PoolError(
+    'CONFIG',
+    `list of pools: ${JSON.stringify(first.slice(0, 64))}${others}: no name of a pool; skipped`,
   )
 }
 
@@ -62,8 +100,17 @@ export async function ensurePool(
   await setFields(redis, keys, 'HSETNX', checked)
   // Last, and by itself: on a Cluster it may be on another node. Until then the pool is not there, as it was. A worker that
   // starts when Redis is out of memory finds its pool there.
-  if ((await redis.sismember(keys.pools, keys.pool)) !== 1) await redis.sadd(keys.pools, keys.pool)
+  if ((await redis.sismember(keys.pools, keys.pool)) !== 1) await addName(redis, keys)
   return readPoolConfig(redis, keys)
+}
+
+/** Adds the pool to the SET of all; a worker's user may not, since one that names pools could name any number of them. */
+async function addName(redis: RedisConnection, keys: PoolKeys): Promise<void> {
+  try {
+    await redis.sadd(keys.pools, keys.pool)
+  } catch (error) {
+    throw isForbidden(error) ? await unknownPool(redis, keys, error) : error
+  }
 }
 
 /**
@@ -101,16 +148,31 @@ function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
   return Object.fromEntries(Object.entries(whole).filter(([field]) => Object.hasOwn(change, field)))
 }
 
-/** All pools, by name, with their configs. */
-export async function listPools(
-  redis: RedisConnection,
-  prefix?: string,
-): Promise<{ pool_id: string; config: PoolConfig }[]> {
-  const pools = (await redis.smembers(poolsKey(prefix))).toSorted()
+/** A pool in a list. */
+export interface ListedPool {
+  readonly pool_id: string
+  /** Absent if it cannot be read. */
+  readonly config?: PoolConfig
+  /** Why its config cannot be read. */
+  readonly error?: string
+}
+
+/** All pools, by name, with their configs. A config that cannot be read affects only its own pool. */
+export async function listPools(redis: RedisConnection, prefix?: string): Promise<ListedPool[]> {
+  const { pools } = await readPoolNames(redis, poolsKey(prefix))
   return Promise.all(
-    pools.map(async (pool) => ({
-      pool_id: pool,
-      config: parsePoolConfig(await redis.hgetall(poolKeys(pool, prefix).config), pool),
-    })),
+    pools.map(async (pool): Promise<ListedPool> => {
+      try {
+        const fields = await redis.hgetall(poolKeys(pool, prefix).config)
+        return { pool_id: pool, config: parsePoolConfig(fields, pool) }
+      } catch (error) {
+        if (isConnectionError(error) || isRefusal(error)) throw error
+        const { message } = bareCause(error)
+        return {
+          pool_id: pool,
+          error: error instanceof PoolError ? message : `config of pool ${pool}: ${message}`,
+        }
+      }
+    }),
   )
 }
