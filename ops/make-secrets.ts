@@ -1,21 +1,28 @@
 /**
- * Makes every password and key that compose.yaml needs, each once: what is there stays.
+ * Makes every password and key of a deployment, each once: what exists stays.
  *
- *     node ops/make-secrets.ts ops/redis.acl /secrets [redis://host:port]
+ *     node ops/make-secrets.ts [--volumes] ops/redis.acl /secrets [redis://host:port]
  *
- * For each user of the ACL file that is `off` there, but `default`: `<role>/redis.env` with a REDIS_URL of its own.
- * Then `redis/users.acl`, which knows passwords by their SHA-256 alone; `gateway/bearer`, for callers of the gateway;
- * `metrics/bearer`, for Prometheus; `replica/api_key`, which workers show to TGI. Each folder is a volume that only its reader mounts.
+ * For each user of the ACL file that is `off` there, except `default`: `<role>/redis.env` with a REDIS_URL of its own.
+ * Then `redis/users.acl`, which holds only the SHA-256 of each password; `gateway/bearer`, for callers of the gateway;
+ * `metrics/bearer`, for Prometheus; `replica/api_key`, which workers send to TGI.
+ *
+ * Folders are 0700 and files 0400: only the user who ran this can read them. With `--volumes` files are 0444 and folders
+ * keep their mode: compose.yaml mounts each folder as a volume of its own into the containers of its reader alone, and those
+ * run under other user ids.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
-const [template, out, redisUrl = 'redis://redis:6379'] = process.argv.slice(2)
-if (template === undefined || out === undefined) {
-  process.stderr.write('make-secrets: expected an ACL file and a folder\n')
+const args = process.argv.slice(2)
+const forVolumes = args[0] === '--volumes'
+const [template, out, redisUrl = 'redis://redis:6379'] = forVolumes ? args.slice(1) : args
+if (template === undefined || out === undefined || template.startsWith('-')) {
+  process.stderr.write('make-secrets: expected [--volumes], an ACL file and a folder\n')
   process.exit(2)
 }
+const FILE_MODE = forVolumes ? 0o444 : 0o400
 const users = readUsers(template)
 writeFile(join(out, 'redis', 'users.acl'), `${users.map((user) => switchOn(user, out)).join('\n')}\n`)
 once(join(out, 'gateway', 'bearer'), () => `${secret()}\n`)
@@ -27,7 +34,43 @@ function readUsers(path: string): string[] {
   const lines = readFileSync(path, 'utf8')
     .split('\n')
     .filter((line) => line.trim() !== '' && !line.startsWith('#'))
-  return lines.join('\n').replaceAll(/\n\s+/g, ' ').split('\n')
+  return lines
+    .join('\n')
+    .replaceAll(/\n\s+/g, ' ')
+    .replaceAll(/[^\s(]+<job-id>/g, writeOutJobIds)
+    .split('\n')
+}
+
+/** Turns `%W~…:jobs:<job-id>` into the patterns that match every job's key and none of the queue's own. */
+function writeOutJobIds(pattern: string): string {
+  const before = pattern.slice(0, -'<job-id>'.length)
+  return patternsOfJobIds()
+    .map((end) => `${before}${end}`)
+    .join(' ')
+}
+
+/**
+ * BullMQ stores a job under `<queue>:<id>`, beside its own `<queue>:meta`, `<queue>:wait`, …, which no job may be named after
+ * (jobIdSchema in src/contract/ids.ts has the same list). Redis's patterns have no exceptions, so these list what is left: for
+ * every beginning of a word, the texts that go on differently and the beginning by itself.
+ */
+function patternsOfJobIds(): string[] {
+  const words =
+    'active wait waiting-children paused id delayed prioritized stalled-check completed failed stalled repeat limiter meta events pc marker de'.split(
+      ' ',
+    )
+  const beginnings = new Set(words.flatMap((word) => Array.from(`${word}.`, (_, end) => word.slice(0, end))))
+  // First, since ids that were made here have digits, and no word has.
+  const patterns = ['*[0-9A-Z]*']
+  for (const begin of beginnings) {
+    const next = new Set(
+      words.filter((word) => word.startsWith(begin)).map((word) => word.charAt(begin.length)),
+    )
+    next.delete('')
+    patterns.push(next.size === 0 ? `${begin}?*` : `${begin}[^${[...next].join('')}]*`)
+    if (begin !== '' && !words.includes(begin)) patterns.push(begin)
+  }
+  return patterns
 }
 
 /** Gives a user its password and switches it on; `default` and users without a password stay as they are. */
@@ -56,12 +99,22 @@ function secret(): string {
 /** What a file holds; made first when there is none. */
 function once(path: string, make: () => string): string {
   if (!existsSync(path)) writeFile(path, make())
+  else if (!forVolumes) protect(path)
   return readFileSync(path, 'utf8')
 }
 
-/** Whole or not at all. Who may read it is decided by who mounts its folder, under whatever user id. */
+/** Whole or not at all, and never readable by more than in the end. */
 function writeFile(path: string, text: string): void {
-  mkdirSync(join(path, '..'), { recursive: true })
-  writeFileSync(`${path}.new`, text, { mode: 0o444 })
+  mkdirSync(dirname(path), { recursive: true, mode: forVolumes ? 0o755 : 0o700 })
+  // Left by a run that was killed; it could not be opened for writing.
+  rmSync(`${path}.new`, { force: true })
+  writeFileSync(`${path}.new`, text, { mode: 0o400, flag: 'wx' })
+  protect(`${path}.new`)
   renameSync(`${path}.new`, path)
+}
+
+/** Sets the modes, whatever the umask; files that were more open before are closed. */
+function protect(path: string): void {
+  chmodSync(path, FILE_MODE)
+  if (!forVolumes) chmodSync(dirname(path), 0o700)
 }

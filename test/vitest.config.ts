@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 /** Suites that `npm run test:long` runs: they would take more time than `npm test` has. */
 export const LONG = [
   'test/acl/processes.test.ts',
+  'test/acl/rights-everywhere.test.ts',
   'test/bench/bench.test.ts',
   'test/chaos/chaos.test.ts',
   'test/cli/demo.test.ts',

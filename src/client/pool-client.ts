@@ -15,6 +15,7 @@ import type { Cursor } from '../contract/stream-id.ts'
 import { changePoolConfig, ensurePool, readPoolConfig } from '../pool/config-store.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
+import { fillQueueMeta } from '../queue/queue-meta.ts'
 import type { WaitingCounts } from '../queue/queue-depth.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { listReplicas } from '../replica/registry.ts'
@@ -254,7 +255,12 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
       call(options, async () => (await redis.exists(keys.events(jobId))) === 1 || queue.holds(jobId)),
     job: (jobId, options) => inPool(options, () => readJobState(log, queue, keys, jobId)),
     config: (options) => inPool(options, async (config) => config),
-    create: (change, options) => call(options, () => ensurePool(redis, keys, change)),
+    create: (change, options) =>
+      call(options, async () => {
+        const config = await ensurePool(redis, keys, change)
+        await fillQueueMeta(redis, keys)
+        return config
+      }),
     set: (change, options) => call(options, () => changePoolConfig(redis, keys, change)),
     replicas: (options) => inPool(options, () => listReplicas(redis, keys)),
     drain: (replicaId, options) =>

@@ -36,6 +36,8 @@ export async function openServer(
 function adviceOn(message: string): string {
   if (/NOAUTH|WRONGPASS|invalid password|refuses the user/i.test(message))
     return 'set REDIS_URL to redis://<user>:<password>@<host>:<port>'
+  if (/BUSY/.test(message))
+    return 'end the script: redis-cli -u <REDIS_URL of an operator> SCRIPT KILL; one that has written ends only with SHUTDOWN NOSAVE'
   if (/max number of clients/i.test(message)) return 'redis-cli CONFIG SET maxclients <n>'
   // How a server that has no room hangs up before its refusal is read.
   if (/EPIPE|ECONNRESET|Connection is closed/.test(message))

@@ -21,7 +21,10 @@ export interface JobQueue {
   add(jobId: string, body: unknown, priority: Priority, bytes?: number): Promise<void>
   /** Whether a queue holds the job unfinished. */
   holds(jobId: string): Promise<boolean>
-  /** Removes the job if it waits; an active one stays with its worker. */
+  /**
+   * Removes the job if it waits; an active one stays with its worker. A no-op for a Redis user that may not remove jobs: if
+   * the job is over, the sweeper of another process removes it.
+   */
   removeWaiting(jobId: string): Promise<void>
   /** Takes the job out with its body, unless a worker holds its lock. @returns whether nothing of it is left. */
   remove(jobId: string): Promise<boolean>
@@ -47,30 +50,44 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
   const held = openHeldBytes(connection, keys)
   const remove = (queue: Queue, jobId: string) =>
     removeFrom(queue, jobId, () => removeByHand(connection, keys, queue.name, jobId))
+  let mayRemove = true
+
+  async function addTo(priority: Priority, jobId: string, body: unknown): Promise<void> {
+    const options = { jobId, priority: PRIORITIES[priority], removeOnComplete: true, removeOnFail: true }
+    try {
+      await queues[priority].add(JOB_NAME, body, options)
+    } catch (error) {
+      // BullMQ's script reads a job that exists already, and a producer may not. Then there is nothing left to add.
+      if (!isForbidden(error) || (await connection.exists(jobKey(keys, QUEUE_NAMES[priority], jobId))) === 0)
+        throw error
+    }
+  }
+
+  async function removeWaiting(jobId: string): Promise<void> {
+    const removed = await Promise.all(
+      both.map(async (queue) => {
+        const state = await queue.getJobState(jobId)
+        if (state === 'active') return false
+        // Picked up in the meantime: BullMQ refuses, and the worker finds the stream sealed.
+        return state === 'unknown' || remove(queue, jobId)
+      }),
+    )
+    if (removed.every(Boolean)) await held.release(jobId)
+  }
 
   return {
     async add(jobId, body, priority, bytes = 0) {
-      const options = { jobId, priority: PRIORITIES[priority], removeOnComplete: true, removeOnFail: true }
       // Over one connection, in order.
-      await Promise.all([
-        bytes > 0 ? held.hold(jobId, bytes) : undefined,
-        queues[priority].add(JOB_NAME, body, options),
-      ])
+      await Promise.all([bytes > 0 ? held.hold(jobId, bytes) : undefined, addTo(priority, jobId, body)])
     },
-    async holds(jobId) {
-      const states = await Promise.all(both.map((queue) => queue.getJobState(jobId)))
-      return states.some((state) => !NOT_HELD.has(state))
-    },
+    holds: (jobId) => isQueued(connection, keys, jobId),
     async removeWaiting(jobId) {
-      const removed = await Promise.all(
-        both.map(async (queue) => {
-          const state = await queue.getJobState(jobId)
-          if (state === 'active') return false
-          // Picked up in the meantime: BullMQ refuses, and the worker finds the stream sealed.
-          return state === 'unknown' || remove(queue, jobId)
-        }),
-      )
-      if (removed.every(Boolean)) await held.release(jobId)
+      if (!mayRemove) return
+      await removeWaiting(jobId).catch((error: unknown) => {
+        if (!isForbidden(error)) throw error
+        // It stays so, and Redis would keep a record of every try.
+        mayRemove = false
+      })
     },
     async remove(jobId) {
       const removed = await Promise.all(both.map((queue) => remove(queue, jobId)))
@@ -96,8 +113,23 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
   }
 }
 
-/** BullMQ's states of a job that has ended or never existed. */
-const NOT_HELD: ReadonlySet<string> = new Set(['unknown', 'completed', 'failed'])
+/** Where BullMQ 6 keeps the ids of unfinished jobs (commands/getStateV2-8.lua). */
+const PLACES = {
+  lists: ['active', 'wait', 'paused'],
+  sortedSets: ['prioritized', 'delayed', 'waiting-children'],
+} as const
+
+/** Whether a queue holds the job unfinished. BullMQ's own script says the same, but a user who only reads has no EVAL. */
+async function isQueued(connection: RedisConnection, keys: PoolKeys, jobId: string): Promise<boolean> {
+  const reading = connection.multi()
+  for (const name of Object.values(QUEUE_NAMES)) {
+    for (const place of PLACES.lists) reading.lpos(jobKey(keys, name, place), jobId)
+    for (const place of PLACES.sortedSets) reading.zscore(jobKey(keys, name, place), jobId)
+  }
+  const replies = (await reading.exec()) ?? []
+  for (const [error] of replies) if (error !== null) throw error
+  return replies.some(([, found]) => found !== null)
+}
 
 /** Removes a job from one queue; false when a worker holds its lock. */
 async function removeFrom(queue: Queue, jobId: string, removeBroken: () => Promise<void>): Promise<boolean> {

@@ -33,6 +33,7 @@ import { ensurePool } from '../pool/config-store.ts'
 import { startConsumer } from '../queue/consumer.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
+import { fillQueueMeta } from '../queue/queue-meta.ts'
 import { createBreaker } from '../replica/breaker.ts'
 import { listenForWishes, readDrain } from '../replica/drain.ts'
 import type { DrainWish } from '../replica/drain.ts'
@@ -112,6 +113,7 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
   try {
     const keys = poolKeys(pool, settings.prefix)
     const config = await ensurePool(connections.commands, keys)
+    await fillQueueMeta(connections.commands, keys)
     const claimed = { replicaId, url: client.url }
     const other = await findOtherAddress(connections.commands, keys, claimed)
     if (other !== undefined && options.replicaId === undefined) throw sharedIdError(claimed, other)

@@ -3,7 +3,7 @@ import { openPool } from '../../src/client/pools.ts'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import { poolKeys } from '../../src/contract/keys.ts'
 import type { ReplicaEntry } from '../../src/contract/replica-entry.ts'
-import { ROLES, test } from './stage.ts'
+import { ROLES, everything, test } from './stage.ts'
 import type { AclRedis, Role } from './stage.ts'
 
 const KEYS = poolKeys('p')
@@ -39,6 +39,20 @@ const NOBODY: readonly Command[] = [
   ['SLOWLOG', 'GET'],
   ['MODULE', 'LIST'],
   ['SCRIPT', 'FLUSH'],
+  ['SCRIPT', 'LOAD', 'return 1'],
+  ['FUNCTION', 'KILL'],
+  ['FCALL', 'x', '0'],
+  ['EVAL_RO', 'return 1', '0'],
+  ['SORT', KEYS.index('queued'), 'BY', 'nosort', 'GET', `${QUEUE}:*->data`],
+  ['SORT_RO', KEYS.index('queued'), 'BY', 'nosort', 'GET', `${QUEUE}:*->data`],
+  ['MIGRATE', '127.0.0.1', '1', EVENTS, '0', '1'],
+  ['RESTORE', `${EVENTS}x`, '0', 'x'],
+  ['COPY', EVENTS, FOREIGN],
+  ['RENAME', EVENTS, FOREIGN],
+  ['LATENCY', 'RESET'],
+  ['ACL', 'GETUSER', 'operator'],
+  ['CLIENT', 'NO-EVICT', 'ON'],
+  ['FAILOVER'],
   ['FUNCTION', 'FLUSH'],
   ['FUNCTION', 'LOAD', "#!lua name=x\nredis.register_function('x', function() return 1 end)"],
   ['GET', FOREIGN],
@@ -81,6 +95,8 @@ const OPERATORS_ONLY: readonly Command[] = [
   ['HSET', KEYS.drains, 'r1', '{}'],
   ['HDEL', KEYS.drains, 'r1'],
   ['HKEYS', KEYS.drains],
+  ['SADD', KEYS.pools, 'q'],
+  ['SCRIPT', 'KILL'],
   ['SPUBLISH', KEYS.controlChannel, 'r1'],
   ['EVAL', "return redis.call('DEL', KEYS[1])", '1', EVENTS],
   ['EVAL', "return redis.call('HSET', KEYS[1], 'max_queued', '1')", '1', KEYS.config],
@@ -97,14 +113,59 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['HGETALL', KEYS.counters],
     ['LRANGE', `${QUEUE}:wait`, '0', '-1'],
     ['ZRANGE', `${QUEUE}:prioritized`, '0', '-1'],
+    // Prompts and locks of others.
+    ['LINDEX', `${QUEUE}:active`, '0'],
+    ['LRANGE', `${QUEUE}:active`, '0', '-1'],
+    ['ZRANGEBYSCORE', `${QUEUE}:prioritized`, '-inf', '+inf'],
+    ['ZRANDMEMBER', `${QUEUE}:prioritized`],
+    ['ZSCAN', `${QUEUE}:prioritized`, '0'],
     ['HGETALL', ENTRY],
+    ['HGET', ENTRY, 'data'],
+    ['HMGET', ENTRY, 'data'],
+    ['HVALS', ENTRY],
+    ['HRANDFIELD', ENTRY, '1', 'WITHVALUES'],
+    ['HSCAN', ENTRY, '0'],
+    ['DUMP', ENTRY],
+    ['COPY', ENTRY, EVENTS],
+    ['GET', `${ENTRY}:lock`],
+    ['XRANGE', `${QUEUE}:events`, '-', '+'],
+    ['HKEYS', KEYS.bytes],
+    ['HGETALL', KEYS.bytes],
+    ['EVAL', "return redis.call('HGET', KEYS[1], 'data')", '1', ENTRY],
+    ['EVAL', "return redis.call('LRANGE', KEYS[1], 0, -1)", '1', `${QUEUE}:active`],
+    ['EVAL', "return redis.call('ZRANGE', KEYS[1], 0, -1)", '1', `${QUEUE}:prioritized`],
+    // A paused, emptied or broken queue.
+    ['HSET', `${QUEUE}:meta`, 'paused', '1'],
+    ['HMSET', `${QUEUE}:meta`, 'paused', '1'],
+    ['HSETNX', `${QUEUE}:meta`, 'paused', '1'],
+    ['HINCRBY', `${QUEUE}:meta`, 'concurrency', '1'],
+    ['HDEL', `${QUEUE}:meta`, 'opts.maxLenEvents'],
+    ['HMSET', `${QUEUE}:wait`, 'a', 'b'],
+    ['HMSET', `${QUEUE}:delayed`, 'a', 'b'],
+    ['SET', `${QUEUE}:wait`, 'x'],
+    ['INCR', `${QUEUE}:wait`],
+    ['XADD', `${QUEUE}:wait`, '*', 'a', 'b'],
+    ['ZADD', `${QUEUE}:wait`, '1', 'a'],
+    ['LPUSH', `${QUEUE}:active`, 'job-2'],
+    ['RENAME', `${QUEUE}:wait`, `${QUEUE}:paused`],
+    ['DEL', ENTRY],
+    ['UNLINK', ENTRY],
+    ['HDEL', ENTRY, 'data'],
+    ['HSET', ENTRY, 'data', '{}'],
+    ['PEXPIRE', ENTRY, '1'],
+    ['DEL', `${ENTRY}:lock`],
+    ['SET', `${ENTRY}:lock`, 'me'],
+    ['LREM', `${QUEUE}:active`, '0', 'job-1'],
+    ['ZREM', `${QUEUE}:prioritized`, 'job-1'],
+    ['ZREMRANGEBYRANK', `${QUEUE}:prioritized`, '0', '-1'],
+    ['HDEL', KEYS.bytes, 'job-1'],
+    ['DEL', KEYS.bytes],
     ['BZPOPMIN', `${QUEUE}:marker`, '0.01'],
     ['ZPOPMIN', `${QUEUE}:prioritized`],
     ['SET', LEASE, 'me'],
     ['HSET', KEYS.replicas, 'r1', '{}'],
     ['SSUBSCRIBE', KEYS.cancelChannel],
-    ['SADD', KEYS.pools, 'q'],
-    ['EVAL', "return redis.call('ZRANGE', KEYS[1], 0, -1)", '1', `${QUEUE}:prioritized`],
+    ['CLIENT', 'UNBLOCK', '1'],
   ],
   consumer: [
     ['XADD', EVENTS, '9-1', 'event', 'token', 'data', '{}'],
@@ -125,10 +186,12 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['LRANGE', `${QUEUE}:wait`, '0', '-1'],
     ['SPUBLISH', KEYS.cancelChannel, 'job-1'],
     ['HGETALL', KEYS.replicas],
-    ['SADD', KEYS.pools, 'q'],
-    ['EVAL', "return redis.call('XADD', KEYS[1], '9-1', 'event', 'token', 'data', '{}')", '1', EVENTS],
-    ['EVAL', "return redis.call('HGET', KEYS[1], 'data')", '1', ENTRY],
-    ['EVAL', "return redis.call('ZADD', KEYS[1], 1, 'job-2')", '1', `${QUEUE}:prioritized`],
+    ['LINDEX', `${QUEUE}:active`, '0'],
+    ['GET', `${ENTRY}:lock`],
+    ['EVAL', 'return 1', '0'],
+    ['EVAL', 'while true do end', '0'],
+    ['EVALSHA', '0'.repeat(40), '0'],
+    ['CLIENT', 'UNBLOCK', '1'],
   ],
   worker: [
     ['UNLINK', EVENTS],
@@ -139,7 +202,9 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
   ],
   gateway: [
     ['HSETNX', KEYS.config, 'max_queued', '1'],
-    ['SADD', KEYS.pools, 'q'],
+    ['HSET', `${QUEUE}:meta`, 'paused', '1'],
+    ['HMSET', `${QUEUE}:meta`, 'paused', '1'],
+    ['DEL', `${QUEUE}:wait`],
     ['SET', LEASE, 'me'],
     ['DEL', LEASE],
     ['HSET', KEYS.replicas, 'r1', '{}'],
@@ -166,16 +231,14 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['HSET', KEYS.replicas, 'r1', '{}'],
     ['HDEL', KEYS.replicas, 'r1'],
     ['SPUBLISH', KEYS.cancelChannel, 'job-1'],
-    ['SADD', KEYS.pools, 'q'],
     ['CLIENT', 'UNBLOCK', '1'],
     ['EVAL', 'return 1', '0'],
     ['EVALSHA', '0'.repeat(40), '0'],
   ],
 }
 
-/** Who reads events ends its own blocking reads; a person with the command may ask for the configuration. */
+/** A gateway ends its own blocking reads; a person with the command may ask for the configuration. */
 const DANGEROUS: Readonly<Partial<Record<Role, readonly string[]>>> = {
-  consumer: ['client|unblock', 'info'],
   gateway: ['client|unblock', 'info'],
   operator: ['client|unblock', 'config|get', 'info'],
 }
@@ -205,13 +268,6 @@ async function furnish({ admin, adminUrl }: AclRedis): Promise<void> {
   await admin.set(LEASE, 'w1')
   await admin.hset(KEYS.replicas, 'r1', JSON.stringify(REPLICA))
   await admin.set(FOREIGN, 'x')
-}
-
-/** All that is in Redis, key by key, whatever it is. */
-async function everything({ admin }: AclRedis): Promise<Record<string, string | undefined>> {
-  const keys = (await admin.keys('*')).toSorted()
-  const dumps = await Promise.all(keys.map(async (key) => (await admin.dumpBuffer(key))?.toString('hex')))
-  return Object.fromEntries(keys.map((key, at) => [key, dumps[at]]))
 }
 
 describe.each(ROLES)('%s', (role) => {
@@ -282,6 +338,7 @@ const REFUSED_WORK: readonly [Role, string, (client: PoolClient) => Promise<unkn
   ['worker', 'drain a replica', (client) => client.drain('r1')],
   ['worker', 'undrain a replica', (client) => client.undrain('r1')],
   ['worker', 'change the pool', (client) => client.set({ max_queued: 1 })],
+  ['consumer', 'forget', (client) => client.forget('job-1')],
 ]
 
 test.for(REFUSED_WORK)('a %s cannot %s with the library either', async ([role, , work], { acl }) => {
@@ -292,6 +349,23 @@ test.for(REFUSED_WORK)('a %s cannot %s with the library either', async ([role, ,
   await expect(work(client)).rejects.toThrow(/does not allow its user/)
   expect(await everything(acl)).toEqual(before)
 })
+
+test.for(['worker', 'producer', 'gateway'] as const)(
+  'a %s that makes a pool is told who may',
+  async (role, { acl }) => {
+    await furnish(acl)
+    const before = await everything(acl)
+    const client = await openPool({ redisUrl: acl.urlOf(role), pool: 'q' })
+    onTestFinished(() => client.close())
+    await expect(client.create()).rejects.toMatchObject({
+      kind: 'POOL_UNAVAILABLE',
+      message: expect.stringMatching(
+        /no pool "q" \(there are: p\)\. This user of Redis may not create pools.*tgi-pool pool create --pool q/,
+      ),
+    })
+    expect(await everything(acl)).toEqual(before)
+  },
+)
 
 test('a producer that forgets a job only cancels it: its stream stays', async ({ acl }) => {
   await furnish(acl)

@@ -24,6 +24,11 @@ test('every process does its work with its own user: worker, gateway, metrics an
   acl,
 }) => {
   const simulator = start(acl, 'worker', ['simulator', '--port', '0', '--tokens-per-second', '0'])
+  const early = await start(acl, 'worker', ['worker', '--replica', await urlOf(simulator)]).over
+  expect(early).toMatchObject({ status: 1, stdout: '' })
+  expect(early.stderr).toMatch(/no pool "p".*may not create pools.*tgi-pool pool create --pool p/)
+  expect(await start(acl, 'operator', ['pool', 'create']).over).toMatchObject({ status: 0 })
+  await acl.refused()
   const worker = start(acl, 'worker', ['worker', '--replica', await urlOf(simulator)])
   await worker.printed('worker started', 'stderr')
   const gateway = await urlOf(start(acl, 'gateway', ['gateway', '--port', '0']))
@@ -58,6 +63,44 @@ test('every process does its work with its own user: worker, gateway, metrics an
   // A consumer tries to keep deadlines, too; others do.
   const refused = (await acl.refused()).filter((line) => line !== 'consumer command zrangebyscore')
   expect(refused).toEqual([])
+})
+
+test('jobs that wait: the same id again, a cancel, a look, and what the gateway forgets leave nothing in the queue', async ({
+  acl,
+}) => {
+  expect(await start(acl, 'operator', ['pool', 'create']).over).toMatchObject({ status: 0 })
+  await acl.admin.hset('tgi-pool:{p}:drains', 'r1', JSON.stringify({ since: Date.now() }))
+  const replica = await urlOf(start(acl, 'worker', ['simulator', '--port', '0', '--tokens-per-second', '50']))
+  const worker = start(acl, 'worker', ['worker', '--replica', replica, '--replica-id', 'r1'])
+  await worker.printed('worker started', 'stderr')
+  const gateway = await urlOf(start(acl, 'gateway', ['gateway', '--port', '0']))
+  const enqueue = (id: string, ...more: string[]) =>
+    start(acl, 'producer', ['enqueue', 'hello', '--job-id', id, '--max-new-tokens', '2000', ...more]).over
+  const kept = async () => (await acl.admin.keys('tgi-pool:{p}:jobs:waiting-*')).length
+
+  for (const _ of [1, 2]) expect(await enqueue('waiting-1')).toMatchObject({ status: 0, stderr: '' })
+  expect(await enqueue('waiting-1', '--seed', '1')).toMatchObject({ status: 1, stdout: '' })
+  await enqueue('waiting-2')
+  expect(await start(acl, 'consumer', ['job', 'waiting-1']).over).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/state +queued/),
+  })
+  expect(await kept()).toBe(2)
+  const cancelled = await start(acl, 'producer', ['cancel', 'waiting-1']).over
+  expect(cancelled).toMatchObject({ status: 0, stderr: '' })
+  await expect.poll(kept).toBe(1)
+  expect((await fetch(`${gateway}/v1/jobs/waiting-2`, { method: 'DELETE' })).status).toBe(204)
+  expect(await kept()).toBe(0)
+  expect(await acl.admin.hgetall('tgi-pool:{p}:bytes')).toEqual({ ':total': '0' })
+
+  expect(await start(acl, 'operator', ['undrain', 'r1']).over).toMatchObject({ status: 0 })
+  await enqueue('running')
+  const reading = start(acl, 'consumer', ['events', 'running'])
+  await reading.printed('\ttoken\t')
+  expect(await start(acl, 'producer', ['cancel', 'running']).over).toMatchObject({ status: 0 })
+  expect((await reading.over).stdout).toContain('CANCELLED')
+  const expected = /^producer key tgi-pool:\{p\}:jobs:|^consumer command (zrangebyscore|client\|unblock)$/
+  expect((await acl.refused()).filter((line) => !expected.test(line))).toEqual([])
 })
 
 test('a role that does the work of another is told so in one line', async ({ acl }) => {

@@ -19,10 +19,53 @@ async function clientAs(acl: AclRedis, role: Role): Promise<PoolClient> {
   return client
 }
 
+const PLAIN = { priority: 10, removeOnComplete: true, removeOnFail: true }
+
+/** What a plain BullMQ producer does as a role. */
+async function plainQueue(
+  acl: AclRedis,
+  role: Role,
+  work: (queue: Queue) => Promise<unknown>,
+): Promise<void> {
+  const queue = new Queue('jobs', {
+    connection: await acl.as(role),
+    prefix: 'tgi-pool:{p}',
+    skipMetasUpdate: true,
+  })
+  try {
+    await work(queue)
+  } finally {
+    await queue.close()
+  }
+}
+
+/** What the queues hold, and what they count. */
+async function jobsIn({ admin }: AclRedis): Promise<{ waiting: number; bytes: number }> {
+  const keys = await admin.keys('tgi-pool:{p}:*:*')
+  const waiting = keys.filter(
+    (key) => /:(jobs|batch):/.test(key) && !/:(meta|id|pc|marker|events)$/.test(key),
+  )
+  const hashes = await Promise.all(waiting.map((key) => admin.type(key)))
+  const bytes = Number((await admin.hget('tgi-pool:{p}:bytes', ':total')) ?? 0)
+  return { waiting: hashes.filter((type) => type === 'hash').length, bytes }
+}
+
+/** A worker whose replica takes nothing until it is undrained. */
+async function drainedReplica(
+  acl: AclRedis,
+  operator: PoolClient,
+): Promise<Awaited<ReturnType<typeof workerAs>>> {
+  await acl.admin.hset('tgi-pool:{p}:drains', 'r1', JSON.stringify({ since: Date.now() }))
+  const started = await workerAs(acl, 50, 'r1')
+  await expect.poll(async () => (await operator.replicas())[0]?.state).toBe('draining')
+  return started
+}
+
 /** A worker that has nothing but its role's rights, and what it had to complain of. */
 async function workerAs(
   acl: AclRedis,
   tokensPerSecond = 0,
+  replicaId?: string,
 ): Promise<{ worker: PoolWorker; complaints: string[] }> {
   const complaints: string[] = []
   const logger = pino({ level: 'warn' }, { write: (line: string) => void complaints.push(line) })
@@ -32,6 +75,7 @@ async function workerAs(
     redisUrl: acl.urlOf('worker'),
     pool: POOL,
     replicaUrl: replica.url,
+    replicaId,
     probeMs: 100,
     logger,
   })
@@ -97,23 +141,118 @@ test('a consumer reads many jobs at once, and is told of a pool that is none', a
   expect(rights(await acl.refused())).toEqual([])
 })
 
-test('a producer cancels what waits and what runs', async ({ acl }) => {
+test('a producer cancels what waits and what runs, and the worker takes what waited out of the queue', async ({
+  acl,
+}) => {
   const producer = await clientAs(acl, 'producer')
-  await (await clientAs(acl, 'operator')).create()
+  const operator = await clientAs(acl, 'operator')
+  await operator.create()
   const waiting = await producer.enqueue(LONG)
-  expect(await producer.cancel(waiting.job_id)).toBe('cancelled')
-  const connection = await acl.as('operator')
-  const queue = new Queue('jobs', { connection, prefix: 'tgi-pool:{p}', skipMetasUpdate: true })
-  onTestFinished(() => queue.close())
-  await queue.add('generate', LONG, { jobId: 'plain', removeOnComplete: true, removeOnFail: true })
+  const batch = await producer.enqueue({ ...LONG, priority: 'batch' })
+  for (const { job_id: id } of [waiting, batch]) expect(await producer.cancel(id)).toBe('cancelled')
+  expect(await producer.cancel(waiting.job_id)).toBe('already_over')
+  await plainQueue(acl, 'producer', (queue) => queue.add('generate', LONG, { ...PLAIN, jobId: 'plain' }))
   expect(await producer.cancel('plain')).toBe('cancelled')
-  const { worker, complaints } = await workerAs(acl, 50)
+  const replica = await drainedReplica(acl, operator)
+  // No slot is free: only a sweeper takes them out.
+  await expect.poll(() => jobsIn(acl)).toEqual({ waiting: 0, bytes: 0 })
+  await operator.undrain(replica.worker.replicaId)
+
   const running = await producer.enqueue(LONG)
-  await expect.poll(() => worker.busy).toBe(1)
+  await expect.poll(() => replica.worker.busy).toBe(1)
   expect(await producer.cancel(running.job_id)).toBe('cancelled')
-  await expect.poll(() => worker.busy).toBe(0)
+  await expect.poll(() => replica.worker.busy).toBe(0)
+  await expect.poll(() => jobsIn(acl)).toEqual({ waiting: 0, bytes: 0 })
+  expect(replica.complaints.filter((line) => !line.includes('replica is drained'))).toEqual([])
+  // Once a process: it does not try again.
+  expect(await acl.refused()).toEqual([expect.stringMatching(/^producer key tgi-pool:\{p\}:jobs:[\w-]+$/)])
+})
+
+test('a gateway takes cancelled jobs out of the queue at once, and those that others cancelled while it reads', async ({
+  acl,
+}) => {
+  await (await clientAs(acl, 'operator')).create()
+  const [producer, gateway] = [await clientAs(acl, 'producer'), await clientAs(acl, 'gateway')]
+  const own = await producer.enqueue(JOB)
+  const others: string[] = []
+  for (let at = 0; at < 5; at += 1) others.push((await producer.enqueue(JOB)).job_id)
+  await gateway.cancel(own.job_id)
+  expect(await jobsIn(acl)).toMatchObject({ waiting: 5 })
+  const reading = gateway.result(others[0] ?? '')
+  reading.catch(() => undefined)
+  for (const id of others) await producer.cancel(id)
+  await expect(reading).rejects.toMatchObject({ kind: 'CANCELLED' })
+  await expect.poll(() => jobsIn(acl)).toEqual({ waiting: 0, bytes: 0 })
+  expect(await acl.refused()).toHaveLength(1)
+})
+
+test('two producers with one id are one job, whoever comes second, and its prompt stays the first', async ({
+  acl,
+}) => {
+  await (await clientAs(acl, 'operator')).create()
+  const producers = await Promise.all(Array.from({ length: 4 }, () => clientAs(acl, 'producer')))
+  for (let round = 0; round < 20; round += 1) {
+    const options = { jobId: `same-${round}` }
+    const admissions = await Promise.all(producers.map((producer) => producer.enqueue(JOB, options)))
+    expect(admissions.filter(({ existing }) => !existing)).toHaveLength(1)
+  }
+  expect(await jobsIn(acl)).toMatchObject({ waiting: 20 })
+})
+
+test('a producer adds whatever a plain BullMQ producer adds without delay, under any id', async ({ acl }) => {
+  await (await clientAs(acl, 'operator')).create()
+  const producer = await clientAs(acl, 'producer')
+  const ids = ['a', 'met', 'metadata', 'report', 'waiting', 'Z', '0.', 'de-1', 'x'.repeat(128)]
+  for (const jobId of ids) await producer.enqueue(JOB, { jobId })
+  await plainQueue(acl, 'producer', async (queue) => {
+    await queue.add('generate', JOB, { ...PLAIN, jobId: 'plain' })
+    await queue.add('generate', JOB, { ...PLAIN, jobId: 'none', priority: 0 })
+    await queue.add('generate', JOB, { ...PLAIN, jobId: 'lifo', priority: 0, lifo: true })
+    await queue.addBulk(
+      ['b1', 'b2'].map((jobId) => ({ name: 'generate', data: JOB, opts: { ...PLAIN, jobId } })),
+    )
+  })
+  expect(await jobsIn(acl)).toMatchObject({ waiting: ids.length + 5 })
+  const { complaints } = await workerAs(acl)
+  await expect.poll(() => jobsIn(acl)).toEqual({ waiting: 0, bytes: 0 })
   expect(complaints).toEqual([])
   expect(await acl.refused()).toEqual([])
+})
+
+test('a consumer looks at jobs that wait, run, are over and never were', async ({ acl }) => {
+  await (await clientAs(acl, 'operator')).create()
+  const producer = await clientAs(acl, 'producer')
+  const consumer = await clientAs(acl, 'consumer')
+  await plainQueue(acl, 'producer', (queue) => queue.add('generate', LONG, { ...PLAIN, jobId: 'plain' }))
+  expect(await consumer.has('plain')).toBe(true)
+  expect(await consumer.job('plain')).toMatchObject({ state: 'queued', last_id: null })
+  expect(await consumer.has('no-such-job')).toBe(false)
+  const { worker } = await workerAs(acl, 50)
+  await expect.poll(() => worker.busy).toBe(1)
+  await expect.poll(() => consumer.job('plain')).toMatchObject({ state: 'started' })
+  await producer.cancel('plain')
+  expect(await consumer.job('plain')).toMatchObject({ state: 'cancelled' })
+  expect(await acl.refused()).toEqual([])
+})
+
+test('a worker creates no pool, and says who may', async ({ acl }) => {
+  await expect(workerAs(acl)).rejects.toMatchObject({
+    kind: 'POOL_UNAVAILABLE',
+    message: expect.stringContaining('tgi-pool pool create --pool p'),
+  })
+  expect(await acl.admin.exists('tgi-pool:pools')).toBe(0)
+})
+
+test('an operator ends a script that holds Redis up', async ({ acl }) => {
+  await (await clientAs(acl, 'operator')).create()
+  const operator = await acl.as('operator')
+  const script = (await acl.as('producer')).eval('while true do end', 0)
+  script.catch(() => undefined)
+  // Until then it waits for the script like everybody.
+  await expect
+    .poll(() => operator.script('KILL').catch((error: unknown) => String(error)), { interval: 200 })
+    .toBe('OK')
+  await expect(script).rejects.toThrow(/killed/i)
 })
 
 test('a worker ends jobs whose deadline has passed, hands jobs back, and takes over from one that died', async ({
@@ -188,7 +327,8 @@ test('a gateway does what a producer and a consumer do, keeps deadlines, and for
   expect(await acl.refused()).toEqual([])
 })
 
-/** What was refused, without a consumer's attempts to keep deadlines: others do. */
+/** What was refused, without a consumer's attempts to keep deadlines, which others do, and to end its own blocking reads. */
 function rights(refused: readonly string[]): string[] {
-  return refused.filter((line) => line !== 'consumer command zrangebyscore')
+  const expected = ['consumer command zrangebyscore', 'consumer command client|unblock']
+  return refused.filter((line) => !expected.includes(line))
 }

@@ -115,6 +115,13 @@ function describe(entry: LogEntry): string {
   return `${fields['username']} ${fields['reason']} ${fields['object']}`
 }
 
+/** All that is in Redis, key by key, whatever it is. */
+export async function everything({ admin }: AclRedis): Promise<Record<string, string | undefined>> {
+  const keys = (await admin.keys('*')).toSorted()
+  const dumps = await Promise.all(keys.map(async (key) => (await admin.dumpBuffer(key))?.toString('hex')))
+  return Object.fromEntries(keys.map((key, at) => [key, dumps[at]]))
+}
+
 /** `test` with a Redis that runs with ops/redis.acl, empty at the start of each test. */
 export const test = base
   .extend('server', { scope: 'worker' }, async ({}, { onCleanup }) => {

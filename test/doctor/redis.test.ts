@@ -49,6 +49,16 @@ test('a Redis that has evicted is a warning even when it does so no more', async
   expect(complaints(report)).toEqual(['warning redis-eviction redis'])
 })
 
+test('a Redis that a script holds up is a fault, with the command that ends the script', async () => {
+  const { server, redis } = await ownServer('--appendonly', 'yes', '--busy-reply-threshold', '50')
+  redis.eval('while true do end', 0).catch(() => undefined)
+  await expect
+    .poll(async () => found(await examine({ redisUrl: server.url }), 'redis-reachable').message)
+    .toContain('BUSY')
+  const { advice } = found(await examine({ redisUrl: server.url }), 'redis-reachable')
+  expect(advice).toContain('SCRIPT KILL')
+})
+
 test('a Redis without a file is a warning', async () => {
   const { server } = await ownServer('--appendonly', 'no')
   const report = await examine({ redisUrl: server.url })

@@ -9,7 +9,8 @@ import { envFileOf, isOurs, scriptOf, seconds, servicesOf } from './compose-file
 
 const ROOT = new URL('../../', import.meta.url)
 /** Runs to its end before the others start. */
-const ONCE = ['secrets', 'cli']
+const ONCE = ['secrets', 'pool', 'cli']
+const OPERATORS = ['pool', 'cli']
 const isReplica = (name: string) => /^(tgi|sim)-/.test(name)
 const workers = (profile: string) => servicesOf(profile).filter(([name]) => name.startsWith('worker-'))
 
@@ -161,6 +162,18 @@ test('a TGI replica has GPUs, shared memory and its model, and takes its key and
   expect(new Set(gpus).size).toBe(replicas.length)
 })
 
+test('a worker waits until its pool is created, since it may not create one', () => {
+  expect(COMPOSE.services['pool']?.command?.slice(-2)).toEqual(['pool', 'create'])
+  for (const [, { depends_on: others, environment }] of [...workers('simulated'), ...workers('gpu')]) {
+    expect(others?.['pool']).toEqual({ condition: 'service_completed_successfully' })
+    expect(environment?.['TGI_POOL']).toBe(COMPOSE.services['pool']?.environment?.['TGI_POOL'])
+  }
+})
+
+test('the secrets of volumes can be read by other users than the one that makes them', () => {
+  expect(COMPOSE.services['secrets']?.command).toContain('--volumes')
+})
+
 test('Redis, and the way to it, are closed to the outside', () => {
   expect(COMPOSE.networks).toMatchObject({ redis: { internal: true }, replicas: { internal: true } })
   expect(COMPOSE.services['redis']?.networks).toEqual(['redis'])
@@ -184,7 +197,7 @@ test('a secret is in the volume of who reads it and nowhere else', () => {
     'secrets-redis': ['redis'],
     'secrets-gateway': ['gateway'],
     'secrets-metrics': ['metrics'],
-    'secrets-operator': ['cli'],
+    'secrets-operator': OPERATORS,
     'secrets-worker': ['worker'],
     'secrets-replica': ['worker', 'tgi'],
   })
@@ -196,7 +209,7 @@ test('whoever talks to Redis reads its address from its own secrets', () => {
     const file = envFileOf(service)
     if (!service.networks?.includes('redis')) expect(file).toBeUndefined()
     else {
-      const role = name === 'cli' ? 'operator' : (name.split('-')[0] ?? '')
+      const role = OPERATORS.includes(name) ? 'operator' : (name.split('-')[0] ?? '')
       expect(file).toBe(`/secrets/${role}/redis.env`)
       expect(service.volumes).toContain(`secrets-${role}:/secrets/${role}:ro`)
     }

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { spawn } from 'node:child_process'
@@ -68,7 +68,56 @@ test('make-secrets gives each role an address of its own, and Redis the hash of 
   }
   expect(files['redis/users.acl']).toMatch(/^user default off /m)
   expect(files['redis/users.acl']).not.toMatch(/^#|^\s/m)
-  for (const file of Object.keys(files)) expect((await stat(join(dir, file))).mode & 0o777).toBe(0o444)
+})
+
+/** The modes of all below a folder, by whether it is a file, each once. */
+async function modesOf(dir: string): Promise<{ files: string[]; folders: string[] }> {
+  const found = await readdir(dir, { recursive: true, withFileTypes: true })
+  const modes = async (entries: typeof found) => {
+    const all = entries.map(async ({ parentPath, name }) => (await stat(join(parentPath, name))).mode & 0o777)
+    return [...new Set((await Promise.all(all)).map((mode) => mode.toString(8)))]
+  }
+  return {
+    files: await modes(found.filter((entry) => entry.isFile())),
+    folders: await modes(found.filter((entry) => entry.isDirectory())),
+  }
+}
+
+test('what make-secrets makes can be read by its maker alone, whatever the umask and whatever it was before', async () => {
+  const dir = await folder()
+  const out = join(dir, 'out')
+  const make = (umask: string, ...args: string[]) => {
+    const command = `umask ${umask} && exec "$0" "$@"`
+    const words = [process.execPath, join(OPS, 'make-secrets.ts'), ...args, join(OPS, 'redis.acl'), out]
+    expect(spawnSync('sh', ['-c', command, ...words], { encoding: 'utf8' })).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
+  }
+  make('000')
+  expect(await modesOf(out)).toEqual({ files: ['400'], folders: ['700'] })
+  expect((await stat(out)).mode & 0o777).toBe(0o700)
+  // A folder that was there, and files of an earlier version, or of a run that was killed.
+  await chmod(dir, 0o755)
+  await chmod(join(out, 'worker'), 0o755)
+  await chmod(join(out, 'worker', 'redis.env'), 0o444)
+  await writeFile(join(out, 'redis', 'users.acl.new'), 'half', { mode: 0o444 })
+  make('022')
+  expect(await modesOf(out)).toEqual({ files: ['400'], folders: ['700'] })
+  expect((await stat(dir)).mode & 0o777).toBe(0o755)
+})
+
+test('in container volumes whoever mounts a folder can read it, and a secret of somebody else stays as it is', async () => {
+  const dir = await folder()
+  await mkdir(join(dir, 'gateway'))
+  await writeFile(join(dir, 'gateway', 'bearer'), 'mine\n', { mode: 0o440 })
+  const words = ['-c', 'umask 077 && exec "$0" "$@"', process.execPath, join(OPS, 'make-secrets.ts')]
+  const made = spawnSync('sh', [...words, '--volumes', join(OPS, 'redis.acl'), dir], { encoding: 'utf8' })
+  expect(made).toMatchObject({ status: 0, stderr: '' })
+  const { files } = await modesOf(dir)
+  expect(files.toSorted()).toEqual(['440', '444'])
+  expect(await readFile(join(dir, 'gateway', 'bearer'), 'utf8')).toBe('mine\n')
+  expect((await stat(join(dir, 'gateway'))).mode & 0o777).toBe(0o755)
 })
 
 test('make-secrets changes nothing that is there, but follows a new ACL file', async () => {

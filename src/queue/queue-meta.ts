@@ -1,0 +1,17 @@
+import { QUEUE_NAMES } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import type { RedisConnection } from '../redis/connect.ts'
+
+/** BullMQ's own default, and where it stores it (BullMQ 6, commands/includes/getOrSetMaxEvents.lua). */
+const MAX_EVENTS = { field: 'opts.maxLenEvents', count: 10_000 } as const
+
+/**
+ * Writes into each queue's `meta` what BullMQ's scripts would write there with the first job. A Redis user for producers may
+ * not write `meta`, since that would let it pause the queue; so whoever creates a pool does. What exists stays.
+ */
+export async function fillQueueMeta(redis: RedisConnection, keys: PoolKeys): Promise<void> {
+  const { field, count } = MAX_EVENTS
+  await Promise.all(
+    Object.values(QUEUE_NAMES).map((name) => redis.hsetnx(`${keys.queuePrefix}:${name}:meta`, field, count)),
+  )
+}
