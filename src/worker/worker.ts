@@ -29,11 +29,9 @@ import { reservedSlots } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { ReplicaEntry, ReplicaState } from '../contract/replica-entry.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
-import { ensurePool } from '../pool/config-store.ts'
 import { startConsumer } from '../queue/consumer.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
-import { fillQueueMeta } from '../queue/queue-meta.ts'
 import { createBreaker } from '../replica/breaker.ts'
 import { listenForWishes, readDrain } from '../replica/drain.ts'
 import type { DrainWish } from '../replica/drain.ts'
@@ -55,6 +53,7 @@ import type { WorkerConnections } from './connections.ts'
 import { createDrainWatch } from './drain-watch.ts'
 import { createFailedHere } from './failed-here.ts'
 import { createFaultLog } from './fault-log.ts'
+import { openOwnPool } from './own-pool.ts'
 import { createPace } from './pace.ts'
 import { findOtherAddress, sharedIdError } from './other-address.ts'
 import { watchPrefills } from './prefills.ts'
@@ -112,8 +111,7 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
   )
   try {
     const keys = poolKeys(pool, settings.prefix)
-    const config = await ensurePool(connections.commands, keys)
-    await fillQueueMeta(connections.commands, keys)
+    const config = await openOwnPool(connections.commands, keys)
     const claimed = { replicaId, url: client.url }
     const other = await findOtherAddress(connections.commands, keys, claimed)
     if (other !== undefined && options.replicaId === undefined) throw sharedIdError(claimed, other)
@@ -468,9 +466,8 @@ async function assemble({
       )
     }
   }, RESYNC_MS)
-  // Made again, too: a Redis without a file comes back empty.
   const refreshConfig = () => {
-    ensurePool(connections.commands, keys).then(
+    openOwnPool(connections.commands, keys).then(
       (next) => {
         const before = config
         config = next

@@ -14,11 +14,11 @@ const FOREIGN: readonly string[] = [
 ]
 
 describe.for(ROLES)('a %s', (role) => {
-  test('may do the same in both queues, in any pool and on any job', async ({ acl: { admin } }) => {
-    const commands = await listCommands(admin)
+  test('may do the same in both queues, in any pool and on any job', async ({ acl }) => {
+    const commands = await listCommands(acl.admin)
     const same = async (key: string, other: string) =>
-      expect(await allowedOn(admin, role, commands, other), other).toEqual(
-        await allowedOn(admin, role, commands, key),
+      expect(await allowedOn(acl, role, commands, other), other).toEqual(
+        await allowedOn(acl, role, commands, key),
       )
     for (const [name, key] of kindsOfKeys('p')) {
       if (name.startsWith('jobs:')) await same(key, key.replace(':jobs:', ':batch:'))
@@ -44,12 +44,12 @@ describe.for(ROLES)('a %s', (role) => {
       await same(job, `tgi-pool:{p}:jobs:${id}`)
   })
 
-  test('may touch nothing else', async ({ acl: { admin } }) => {
-    const commands = await listCommands(admin)
+  test('may touch nothing else', async ({ acl }) => {
+    const commands = await listCommands(acl.admin)
     for (const key of FOREIGN) {
       if (role === 'operator' && key.startsWith('tgi-pool:')) continue
-      expect(await allowedOn(admin, role, commands, key), key).toEqual([])
-      expect(await allowedOnChannel(admin, role, key), key).toEqual([])
+      expect(await allowedOn(acl, role, commands, key), key).toEqual([])
+      expect(await allowedOnChannel(acl, role, key), key).toEqual([])
     }
   })
 
@@ -59,12 +59,12 @@ describe.for(ROLES)('a %s', (role) => {
     const rules = line.replaceAll('{*}', '{p}').replaceAll('tgi-pool:*', 'tgi-pool:{p}:*')
     await admin.call('ACL', ['SETUSER', 'restricted', 'reset', ...rules.split(' ').slice(2)])
     try {
-      const commands = await listCommands(admin)
+      const commands = await listCommands(acl.admin)
       for (const [name, key] of kindsOfKeys('q')) {
-        if (name !== 'pools') expect(await allowedOn(admin, 'restricted', commands, key), name).toEqual([])
+        if (name !== 'pools') expect(await allowedOn(acl, 'restricted', commands, key), name).toEqual([])
       }
       for (const channel of [poolKeys('q').cancelChannel, poolKeys('q').controlChannel])
-        expect(await allowedOnChannel(admin, 'restricted', channel)).toEqual([])
+        expect(await allowedOnChannel(acl, 'restricted', channel)).toEqual([])
       if (role === 'operator') return
       expect(await rightsOf(acl, 'restricted', 'p')).toEqual(await rightsOf(acl, role, 'p'))
     } finally {
@@ -81,7 +81,7 @@ describe.for(ROLES)('a %s', (role) => {
     const commands = await listCommands(acl.admin)
     const redis = await acl.as(role)
     for (const [kind, key] of kindsOfKeys('p')) {
-      const may = new Set(await allowedOn(acl.admin, role, commands, key))
+      const may = new Set(await allowedOn(acl, role, commands, key))
       const refused = commands.filter(
         (command) => isKeyed(command) && !may.has(command.name.join(' ').toUpperCase()),
       )

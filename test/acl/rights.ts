@@ -1,8 +1,7 @@
-import { expect } from 'vitest'
 import { QUEUE_NAMES, poolKeys } from '../../src/contract/keys.ts'
-import type { Redis } from 'ioredis'
 import { listCommands, withKey } from './commands.ts'
 import type { ServerCommand } from './commands.ts'
+import { dryRun } from './dry-run.ts'
 import type { AclRedis } from './stage.ts'
 
 /** BullMQ's own keys beside those of jobs (BullMQ 6, classes/queue-keys.js). */
@@ -63,27 +62,16 @@ const isScript = ({ categories, name }: ServerCommand) =>
 export const isKeyed = (command: ServerCommand) =>
   command.keys.length > 0 && !isScript(command) && !command.categories.includes('pubsub')
 
-/** Which of these a user may do, by Redis's own judgement. */
-async function allowed(admin: Redis, user: string, commands: readonly string[][]): Promise<boolean[]> {
-  const answers = await Promise.all(
-    commands.map((words) => admin.call('ACL', ['DRYRUN', user, ...words]) as Promise<string>),
-  )
-  return answers.map((answer, at) => {
-    if (answer !== 'OK') expect(answer, commands[at]?.join(' ')).toMatch(/has no permissions/)
-    return answer === 'OK'
-  })
-}
-
 /** The commands that a user may run on a key, as if they were its only ones. */
 export async function allowedOn(
-  admin: Redis,
+  acl: Pick<AclRedis, 'adminUrl'>,
   user: string,
   commands: readonly ServerCommand[],
   key: string,
 ): Promise<string[]> {
   const keyed = commands.filter(isKeyed)
-  const may = await allowed(
-    admin,
+  const may = await dryRun(
+    acl,
     user,
     keyed.map((command) => withKey(command, key)),
   )
@@ -92,7 +80,7 @@ export async function allowedOn(
 
 /** Commands without a key, but those by which every user manages its own connection. */
 async function allowedWithoutKey(
-  admin: Redis,
+  acl: Pick<AclRedis, 'adminUrl'>,
   user: string,
   commands: readonly ServerCommand[],
 ): Promise<string[]> {
@@ -100,7 +88,7 @@ async function allowedWithoutKey(
   const words = free.map((command) =>
     isScript(command) ? [...command.name, 'return 1', '0'] : withKey(command, ''),
   )
-  const may = await allowed(admin, user, words)
+  const may = await dryRun(acl, user, words)
   return free
     .filter(({ categories, name }, at) => {
       const isOwn = categories.includes('connection') && !categories.includes('dangerous')
@@ -110,29 +98,29 @@ async function allowedWithoutKey(
 }
 
 /** The same for a channel. */
-export async function allowedOnChannel(admin: Redis, user: string, channel: string): Promise<string[]> {
+export async function allowedOnChannel(
+  acl: Pick<AclRedis, 'adminUrl'>,
+  user: string,
+  channel: string,
+): Promise<string[]> {
   const words = CHANNEL_COMMANDS.map((name) =>
     name.includes('PUBLISH') ? [name, channel, 'x'] : [name, channel],
   )
-  const may = await allowed(admin, user, words)
+  const may = await dryRun(acl, user, words)
   return CHANNEL_COMMANDS.filter((_, at) => may[at])
 }
 
 /** Rows of what and which commands; what has the same commands shares a row. */
-export async function rightsOf(
-  { admin }: AclRedis,
-  user: string,
-  pool: string,
-): Promise<Map<string, string[]>> {
-  const commands = await listCommands(admin)
-  const rows: [string, string[]][] = [['no key', await allowedWithoutKey(admin, user, commands)]]
+export async function rightsOf(acl: AclRedis, user: string, pool: string): Promise<Map<string, string[]>> {
+  const commands = await listCommands(acl.admin)
+  const rows: [string, string[]][] = [['no key', await allowedWithoutKey(acl, user, commands)]]
   for (const [name, key] of kindsOfKeys(pool)) {
-    const names = await allowedOn(admin, user, commands, key)
+    const names = await allowedOn(acl, user, commands, key)
     rows.push([`\`${name}\``, names.length > 50 ? summary(commands, names) : names])
   }
   const { cancelChannel, controlChannel } = poolKeys(pool)
-  rows.push(['channel `cancel`', await allowedOnChannel(admin, user, cancelChannel)])
-  rows.push(['channel `control`', await allowedOnChannel(admin, user, controlChannel)])
+  rows.push(['channel `cancel`', await allowedOnChannel(acl, user, cancelChannel)])
+  rows.push(['channel `control`', await allowedOnChannel(acl, user, controlChannel)])
   return new Map(rows.filter(([, names]) => names.length > 0))
 }
 

@@ -1,4 +1,5 @@
 import { Queue } from 'bullmq'
+import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import { expect, onTestFinished } from 'vitest'
 import { openPool } from '../../src/client/pools.ts'
@@ -191,12 +192,12 @@ test('two producers with one id are one job, whoever comes second, and its promp
 }) => {
   await (await clientAs(acl, 'operator')).create()
   const producers = await Promise.all(Array.from({ length: 4 }, () => clientAs(acl, 'producer')))
-  for (let round = 0; round < 20; round += 1) {
+  for (let round = 0; round < 5; round += 1) {
     const options = { jobId: `same-${round}` }
     const admissions = await Promise.all(producers.map((producer) => producer.enqueue(JOB, options)))
     expect(admissions.filter(({ existing }) => !existing)).toHaveLength(1)
   }
-  expect(await jobsIn(acl)).toMatchObject({ waiting: 20 })
+  expect(await jobsIn(acl)).toMatchObject({ waiting: 5 })
 })
 
 test('a producer adds whatever a plain BullMQ producer adds without delay, under any id', async ({ acl }) => {
@@ -235,6 +236,47 @@ test('a consumer looks at jobs that wait, run, are over and never were', async (
   expect(await acl.refused()).toEqual([])
 })
 
+test('a worker that may see one pool only sweeps that pool, and reports each other one once', async ({
+  acl,
+}) => {
+  const operator = await clientAs(acl, 'operator')
+  for (const pool of ['a', 'p', 'z']) {
+    const client = await openPool({ redisUrl: acl.urlOf('operator'), pool })
+    onTestFinished(() => client.close())
+    await client.create()
+  }
+  const line = (await acl.admin.acl('LIST')).find((user) => user.startsWith('user worker ')) ?? ''
+  const rules = line.replaceAll('{*}', '{p}').split(' ').slice(2)
+  await acl.admin.call('ACL', ['SETUSER', 'worker-p', 'reset', ...rules, '>of-the-test'])
+  onTestFinished(async () => void (await acl.admin.acl('DELUSER', 'worker-p')))
+  const { complaints } = await workerAs(
+    { ...acl, urlOf: () => acl.adminUrl.replace('admin:', 'worker-p:') },
+    0,
+  )
+  const late = await operator.enqueue({ ...JOB, deadline_ms: 1 })
+  await expect
+    .poll(() => operator.job(late.job_id))
+    .toMatchObject({ state: expect.stringMatching(/failed|ended/) })
+  const { job_id: id } = await operator.enqueue(JOB)
+  expect((await operator.result(id)).text).not.toBe('')
+  for (const pool of ['a', 'z'])
+    expect(complaints.filter((text) => text.includes(`pool ${pool}: `))).toHaveLength(1)
+  expect(complaints.filter((text) => text.includes('NOPERM'))).toHaveLength(2)
+})
+
+test('a queue whose meta is gone is filled again by its worker, and producers go on', async ({ acl }) => {
+  const operator = await clientAs(acl, 'operator')
+  await operator.create()
+  const producer = await clientAs(acl, 'producer')
+  await acl.admin.del('tgi-pool:{p}:jobs:meta', 'tgi-pool:{p}:batch:meta')
+  // The error names the command; nothing of the job is in the queue.
+  await expect(producer.enqueue(JOB, { jobId: 'early' })).rejects.toThrow(/does not allow its user/)
+  expect(await jobsIn(acl)).toMatchObject({ waiting: 0 })
+  await workerAs(acl)
+  await producer.enqueue(JOB, { jobId: 'early' })
+  await expect.poll(() => operator.job('early')).toMatchObject({ state: 'ended' })
+})
+
 test('a worker creates no pool, and says who may', async ({ acl }) => {
   await expect(workerAs(acl)).rejects.toMatchObject({
     kind: 'POOL_UNAVAILABLE',
@@ -244,15 +286,19 @@ test('a worker creates no pool, and says who may', async ({ acl }) => {
 })
 
 test('an operator ends a script that holds Redis up', async ({ acl }) => {
-  await (await clientAs(acl, 'operator')).create()
+  await acl.admin.config('SET', 'busy-reply-threshold', '50')
+  onTestFinished(async () => void (await acl.admin.config('SET', 'busy-reply-threshold', '5000')))
   const operator = await acl.as('operator')
-  const script = (await acl.as('producer')).eval('while true do end', 0)
-  script.catch(() => undefined)
-  // Until then it waits for the script like everybody.
+  // One that sends nothing again.
+  const producer = new Redis(acl.urlOf('producer'), { maxRetriesPerRequest: 0, retryStrategy: () => null })
+  onTestFinished(() => producer.disconnect())
+  await producer.ping()
+  const killed = expect(producer.eval('while true do end', 0)).rejects.toThrow(/killed/i)
+  // Before Redis calls it busy, it answers after the script.
   await expect
-    .poll(() => operator.script('KILL').catch((error: unknown) => String(error)), { interval: 200 })
+    .poll(() => operator.script('KILL').catch((error: unknown) => String(error)), { interval: 100 })
     .toBe('OK')
-  await expect(script).rejects.toThrow(/killed/i)
+  await killed
 })
 
 test('a worker ends jobs whose deadline has passed, hands jobs back, and takes over from one that died', async ({
