@@ -1,3 +1,5 @@
+import { createTgiClient } from '../tgi/client.ts'
+
 /** What a replica itself says of its requests (`/metrics`, TGI 3.3.7). */
 export interface ReplicaCounters {
   /** Requests whose client went away, since it started (`tgi_request_failure{err="dropped"}`). */
@@ -8,10 +10,15 @@ export interface ReplicaCounters {
 
 /** Reads a replica's counters; one that was never used is not there yet and counts as 0. */
 export async function readCounters(url: string): Promise<ReplicaCounters> {
-  const text = await (await fetch(new URL('/metrics', url), { signal: AbortSignal.timeout(5000) })).text()
-  return {
-    dropped: valueOf(text, /^tgi_request_failure\{[^}]*err="dropped"[^}]*\} (\S+)$/m),
-    running: valueOf(text, /^tgi_batch_current_size(?:\{[^}]*\})? (\S+)$/m),
+  const client = createTgiClient({ url })
+  try {
+    const text = await client.metrics()
+    return {
+      dropped: valueOf(text, /^tgi_request_failure\{[^}]*err="dropped"[^}]*\} (\S+)$/m),
+      running: valueOf(text, /^tgi_batch_current_size(?:\{[^}]*\})? (\S+)$/m),
+    }
+  } finally {
+    await client.close()
   }
 }
 

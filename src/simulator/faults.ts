@@ -25,6 +25,10 @@ import { PoolError } from '../contract/error.ts'
  * | `no-space` | `data:` without its space |
  * | `null-logprob`, `negative-zero-logprob` | what TGI writes for NaN and infinities, and for -0 |
  * | `empty-generated-text` | `generated_text` is `""` although there were tokens |
+ * | `long-token` | the token after `after` has a text of `count` (100000) characters |
+ * | `top-tokens` | every token comes with `count` (100) of the likeliest, whatever was asked for |
+ * | `escapes` | tokens are what terminals obey: OSC 52, colors, C1, marks of direction, in pieces |
+ * | `many-series` | `/metrics` has a family of `count` (20000) series more |
  * | `unhealthy` | `/health` says 503 |
  * | `drift` | `/info` tells another `version` (9.9.9) |
  */
@@ -52,6 +56,10 @@ export const FAULT_KINDS = [
   'null-logprob',
   'negative-zero-logprob',
   'empty-generated-text',
+  'long-token',
+  'top-tokens',
+  'escapes',
+  'many-series',
   'unhealthy',
   'drift',
 ] as const
@@ -78,7 +86,7 @@ export interface Fault {
   readonly retryAfter?: number | undefined
   /** How long `slow-prefill` takes. @defaultValue 3000 */
   readonly ms?: number | undefined
-  /** How many comments `keep-alives` sends. @defaultValue 3 */
+  /** How many comments, characters, tokens or series. @defaultValue that of the kind */
   readonly count?: number | undefined
   /** What `drift` tells. @defaultValue '9.9.9' */
   readonly version?: string | undefined

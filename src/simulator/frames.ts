@@ -8,6 +8,8 @@ export interface TokenQuirks {
   readonly emptyText?: boolean | undefined
   /** `data:` without its space, as TGI wrote it up to v2.0.x. */
   readonly noSpace?: boolean | undefined
+  /** The text of the n-th token, from 1; undefined: its own. */
+  readonly textOf?: ((token: number) => string | undefined) | undefined
 }
 
 /** What a request asks to be told. */
@@ -35,7 +37,8 @@ function head(id: number, text: string): string {
 /** The last token as JSON. */
 export function tokenJson(decoding: Decoding, quirks: TokenQuirks): string {
   const logprob = quirks.logprob ?? decoding.logprob
-  return `${head(decoding.id, decoding.text)}${logprob},"special":${decoding.special}}`
+  const text = quirks.textOf?.(decoding.tokens) ?? decoding.text
+  return `${head(decoding.id, text)}${logprob},"special":${decoding.special}}`
 }
 
 /** The tokens most likely in place of the last one, itself first, as a JSON array. */

@@ -37,6 +37,9 @@ export const ANSWER_FAULTS = [
   'null-logprob',
   'negative-zero-logprob',
   'empty-generated-text',
+  'long-token',
+  'top-tokens',
+  'escapes',
 ] as const satisfies readonly FaultKind[]
 
 const ENDINGS = [
@@ -71,10 +74,40 @@ export function frameOptions({ inputs, parameters }: GenerateRequest, hits: Hits
   const logprob = hits.has('null-logprob') ? 'null' : hits.has('negative-zero-logprob') ? '-0.0' : undefined
   return {
     details: parameters.details,
-    topTokens: parameters.top_n_tokens ?? 0,
+    topTokens: hits.has('top-tokens')
+      ? (hits.get('top-tokens')?.count ?? 100)
+      : (parameters.top_n_tokens ?? 0),
     prefix: parameters.return_full_text === true ? inputs : '',
-    quirks: { logprob, emptyText: hits.has('empty-generated-text'), noSpace: hits.has('no-space') },
+    quirks: {
+      logprob,
+      emptyText: hits.has('empty-generated-text'),
+      noSpace: hits.has('no-space'),
+      textOf: oddText(hits),
+    },
   }
+}
+
+/** What terminals obey, cut where a filter that looks at one piece would miss it. */
+const ESCAPES = [
+  '\u001b',
+  ']52;c;aGk=',
+  '\u0007',
+  '\u009b',
+  '31m',
+  '\u202e',
+  '\u2066',
+  '\b\u007f',
+  'x\r',
+  '\u001b[',
+  '2J',
+]
+
+/** The texts that faults put in place of the tokens' own. */
+function oddText(hits: Hits): ((tokens: number) => string | undefined) | undefined {
+  const long = hits.get('long-token')
+  if (long !== undefined)
+    return (tokens) => (tokens === (long.after ?? 0) + 1 ? 'x'.repeat(long.count ?? 100_000) : undefined)
+  return hits.has('escapes') ? (tokens) => ESCAPES[(tokens - 1) % ESCAPES.length] : undefined
 }
 
 /** How long a request's prefill takes (ms). */

@@ -144,13 +144,22 @@ function asideRoutes(replica: Replica): readonly Route[] {
       sendJson(exchange, 200, JSON.stringify({ ...replica.info, ...version }))
     }),
     ...documentationRoutes(),
-    get('/metrics', (exchange) => sendText(exchange, 200, metrics.render())),
+    get('/metrics', (exchange) => {
+      const many = faults.take(['many-series'], { path: exchange.path }).get('many-series')
+      sendText(exchange, 200, metrics.render() + (many === undefined ? '' : seriesText(many.count ?? 20_000)))
+    }),
     get('/v1/models', (exchange) => {
       const id = replica.info.model_id
       const model = { id, object: 'model', created: 0, owned_by: id }
       sendJson(exchange, 200, JSON.stringify({ object: 'list', data: [model] }))
     }),
   ]
+}
+
+/** A family of so many series. */
+function seriesText(count: number): string {
+  const lines = Array.from({ length: count }, (_, n) => `many_series{n="${n}"} ${n}`)
+  return ['# TYPE many_series gauge', ...lines, ''].join('\n')
 }
 
 /** The description of the routes, and a page that links to it; TGI serves Swagger UI there. */

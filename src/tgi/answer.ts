@@ -1,5 +1,7 @@
 import type { CallTarget } from './call.ts'
 import { TgiError } from './error.ts'
+import { createAnswerBounds } from './answer-bounds.ts'
+import type { AnswerRequest } from './answer-bounds.ts'
 import { jsonOf } from './json.ts'
 import type { TokenFrame } from './wire.ts'
 import { errorOfFrame, isErrorFrame, isTokenFrame } from './wire.ts'
@@ -14,7 +16,7 @@ export interface TgiTopToken {
 
 /** A token that was chosen. `text` may be empty: its bytes then come with a later one. */
 export interface TgiToken extends TgiTopToken {
-  /** The likeliest tokens of this place, when `top_n_tokens` asked for them. */
+  /** The likeliest tokens of this place, as many as `top_n_tokens` asked for. */
   readonly top?: readonly TgiTopToken[] | undefined
 }
 
@@ -50,10 +52,11 @@ export interface Answer {
  * slices and may overshoot to the next multiple (router/src/validation.rs and infer/mod.rs, TGI 3.1.1 to 3.3.7).
  */
 export function createAnswer(
-  maxNewTokens: number,
+  request: AnswerRequest,
   onToken: (token: TgiToken) => void,
   source: AnswerSource,
 ): Answer {
+  const bounds = createAnswerBounds(request, source.label)
   let tokens = 0
   let joined = ''
   return {
@@ -62,12 +65,13 @@ export function createAnswer(
     },
     take(data) {
       const frame = parseFrame(data, source)
-      const { token } = frame
+      const token = tokenOf(frame, request.topTokens)
+      bounds.check(data, token, frame.generated_text !== undefined && frame.generated_text !== null)
       tokens += 1
       if (!token.special) joined += token.text
       const end = endOf(frame, joined, tokens, source.label)
-      onToken(tokenOf(frame))
-      if (end !== undefined || tokens < maxNewTokens) return end
+      onToken(token)
+      if (end !== undefined || tokens < request.maxNewTokens) return end
       return { finishReason: 'length', text: joined, tokensOut: tokens, tokensIn: undefined, cut: true }
     },
   }
@@ -83,10 +87,12 @@ function parseFrame(data: string, { label, quote }: AnswerSource): TokenFrame {
   )
 }
 
-function tokenOf({ token, top_tokens: top }: TokenFrame): TgiToken {
+/** TGI sends more than `topTokens` when some are equally likely (utils/tokens.py, 3.3.7), in falling order: the first ones count. */
+function tokenOf({ token, top_tokens: top }: TokenFrame, topTokens: number): TgiToken {
   const { id, text, logprob, special } = token
-  if (top === undefined || top === null) return { id, text, logprob, special }
-  return { id, text, logprob, special, top: top.map((other) => tokenOf({ token: other })) }
+  if (topTokens === 0 || top === undefined || top === null) return { id, text, logprob, special }
+  const likeliest = top.slice(0, topTokens).map((other) => tokenOf({ token: other }, 0))
+  return { id, text, logprob, special, top: likeliest }
 }
 
 /** The end is marked by a text that is not null; it may well be empty (router/src/server.rs, TGI 3.3.7). */

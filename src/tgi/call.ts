@@ -26,13 +26,11 @@ export interface CallTarget {
 }
 
 const DEFAULT_TIMEOUT_MS = 5000
-/** A peer that is not TGI may send anything; TGI's longest answer tells 150,000 tokens of a prompt in so much. */
-const MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
-/** Sends a request and reads its whole answer, whatever the status: at most 10 MiB, else `malformed`. */
+/** Sends a request and reads its whole answer, whatever the status: at most `maxBytes`, else `malformed`. */
 export function call(
   target: CallTarget,
-  request: Omit<HttpRequest, 'maxBytes'>,
+  request: HttpRequest & { readonly maxBytes: number },
   options: CallOptions = {},
 ): Promise<HttpAnswer> {
   const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options
@@ -41,17 +39,14 @@ export function call(
   const chunks: Buffer[] = []
   let head: HttpHead = { status: 0, contentType: '', retryAfterMs: undefined }
 
-  const exchange = target.peer.send(
-    { ...request, maxBytes: MAX_ANSWER_BYTES },
-    {
-      onHead(got) {
-        head = got
-      },
-      onData: (chunk) => chunks.push(chunk),
-      onEnd: () => resolve({ ...head, text: Buffer.concat(chunks).toString('utf8') }),
-      onFault: reject,
+  const exchange = target.peer.send(request, {
+    onHead(got) {
+      head = got
     },
-  )
+    onData: (chunk) => chunks.push(chunk),
+    onEnd: () => resolve({ ...head, text: Buffer.concat(chunks).toString('utf8') }),
+    onFault: (fault) => reject(fault.kind === 'malformed' ? tooLong(target, request, fault) : fault),
+  })
   function stop(reason: unknown): void {
     exchange.close()
     reject(reason)
@@ -65,4 +60,12 @@ export function call(
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
   })
+}
+
+function tooLong(
+  { label }: CallTarget,
+  { path, maxBytes }: { readonly path: string; readonly maxBytes: number },
+  cause: TgiError,
+): TgiError {
+  return new TgiError('malformed', `${label}${path}: expected at most ${maxBytes} bytes, got more`, { cause })
 }

@@ -48,6 +48,8 @@ export interface TgiClient {
 }
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 2000
+/** Of `/health` and `/info`: TGI sends 1 KB at most, and a proxy in front of it a page. */
+const MAX_CONTROL_BYTES = 64 * 1024
 /** A warm replica tells some 1,900 lines of 100 bytes (TGI 3.3.7, one histogram has 1,024 buckets). */
 const MAX_METRICS_BYTES = 4 * 1024 * 1024
 
@@ -69,7 +71,7 @@ export function createTgiClient(options: TgiClientOptions): TgiClient {
 }
 
 async function health(target: CallTarget, options: CallOptions | undefined): Promise<void> {
-  const answer = await call(target, { method: 'GET', path: '/health' }, options)
+  const answer = await call(target, { method: 'GET', path: '/health', maxBytes: MAX_CONTROL_BYTES }, options)
   if (answer.status === 200) return
   // 503 is TGI's word for it, and a proxy's for a server that is gone.
   if (answer.status === 503)
@@ -78,7 +80,8 @@ async function health(target: CallTarget, options: CallOptions | undefined): Pro
 }
 
 async function info(target: CallTarget, options: CallOptions | undefined): Promise<ReplicaInfo> {
-  const answer = await call(target, { method: 'GET', path: '/info' }, options).catch((error: unknown) => {
+  const request = { method: 'GET', path: '/info', maxBytes: MAX_CONTROL_BYTES } as const
+  const answer = await call(target, request, options).catch((error: unknown) => {
     // The only fault of shape that a call can see: too long an answer.
     if (!(error instanceof TgiError) || error.kind !== 'malformed') throw error
     throw new TgiError('not_tgi', `expected TGI at ${target.label}, got too long an answer`, { cause: error })
@@ -93,12 +96,7 @@ async function info(target: CallTarget, options: CallOptions | undefined): Promi
 }
 
 async function metrics(target: CallTarget, options: CallOptions | undefined): Promise<string> {
-  const { peer } = target
-  const bounded: CallTarget['peer'] = {
-    ...peer,
-    send: (request, handler) => peer.send({ ...request, maxBytes: MAX_METRICS_BYTES }, handler),
-  }
-  const answer = await call({ ...target, peer: bounded }, { method: 'GET', path: '/metrics' }, options)
+  const answer = await call(target, { method: 'GET', path: '/metrics', maxBytes: MAX_METRICS_BYTES }, options)
   if (answer.status === 200) return answer.text
   throw refusalOf(answer, target.label, target.quote)
 }

@@ -80,7 +80,8 @@ export function startGeneration(
 
   const { inputs, parameters } = request
   const careful = { ...target, quote: quoteWithout(target.quote, { inputs, parameters }) }
-  const answer = createAnswer(request.maxNewTokens, options.onToken, careful)
+  const asked = { maxNewTokens: request.maxNewTokens, topTokens: parameters.top_n_tokens ?? 0 }
+  const answer = createAnswer(asked, options.onToken, careful)
   const events = createSseReader(
     (data) => {
       // One chunk may hold many events; an abort, or the end, lies between two of them.

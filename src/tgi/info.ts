@@ -19,13 +19,20 @@ export interface ReplicaInfo {
   readonly routerName?: string | undefined
 }
 
-/** Absent, null, empty or of another type: not known. Fields came and went with almost every release. */
+/**
+ * The longest model id and version (characters): they go into the registry every second, into the events of every job and into the
+ * labels of every metric.
+ */
+const MAX_MODEL_ID = 512
+const MAX_WORD = 128
+
+/** Absent, null, empty, too long or of another type: not known. Fields came and went with almost every release. */
 const count = z.number().int().min(0).optional().catch(undefined)
-const word = z.string().min(1).nullable().catch(null)
+const word = z.string().min(1).max(MAX_WORD).nullable().catch(null)
 
 const infoSchema = z.object({
-  model_id: z.string().min(1),
-  version: z.string().min(1),
+  model_id: z.string().min(1).max(MAX_MODEL_ID),
+  version: z.string().min(1).max(MAX_WORD),
   max_total_tokens: z.number().int().min(1),
   model_sha: word,
   sha: word,

@@ -1,5 +1,3 @@
-import { z } from 'zod'
-
 import type { ChatMessage } from '../contract/job.ts'
 import type { CallOptions, CallTarget } from './call.ts'
 import { call } from './call.ts'
@@ -7,6 +5,7 @@ import { TgiError } from './error.ts'
 import { jsonOf } from './json.ts'
 import { quoteWithout } from './quote.ts'
 import { refusalOf } from './refusal.ts'
+import { isCount, isFields } from './wire.ts'
 
 /**
  * A token of a prompt. `start` and `stop` are offsets in the UTF-8 bytes of the text, not in its characters (observed on TGI 3.3.7;
@@ -33,9 +32,14 @@ export function sameIds(
   return some.length === others.length && some.every(({ id }, index) => id === others[index]?.id)
 }
 
-const count = z.number().int().min(0)
-const spansSchema = z.array(z.object({ id: count, text: z.string(), start: count, stop: count }))
-const chatSchema = z.object({ tokenize_response: spansSchema, templated_text: z.string() })
+/**
+ * A token takes some 60 bytes of an answer, and there are at most as many as bytes in the prompt, besides those that a template adds
+ * (bytes).
+ */
+const BYTES_PER_PROMPT_BYTE = 128
+const MIN_ANSWER_BYTES = 1024 * 1024
+/** TGI's longest answer tells 150,000 tokens of a prompt in so much. */
+const MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
 /** The tokens that a generation of `inputs` would feed, special ones included. */
 export async function tokenize(
@@ -43,7 +47,7 @@ export async function tokenize(
   inputs: string,
   options?: CallOptions,
 ): Promise<readonly TokenSpan[]> {
-  return post(target, '/tokenize', { inputs }, spansSchema, options)
+  return post(target, '/tokenize', { inputs }, (value) => (isSpans(value) ? value : undefined), options)
 }
 
 /** The prompt and the tokens that the chat route would make of `messages`. */
@@ -52,21 +56,44 @@ export async function chatTokenize(
   messages: readonly ChatMessage[],
   options?: CallOptions,
 ): Promise<TemplatedChat> {
-  const answer = await post(target, '/chat_tokenize', { messages }, chatSchema, options)
-  return { tokens: answer.tokenize_response, templatedText: answer.templated_text }
+  return post(target, '/chat_tokenize', { messages }, parseChat, options)
+}
+
+function parseChat(value: unknown): TemplatedChat | undefined {
+  if (!isFields(value)) return undefined
+  const { tokenize_response: tokens, templated_text: templatedText } = value
+  return isSpans(tokens) && typeof templatedText === 'string' ? { tokens, templatedText } : undefined
+}
+
+/** By hand and up to the first fault: zod makes an issue of every element, and there may be millions. */
+function isSpans(value: unknown): value is TokenSpan[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (span) =>
+        isFields(span) &&
+        isCount(span['id']) &&
+        typeof span['text'] === 'string' &&
+        isCount(span['start']) &&
+        isCount(span['stop']),
+    )
+  )
 }
 
 async function post<T>(
   target: CallTarget,
   path: string,
   body: unknown,
-  schema: z.ZodType<T>,
+  parse: (value: unknown) => T | undefined,
   options: CallOptions | undefined,
 ): Promise<T> {
-  const answer = await call(target, { method: 'POST', path, body: JSON.stringify(body) }, options)
+  const text = JSON.stringify(body)
+  const wanted = MIN_ANSWER_BYTES + BYTES_PER_PROMPT_BYTE * Buffer.byteLength(text)
+  const maxBytes = Math.min(wanted, MAX_ANSWER_BYTES)
+  const answer = await call(target, { method: 'POST', path, body: text, maxBytes }, options)
   if (answer.status !== 200) throw refusalOf(answer, target.label, quoteWithout(target.quote, body))
-  const parsed = schema.safeParse(jsonOf(answer.text))
-  if (parsed.success) return parsed.data
-  // zod's issues and the body repeat the prompt: neither is told, nor kept as a cause.
+  const parsed = parse(jsonOf(answer.text))
+  if (parsed !== undefined) return parsed
+  // The body repeats the prompt: it is not told.
   throw new TgiError('malformed', `${target.label}${path} answered with something other than tokens`)
 }

@@ -4,9 +4,13 @@ import type { TgiErrorKind } from './error.ts'
 import type { Quote } from './quote.ts'
 import { TgiError } from './error.ts'
 
+/** TGI keeps ids and counts in a u32 (router/src/lib.rs, 3.3.7). What is larger would overflow sums of counts in Redis. */
+const MAX_COUNT = 4_294_967_295
+const count = z.number().int().min(0).max(MAX_COUNT)
+
 /** One token as TGI writes it (`Token`, router/src/lib.rs, TGI 3.3.7). `logprob` is null when it is not finite. */
 const tokenSchema = z.object({
-  id: z.number().int().min(0),
+  id: count,
   text: z.string(),
   logprob: z.number().nullable(),
   special: z.boolean(),
@@ -24,8 +28,8 @@ export const tokenFrameSchema = z.object({
   details: z
     .object({
       finish_reason: z.enum(['length', 'eos_token', 'stop_sequence']),
-      generated_tokens: z.number().int().min(0),
-      input_length: z.number().int().min(0).nullish(),
+      generated_tokens: count,
+      input_length: count.nullish(),
     })
     .nullish(),
 })
@@ -39,14 +43,17 @@ export type TokenFrame = z.infer<typeof tokenFrameSchema>
 /** An event that tells an error. */
 export type ErrorFrame = z.infer<typeof errorFrameSchema>
 
+/** An object of JSON. */
 type Fields = Readonly<Record<string, unknown>>
 
-function isFields(value: unknown): value is Fields {
+/** Whether a value is an object of JSON. */
+export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && Number(value) >= 0
+/** Whether a value is an id or a count. */
+export function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= MAX_COUNT
 }
 
 function isToken(value: unknown): boolean {

@@ -122,7 +122,8 @@ test('top tokens are told when they are there and left out when they are not', a
   const server = await serveStream(
     event(tokenFrame(1, { text: 'x' }, { top_tokens: top })) + event(endFrame(2, 'xy', { text: 'y' })),
   )
-  const { tokens } = await outcomeOf(generate(clientOf(server.url)))
+  const asked = { parameters: { top_n_tokens: 1 } }
+  const { tokens } = await outcomeOf(generate(clientOf(server.url), asked))
   expect(tokens[0]?.top).toEqual(top)
   expect(tokens[1]).not.toHaveProperty('top')
 })

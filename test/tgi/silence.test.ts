@@ -97,7 +97,7 @@ test('a paused stream stops reading, and loses nothing when it goes on', async (
     startStream(response)
     for (let index = 1; index < total; index += 1) {
       written = index
-      const more = response.write(event(tokenFrame(index, { text: padding })))
+      const more = response.write(event(tokenFrame(index, {}, { padding })))
       if (!more) await new Promise((resolve) => response.once('drain', resolve))
     }
     response.end(answer(['end']))

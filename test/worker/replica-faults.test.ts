@@ -20,6 +20,7 @@ const FAULTS: readonly Fault[] = [
   { kind: 'generation-error' },
   { kind: 'incomplete' },
   { kind: 'malformed' },
+  { kind: 'long-token' },
   { kind: 'http-500' },
 ]
 
@@ -123,6 +124,7 @@ describe('a fault after tokens', () => {
     { kind: 'generation-error', after: 4 },
     { kind: 'incomplete', after: 4 },
     { kind: 'malformed', after: 4 },
+    { kind: 'long-token', after: 4 },
   ]
   test.for(afterTokens.map((fault) => ({ name: nameOf(fault), fault })))(
     '$name: the answer goes on with its next attempt',
