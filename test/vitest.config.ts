@@ -11,6 +11,7 @@ export const LONG = [
   'test/cli/drain.test.ts',
   'test/cli/operate.test.ts',
   'test/cli/redis-faults.test.ts',
+  'test/cli/terminal.test.ts',
   'test/cli/usage.test.ts',
   'test/cluster/**/*.test.ts',
   'test/doctor/redis.test.ts',

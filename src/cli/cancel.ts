@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
 import { jsonLine } from '../contract/json-line.ts'
+import { outLine } from './print.ts'
 
 /** `tgi-pool cancel`. */
 export function addCancel(program: Command): void {
@@ -14,8 +15,6 @@ export function addCancel(program: Command): void {
   withPool(command).action(async (jobId: string, flags: PoolFlags & { reason?: string; json?: boolean }) => {
     const outcome = await usingPool(flags, (pool) => pool.cancel(jobId, { reason: flags.reason }))
     const text = outcome === 'cancelled' ? 'cancelled' : 'had already ended'
-    process.stdout.write(
-      flags.json === true ? `${jsonLine({ job_id: jobId, outcome })}\n` : `job ${jobId} ${text}\n`,
-    )
+    outLine(flags.json === true ? jsonLine({ job_id: jobId, outcome }) : `job ${jobId} ${text}`)
   })
 }

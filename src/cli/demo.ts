@@ -5,8 +5,8 @@ import { redactUrl } from '../redis/address.ts'
 import { Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { readApiKey, replicaAddress } from './options.ts'
-
-const write = (text: string) => void process.stdout.write(text)
+import { out } from './print.ts'
+import { shellWord } from '../runtime/shell-word.ts'
 
 /** `tgi-pool demo`: the main features in a few seconds; leaves nothing running. */
 export function addDemo(program: Command): void {
@@ -32,7 +32,7 @@ export function addDemo(program: Command): void {
             replicas: flags.replica,
             apiKey: await readApiKey(process.env),
             gateway: keep,
-            write,
+            write: out,
             signal,
           })
           try {
@@ -46,13 +46,13 @@ export function addDemo(program: Command): void {
         // To end what was kept is no interruption.
         if (!keep || !(error instanceof Exit)) throw error
       }
-      write('\nAll stopped. Next: README.md, or npm run demo -- --keep\n')
+      out('\nAll stopped. Next: README.md, or npm run demo -- --keep\n')
     })
 }
 
 /** Waits for Ctrl-C. */
 async function keepUp(demo: Demo, signal: AbortSignal): Promise<void> {
-  write(nextSteps(demo))
+  out(nextSteps(demo))
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve()
     // The promise alone would not keep the process up when everything is idle.
@@ -75,7 +75,7 @@ function overHttp(gateway: string | undefined): string {
 }
 
 function nextSteps(demo: Demo): string {
-  const at = `--pool ${demo.pool} --redis ${redactUrl(demo.redisUrl)}`
+  const at = `--pool ${demo.pool} --redis ${shellWord(redactUrl(demo.redisUrl))}`
   const run = 'npm run -s tgi-pool --'
   return `
 Everything stays up until Ctrl-C. In another terminal, try:

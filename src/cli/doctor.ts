@@ -6,6 +6,7 @@ import { poolIdSchema } from '../contract/ids.ts'
 import { EXIT, Exit } from './exit.ts'
 import { readApiKey, warnOfPassword, withRedis } from './options.ts'
 import type { RedisFlags } from './options.ts'
+import { out } from './print.ts'
 
 /** `tgi-pool doctor`: what is wrong, and what to do about it. */
 export function addDoctor(program: Command): void {
@@ -29,7 +30,7 @@ export function addDoctor(program: Command): void {
     ])
     const { redis: redisUrl, prefix, pool } = flags
     const report = await examine({ redisUrl, prefix, pool, apiKey: await readApiKey(process.env) })
-    process.stdout.write(flags.json === true ? `${jsonLine(report)}\n` : formatReport(report))
+    out(flags.json === true ? `${jsonLine(report)}\n` : formatReport(report))
     if (!report.ok) throw new Exit(EXIT.fault)
   })
 }

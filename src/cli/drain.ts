@@ -9,6 +9,8 @@ import { withInterrupt } from './interrupt.ts'
 import { integer, usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
 import { startWaiting } from './progress.ts'
+import { errLine, outLine } from './print.ts'
+import { shellWord } from '../runtime/shell-word.ts'
 
 interface DrainFlags extends PoolFlags {
   readonly graceMs?: number
@@ -47,9 +49,7 @@ export function addDrain(program: Command): void {
 async function drain(pool: PoolClient, replicaId: string, flags: DrainFlags): Promise<DrainOutcome> {
   const outcome = await pool.drain(replicaId, { graceMs: flags.graceMs })
   if (outcome.ready_replicas === 0) {
-    process.stderr.write(
-      `tgi-pool: warning: no other replica of pool ${pool.pool} is ready: nothing serves it now\n`,
-    )
+    errLine(`tgi-pool: warning: no other replica of pool ${pool.pool} is ready: nothing serves it now`)
   }
   return outcome
 }
@@ -67,8 +67,8 @@ async function drainToTheEnd(pool: PoolClient, replicaId: string, flags: DrainFl
       return outcome
     },
     async () => {
-      const text = `replica ${replicaId} stays drained; tgi-pool undrain ${replicaId} brings it back`
-      if (isWished) process.stderr.write(`tgi-pool: ${text}\n`)
+      const text = `replica ${replicaId} stays drained; tgi-pool undrain ${shellWord(replicaId)} brings it back`
+      if (isWished) errLine(`tgi-pool: ${text}`)
     },
   )
 }
@@ -88,7 +88,7 @@ export function addUndrain(program: Command): void {
 }
 
 function print(outcome: DrainOutcome | UndrainOutcome, flags: { json?: boolean }, text: string): void {
-  process.stdout.write(flags.json === true ? `${jsonLine(outcome)}\n` : `${text}\n`)
+  outLine(flags.json === true ? jsonLine(outcome) : text)
 }
 
 function wordsFor({ outcome }: DrainOutcome, waited: boolean): string {

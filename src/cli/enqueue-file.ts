@@ -9,6 +9,7 @@ import { EXIT, exitStatus, printError } from './exit.ts'
 import { isBlank, openLines, parseJsonLine } from './job-lines.ts'
 import { createPatience } from './patience.ts'
 import { startProgress } from './progress.ts'
+import { outLine } from './print.ts'
 
 /** How many jobs are on their way to Redis at once. */
 const IN_FLIGHT = 64
@@ -26,7 +27,7 @@ export interface EnqueueFileOptions {
 /** Prints the answer to one job. */
 export function printAdmission(admission: { job_id: string; queue_position: number }): void {
   const { job_id, queue_position } = admission
-  process.stdout.write(`${jsonLine({ job_id, queue_position })}\n`)
+  outLine(jsonLine({ job_id, queue_position }))
 }
 
 /**

@@ -1,4 +1,5 @@
 import { PoolError } from '../contract/error.ts'
+import { errLine } from './print.ts'
 
 /** The outcome of a line. */
 export type LineOutcome = 'accepted' | 'existing' | { readonly refused: string }
@@ -34,14 +35,14 @@ export function startSummary(): EnqueueSummary {
       const seconds = Math.round(performance.now() - from) / 1000
       if (json) {
         const summary = { ...sums, refused: Object.fromEntries(refused), seconds, interrupted }
-        process.stderr.write(`${JSON.stringify({ summary })}\n`)
+        errLine(JSON.stringify({ summary }))
         return
       }
       const codes = [...refused].map(([code, count]) => `${count} ${code}`).join(', ')
       const all = `${refusals()} refused${codes === '' ? '' : ` (${codes})`}`
       const end = interrupted ? '; interrupted' : ''
-      process.stderr.write(
-        `tgi-pool: ${sums.accepted} accepted, ${sums.existing} existing, ${all} in ${seconds.toFixed(1)} s${end}\n`,
+      errLine(
+        `tgi-pool: ${sums.accepted} accepted, ${sums.existing} existing, ${all} in ${seconds.toFixed(1)} s${end}`,
       )
     },
   }

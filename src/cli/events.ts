@@ -6,6 +6,7 @@ import { EXIT, Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
+import { out } from './print.ts'
 
 /** `tgi-pool events`: follows a job; leaving changes nothing. */
 export function addEvents(program: Command): void {
@@ -20,7 +21,7 @@ export function addEvents(program: Command): void {
       withInterrupt(async (signal) => {
         let last: JobEvent | Restart | undefined
         for await (const event of pool.events(jobId, { after: flags.after, signal })) {
-          process.stdout.write(flags.json === true ? `${jsonLine(event)}\n` : line(event))
+          out(flags.json === true ? `${jsonLine(event)}\n` : line(event))
           last = event
         }
         return last?.event === 'error'

@@ -2,6 +2,7 @@ import { jsonLine } from '../contract/json-line.ts'
 import { CODES } from '../contract/codes.ts'
 import { PoolError } from '../contract/error.ts'
 import type { ErrorKind } from '../contract/error.ts'
+import { err, errLine } from './print.ts'
 
 /** What the command's exit status says. */
 export const EXIT = {
@@ -40,13 +41,13 @@ export function printError(error: unknown, json: boolean, line?: number): void {
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
     const { kind, retriable } = known ? error : { kind: 'INTERNAL', retriable: CODES.INTERNAL.retriable }
-    process.stderr.write(`${jsonLine({ error: { kind, message, retriable, line } })}\n`)
+    errLine(jsonLine({ error: { kind, message, retriable, line } }))
   } else {
     const where = line === undefined ? '' : `line ${line}: `
     const what = known && line === undefined ? `${error.kind}: ` : ''
-    process.stderr.write(`tgi-pool: ${where}${what}${message}\n`)
+    errLine(`tgi-pool: ${where}${what}${message}`)
   }
   if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error) {
-    process.stderr.write(`${error.stack ?? ''}\n`)
+    err(`${error.stack ?? ''}\n`)
   }
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
 import { jsonLine } from '../contract/json-line.ts'
+import { outLine } from './print.ts'
 
 /** `tgi-pool forget`. */
 export function addForget(program: Command): void {
@@ -14,8 +15,6 @@ export function addForget(program: Command): void {
     .option('--json', 'as JSON')
   withPool(command).action(async (jobId: string, flags: PoolFlags & { json?: boolean }) => {
     await usingPool(flags, (pool) => pool.forget(jobId))
-    process.stdout.write(
-      flags.json === true ? `${jsonLine({ job_id: jobId, forgotten: true })}\n` : `job ${jobId} forgotten\n`,
-    )
+    outLine(flags.json === true ? jsonLine({ job_id: jobId, forgotten: true }) : `job ${jobId} forgotten`)
   })
 }

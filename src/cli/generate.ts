@@ -7,6 +7,7 @@ import { EXIT, Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { jobOf, readPrompt, usingPool, withJob, withPool } from './options.ts'
 import type { JobFlags, PoolFlags } from './options.ts'
+import { err, errLine, out, outLine } from './print.ts'
 
 /** How long nothing happens before the reason is looked for (ms). */
 const PATIENCE_MS = 2000
@@ -33,7 +34,8 @@ export function addGenerate(program: Command): void {
           async ({ status }) => {
             const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'the reader has gone'
             await pool.cancel(jobId, { reason })
-            process.stderr.write(`\ntgi-pool: cancelled job ${jobId}\n`)
+            err('\n')
+            errLine(`tgi-pool: cancelled job ${jobId}`)
           },
         )
       })
@@ -43,7 +45,7 @@ export function addGenerate(program: Command): void {
 
 async function printEvents(pool: PoolClient, jobId: string, signal: AbortSignal): Promise<void> {
   for await (const event of pool.events(jobId, { signal })) {
-    process.stdout.write(`${jsonLine(event)}\n`)
+    outLine(jsonLine(event))
     if (event.event === 'error') throw new Exit(EXIT.jobFailed)
   }
 }
@@ -53,13 +55,14 @@ async function printText(pool: PoolClient, jobId: string, signal: AbortSignal): 
   try {
     for await (const piece of pool.text(jobId, { signal })) {
       clearTimeout(why)
-      process.stdout.write(piece)
+      out(piece)
     }
-    process.stdout.write('\n')
+    out('\n')
   } catch (error) {
     // The signal's reason, or a fault on our side of the line: not the job's.
     if (!(error instanceof PoolError) || !error.ofJob) throw error
-    process.stderr.write(`\ntgi-pool: job ${jobId} ended in ${error.kind}: ${error.message}\n`)
+    err('\n')
+    errLine(`tgi-pool: job ${jobId} ended in ${error.kind}: ${error.message}`)
     throw new Exit(EXIT.jobFailed)
   } finally {
     clearTimeout(why)
@@ -81,5 +84,5 @@ async function explainWait(pool: PoolClient, jobId: string): Promise<void> {
       : ready.length > 0
         ? `${full.length} of ${ready.length} ready replicas are busy with other jobs`
         : `no replica of pool ${pool.pool} is ready: ${seen.length === 0 ? 'there is none. Start a worker' : seen.join('; ')}`
-  process.stderr.write(`tgi-pool: job ${jobId} waits: ${waitsFor}\n`)
+  errLine(`tgi-pool: job ${jobId} waits: ${waitsFor}`)
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
 import { jsonLine } from '../contract/json-line.ts'
+import { outLine } from './print.ts'
 
 /** `tgi-pool job`. */
 export function addJob(program: Command): void {
@@ -13,7 +14,7 @@ export function addJob(program: Command): void {
   withPool(command).action(async (jobId: string, flags: PoolFlags & { json?: boolean }) => {
     const state = await usingPool(flags, (pool) => pool.job(jobId))
     if (flags.json === true) {
-      process.stdout.write(`${jsonLine(state)}\n`)
+      outLine(jsonLine(state))
       return
     }
     const facts = [
@@ -30,8 +31,7 @@ export function addJob(program: Command): void {
       ['last event', state.last_id],
     ]
     for (const [name, value] of facts) {
-      if (value !== undefined && value !== null)
-        process.stdout.write(`${String(name).padEnd(11)} ${String(value)}\n`)
+      if (value !== undefined && value !== null) outLine(`${String(name).padEnd(11)} ${String(value)}`)
     }
   })
 }

@@ -8,6 +8,7 @@ import type { PoolClient } from '../client/pool-client.ts'
 import { decodeText } from './read-text.ts'
 import { LOG_LEVELS, createLogger } from '../runtime/log.ts'
 import type { LogLevel, Logger } from '../runtime/log.ts'
+import { errLine } from './print.ts'
 
 /** Options of every command that reaches Redis. */
 export interface RedisFlags {
@@ -73,9 +74,7 @@ export async function usingPool<T>(flags: PoolFlags, work: (pool: PoolClient) =>
 /** Arguments are visible to everybody on the machine. */
 export function warnOfPassword(url: string): void {
   if (!process.argv.some((arg) => arg.includes(url)) || !/:\/\/[^/]*:[^/]+@|password=./.test(url)) return
-  process.stderr.write(
-    'tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL\n',
-  )
+  errLine('tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL')
 }
 
 /** A whole number of at least `min`. */

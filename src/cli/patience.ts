@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
+import { err, errLine } from './print.ts'
 
 /** Waits for room in a full queue. */
 export interface Patience {
@@ -32,7 +33,8 @@ export function createPatience({ json, signal }: PatienceOptions): Patience {
       ? JSON.stringify({ waiting: { kind, message } })
       : `tgi-pool: ${message}; waiting for room (--no-wait stops instead)`
     // On a terminal the progress bar occupies this line.
-    process.stderr.write(`${process.stderr.isTTY ? '\n' : ''}${text}\n`)
+    if (process.stderr.isTTY) err('\n')
+    errLine(text)
   }
 
   return {

@@ -7,6 +7,7 @@ import type { PoolConfig } from '../contract/pool-config.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
 import { usingPool, warnOfPassword, withPool, withRedis } from './options.ts'
 import type { PoolFlags, RedisFlags } from './options.ts'
+import { errLine, outLine } from './print.ts'
 
 interface JsonFlag {
   readonly json?: boolean
@@ -33,9 +34,9 @@ export function addPool(program: Command): void {
       const redis = await connectRedis(flags.redis, { role: 'commands' })
       try {
         const pools = await listPools(redis, flags.prefix)
-        const names = pools.map(({ pool_id: id }) => `${id}\n`).join('')
-        process.stdout.write(flags.json === true ? `${jsonLine(pools)}\n` : names)
-        for (const { error } of pools) if (error !== undefined) process.stderr.write(`tgi-pool: ${error}\n`)
+        if (flags.json === true) outLine(jsonLine(pools))
+        else for (const { pool_id: id } of pools) outLine(id)
+        for (const { error } of pools) if (error !== undefined) errLine(`tgi-pool: ${error}`)
       } finally {
         redis.disconnect()
       }
@@ -83,10 +84,10 @@ function parseValue(text: string): unknown {
 
 function print(config: PoolConfig, flags: JsonFlag): void {
   if (flags.json === true) {
-    process.stdout.write(`${jsonLine(config)}\n`)
+    outLine(jsonLine(config))
     return
   }
   for (const [name, value] of Object.entries(config)) {
-    process.stdout.write(`${name.padEnd(24)} ${jsonLine(value)}\n`)
+    outLine(`${name.padEnd(24)} ${jsonLine(value)}`)
   }
 }

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { SingleBar } from 'cli-progress'
 import { PoolError } from '../contract/error.ts'
+import { terminalLine } from '../runtime/terminal.ts'
 
 /** How far a long command is. */
 interface Progress {
@@ -48,7 +49,7 @@ interface Waiting {
 export function startWaiting(what: string): Waiting {
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
   const bar = new SingleBar({
-    format: `${what}: {left} ({duration_formatted})`,
+    format: `${terminalLine(what)}: {left} ({duration_formatted})`,
     stream: process.stderr,
     hideCursor: true,
     clearOnComplete: true,

@@ -3,6 +3,7 @@ import { jsonLine } from '../contract/json-line.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
+import { out, outCell } from './print.ts'
 
 /** `tgi-pool replicas`. */
 export function addReplicas(program: Command): void {
@@ -12,21 +13,23 @@ export function addReplicas(program: Command): void {
     .option('--json', 'one JSON array')
   withPool(command).action(async (flags: PoolFlags & { json?: boolean }) => {
     const replicas = await usingPool(flags, (pool) => pool.replicas())
-    process.stdout.write(flags.json === true ? `${jsonLine(replicas)}\n` : table(replicas))
+    out(flags.json === true ? `${jsonLine(replicas)}\n` : table(replicas))
   })
 }
 
 function table(replicas: readonly ReplicaEntry[]): string {
   if (replicas.length === 0) return 'no replicas; start one with: tgi-pool worker\n'
-  const rows = replicas.map((replica) => [
-    replica.replica_id,
-    replica.state,
-    `${replica.busy}/${replica.slots}`,
-    replica.versions?.engine_version ?? '–',
-    replica.versions?.model_id ?? '–',
-    replica.url,
-    replica.reason ?? '',
-  ])
+  const rows = replicas.map((replica) =>
+    [
+      replica.replica_id,
+      replica.state,
+      `${replica.busy}/${replica.slots}`,
+      replica.versions?.engine_version ?? '–',
+      replica.versions?.model_id ?? '–',
+      replica.url,
+      replica.reason ?? '',
+    ].map(outCell),
+  )
   const all = [['REPLICA', 'STATE', 'BUSY', 'ENGINE', 'MODEL', 'URL', ''], ...rows]
   const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
   return all

@@ -5,6 +5,7 @@ import type { ChatMarker } from '../simulator/chat-template.ts'
 import { CHAT_MARKERS } from '../simulator/chat-template.ts'
 import { FAULT_KINDS, parseFault } from '../simulator/faults.ts'
 import { decimal, integer } from './options.ts'
+import { errLine } from './print.ts'
 
 interface SimulatorFlags {
   readonly port: number
@@ -52,8 +53,8 @@ export function addSimulator(program: Command): void {
       const { fault, ...options } = flags
       const { startSimulator } = await import('../simulator/server.ts')
       const simulator = await startSimulator({ ...options, faults: fault?.map(parseFault) })
-      process.stderr.write(
-        `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C stops it\n`,
+      errLine(
+        `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C stops it`,
       )
       // It goes on listening to the end: under npm one Ctrl-C comes twice, and the second must not kill it on its way.
       await new Promise<void>((resolve) => {

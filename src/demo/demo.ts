@@ -57,7 +57,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const redisUrl = options.redisUrl ?? server?.url ?? ''
     const replicas = options.replicas ?? (await startReplicas(undo))
     for (const replicaUrl of replicas) {
-      const logger = createLogger('worker', 'error')
+      const logger = createLogger('worker', 'error', { pretty: process.stderr.isTTY })
       const worker = await startWorker({
         redisUrl,
         pool: POOL,

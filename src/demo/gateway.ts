@@ -6,7 +6,7 @@ import { createLogger } from '../runtime/log.ts'
 
 /** A gateway on this machine's loopback: where README says it is, or on any free port when somebody is there. */
 export async function startDemoGateway(redisUrl: string): Promise<Gateway> {
-  const logger = createLogger('gateway', 'error')
+  const logger = createLogger('gateway', 'error', { pretty: process.stderr.isTTY })
   try {
     return await startGateway({ redisUrl, port: GATEWAY_DEFAULTS.port, logger })
   } catch (error) {

@@ -7,6 +7,7 @@ import { readPoolConfig } from '../pool/config-store.ts'
 import { redactUrl } from '../redis/address.ts'
 import { disconnectRedis, redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
+import { shellWord } from '../runtime/shell-word.ts'
 import { judgeOf } from './finding.ts'
 import type { Finding } from './finding.ts'
 import { judgePool } from './judge-pool.ts'
@@ -135,7 +136,7 @@ function judgeNames(names: readonly string[], prefix: string): Finding[] {
     judge.warning(
       'pools',
       `${JSON.stringify(name.slice(0, 100))} stands in the list of pools and is no name of one`,
-      `redis-cli SREM '${poolsKey(prefix)}' <that name>`,
+      `redis-cli SREM ${shellWord(poolsKey(prefix))} ${name.length > 100 ? '<that name>' : shellWord(name)}`,
     ),
   )
 }
@@ -149,7 +150,9 @@ async function examineConfig(
   const subject = `pool ${pool}`
   const read = await lookAt('pool-config', subject, readPoolConfig(redis, keys))
   if (!read.ok) {
-    findings.push(withAdvice(read.finding, `redis-cli HGETALL '${keys.config}', and tgi-pool pool set`))
+    findings.push(
+      withAdvice(read.finding, `redis-cli HGETALL ${shellWord(keys.config)}, and tgi-pool pool set`),
+    )
     return undefined
   }
   findings.push(judgeOf(subject).ok('pool-config', 'its config is valid'))
@@ -163,7 +166,7 @@ async function examinePool(examination: Examination, reading: PoolReading): Prom
   const config = await examineConfig(examination, poolId)
   if (!reading.readable) {
     const blind = await lookAt('pool-registry', `pool ${poolId}`, Promise.reject(reading.error as Error))
-    if (!blind.ok) findings.push(withAdvice(blind.finding, `redis-cli HGETALL '${keys.replicas}'`))
+    if (!blind.ok) findings.push(withAdvice(blind.finding, `redis-cli HGETALL ${shellWord(keys.replicas)}`))
     return
   }
   const looked = await lookAt(

@@ -1,6 +1,7 @@
 import { count } from './finding.ts'
 import type { Finding } from './finding.ts'
 import type { Report } from './report.ts'
+import { terminalLine } from '../runtime/terminal.ts'
 
 const WIDTH = 9
 
@@ -17,15 +18,11 @@ export function formatReport({ findings, pools }: Report): string {
 
 function formatFinding({ status, subject, message, advice }: Finding): string {
   const todo = advice === undefined ? '' : ` | do: ${advice}`
-  return oneLine(`${status.padEnd(WIDTH)}${subject}: ${message}${todo}`)
+  // Reasons and names come from other programs. One finding is one line, in a pipe, too.
+  return terminalLine(`${status.padEnd(WIDTH)}${subject}: ${message}${todo}`)
 }
 
 function formatPool({ pool_id: pool, waiting, active, replicas }: Report['pools'][number]): string {
   const jobs = `${waiting.interactive + waiting.batch + waiting.delayed} waiting, ${active} running`
   return `pool ${pool}: ${jobs}, ${count(replicas.length, 'replica')}`
-}
-
-/** Reasons and names come from other programs: nothing in them moves a terminal's cursor or makes a second line. */
-function oneLine(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
 }

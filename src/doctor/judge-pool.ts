@@ -5,6 +5,7 @@ import type { Finding } from './finding.ts'
 import { count, judgeOf } from './finding.ts'
 import type { Judge } from './finding.ts'
 import type { QueueLook } from './pool-look.ts'
+import { shellWord } from '../runtime/shell-word.ts'
 
 /** What was seen of a pool. */
 export interface PoolSight {
@@ -43,7 +44,7 @@ function waitingOf({ facts: { depth } }: PoolSight): number {
 }
 
 function startAdvice(pool: string): string {
-  return `tgi-pool worker --pool ${pool} --replica http://<host>:<port>`
+  return `tgi-pool worker --pool ${shellWord(pool)} --replica http://<host>:<port>`
 }
 
 function workers(judge: Judge, sight: PoolSight): Finding {
@@ -59,7 +60,7 @@ function workers(judge: Judge, sight: PoolSight): Finding {
   const advice =
     alive.length === 0
       ? startAdvice(poolId)
-      : `tgi-pool replicas --pool ${poolId} says why, replica by replica`
+      : `tgi-pool replicas --pool ${shellWord(poolId)} says why, replica by replica`
   if (waiting === 0) return judge.warning('pool-workers', who, advice, 0)
   return judge.fault('pool-workers', `${count(waiting, 'job')} waiting, and ${who}`, advice, waiting)
 }
@@ -74,7 +75,7 @@ function queue(judge: Judge, sight: PoolSight): Finding {
   const fullest = boundsOf(sight).toSorted((a, b) => b.got / b.max - a.got / a.max)[0]
   if (fullest !== undefined && fullest.got >= fullest.max * NEARLY_FULL) {
     const { name, got, max } = fullest
-    const advice = `start more workers, or tgi-pool pool set ${name}=${max * 2} --pool ${poolId}`
+    const advice = `start more workers, or tgi-pool pool set ${name}=${max * 2} --pool ${shellWord(poolId)}`
     if (got >= max)
       return judge.fault(
         'pool-queue',
@@ -121,7 +122,7 @@ function paused(judge: Judge, { look, queuePrefix }: PoolSight): Finding {
   return judge.fault(
     'pool-paused',
     `its BullMQ queue ${look.paused.join(' and ')} is paused: workers take no jobs from it`,
-    `new Queue('${first}', { prefix: '${queuePrefix}', connection }).resume(), with BullMQ`,
+    `new Queue(${JSON.stringify(first)}, { prefix: ${JSON.stringify(queuePrefix)}, connection }).resume(), with BullMQ`,
   )
 }
 
@@ -165,7 +166,7 @@ function versions(judge: Judge, sight: PoolSight): Finding {
       return judge.warning(
         'pool-versions',
         `its replicas differ in ${field}: ${values.join(', ')}; an answer depends on which one a job meets`,
-        `tgi-pool pool set pin='${JSON.stringify({ ...pin, [field]: first })}' --pool ${poolId}, with the one that is right`,
+        `tgi-pool pool set pin=${shellWord(JSON.stringify({ ...pin, [field]: first }))} --pool ${shellWord(poolId)}, with the one that is right`,
         values.length,
       )
     }

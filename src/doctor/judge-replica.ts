@@ -4,6 +4,7 @@ import type { Finding, Judge } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import { showAddress } from './replica-look.ts'
 import type { LeaseLook, ReachLook } from './replica-look.ts'
+import { shellWord } from '../runtime/shell-word.ts'
 
 /** What was seen of a replica. */
 export interface ReplicaSight {
@@ -54,7 +55,7 @@ function state(judge: Judge, sight: ReplicaSight): Finding {
       return judge.fault(
         'replica-state',
         message,
-        `deploy the pinned build, or tgi-pool pool set pin='{…}' --pool ${poolId}`,
+        `deploy the pinned build, or tgi-pool pool set pin='{…}' --pool ${shellWord(poolId)}`,
         entry.state,
       )
     case 'lost':
@@ -76,7 +77,8 @@ function wantsKey(reason: string | undefined): boolean {
 
 function lostAdvice({ entry, poolId, keys }: ReplicaSight): string {
   const { replica_id: id, url } = entry
-  return `tgi-pool worker --pool ${poolId} --replica ${showAddress(url)} --replica-id ${id}; if it is gone for good: redis-cli HDEL '${keys.registry}' ${id}`
+  const address = shellWord(showAddress(url))
+  return `tgi-pool worker --pool ${shellWord(poolId)} --replica ${address} --replica-id ${shellWord(id)}; if it is gone for good: redis-cli HDEL ${shellWord(keys.registry)} ${shellWord(id)}`
 }
 
 function lease(judge: Judge, { entry, keys, lease: seen }: ReplicaSight): Finding | undefined {
@@ -96,7 +98,7 @@ function lease(judge: Judge, { entry, keys, lease: seen }: ReplicaSight): Findin
     return judge.fault(
       'replica-lease',
       `the lease of worker ${seen.holder} never ends: no other can take the replica over`,
-      `redis-cli DEL '${keys.lease}'; its worker takes it again`,
+      `redis-cli DEL ${shellWord(keys.lease)}; its worker takes it again`,
       seen.holder,
     )
   }
@@ -152,7 +154,7 @@ function reachable(judge: Judge, { entry, reach }: ReplicaSight): Finding {
       `not reached from here (${reach.reason}), ${worker}`,
       wantsKey(reach.reason)
         ? `run doctor with ${KEY_ADVICE}`
-        : `curl -i ${url}/health, here and where the worker runs`,
+        : `curl -i ${shellWord(`${url}/health`)}, here and where the worker runs`,
     )
   }
   const { versions } = entry

@@ -1,8 +1,7 @@
-import { createRequire } from 'node:module'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import type { build } from 'pino-pretty'
 import { plainMessage } from './plain-message.ts'
+import { prettyLog } from './pretty-log.ts'
 
 export type { Logger } from 'pino'
 
@@ -24,14 +23,7 @@ export function createLogger(
 ): Logger {
   const destination =
     options.pretty === true
-      ? loadPretty()({
-          destination: 2,
-          sync: true,
-          colorize: true,
-          ignore: 'pid,name',
-          translateTime: 'SYS:HH:MM:ss.l',
-          singleLine: true,
-        })
+      ? { write: (line: string) => void process.stderr.write(prettyLog(line)) }
       : pino.destination({ fd: 2, sync: true })
   return pino(
     {
@@ -43,11 +35,6 @@ export function createLogger(
     },
     destination,
   )
-}
-
-/** Loaded where it is used: it is as large as pino itself, and most processes log JSON. */
-function loadPretty(): typeof build {
-  return createRequire(import.meta.url)('pino-pretty') as typeof build
 }
 
 /** An error without what hangs on it. */

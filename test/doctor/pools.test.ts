@@ -139,7 +139,7 @@ describe('a pool', () => {
         const report = await examine({ redisUrl: lab.redisUrl })
         expect(found(report, 'pool-paused')).toMatchObject({
           status: 'fault',
-          advice: expect.stringContaining(`new Queue('${name}'`),
+          advice: expect.stringContaining(`new Queue("${name}"`),
         })
         expect(report.pools).toMatchObject([{ paused: true }])
         await queue.resume()
@@ -251,7 +251,7 @@ test('a name in the list of pools that is none is a warning', async ({ lab }) =>
   expect(found(report, 'pools')).toMatchObject({
     status: 'warning',
     message: expect.stringContaining('"Not a pool"'),
-    advice: expect.stringContaining(`redis-cli SREM '${KEYS.pools}'`),
+    advice: expect.stringContaining(`redis-cli SREM ${KEYS.pools} `),
   })
   expect(report.pools).toHaveLength(1)
 })

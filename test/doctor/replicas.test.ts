@@ -1,8 +1,12 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
 import { examine } from '../../src/doctor/doctor.ts'
+import { formatReport } from '../../src/doctor/format-report.ts'
 import { judgeAddresses } from '../../src/doctor/shared-addresses.ts'
 import type { ReplicaEntry } from '../../src/contract/replica-entry.ts'
 import { KEYS, POOL, test } from '../support/lab.ts'
+import { register } from '../metrics/stage.ts'
 import { complaints, found, until } from './stage.ts'
 
 describe('a replica', () => {
@@ -63,6 +67,43 @@ describe('a replica', () => {
     )
     expect(found(report, 'replica-state').advice).toMatch(/TGI_API_KEY \(or TGI_API_KEY_FILE\)/)
     expect(JSON.stringify(report)).not.toContain('SECRET')
+  })
+
+  test('of which hostile words stand in the registry is told in one line, with commands that are harmless', async ({
+    lab,
+  }) => {
+    await lab.client()
+    const url = "http://127.0.0.1:1/$(touch${IFS}x);'`id`"
+    const versions = {
+      engine: 'tgi',
+      engine_version: "3'; rm -rf x; '",
+      model_id: 'm\n\u001b]52;c;aGk=\u0007',
+      model_sha: null,
+      max_total_tokens: 10,
+    }
+    await register(lab, 'hostile', url, { versions, state: 'unhealthy', reason: 'why\n\u202e\u009b2Jnot' })
+    await register(lab, 'other', 'http://127.0.0.1:2')
+    const report = await examine({ redisUrl: lab.redisUrl, replicaTimeoutMs: 500 })
+    const text = formatReport(report)
+    expect(text.split('\n').length - 1).toBe(
+      report.findings.filter(({ status }) => status !== 'ok').length + 1,
+    )
+    expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+    expect(text).toContain(String.raw`why\n\u202e\u009b2Jnot`)
+    expect(found(report, 'replica-reachable', `replica ${POOL}/hostile`).advice).toMatch(
+      /^curl -i 'http:\/\/127\.0\.0\.1:1\/\$\(touch\$%7BIFS%7Dx\);'\\''%60id%60\/health'/,
+    )
+    const { advice = '' } = found(report, 'pool-versions')
+    const command = advice.replace(/, with the one.*/, '').replace('tgi-pool', 'printf "%s\\n"')
+    const { stdout } = await promisify(execFile)('/bin/sh', ['-c', command])
+    expect(stdout.split('\n')).toEqual([
+      'pool',
+      'set',
+      `pin={"engine_version":"3'; rm -rf x; '"}`,
+      '--pool',
+      POOL,
+      '',
+    ])
   })
 
   test('that is not the pinned build is a fault', async ({ lab }) => {
