@@ -49,6 +49,7 @@ export function createCollector(options: CollectorOptions): Collector {
         families: scrapes[index]?.families ?? [],
         labels: labelsOf(replica),
         malformed: scrapes[index]?.malformed,
+        shed: scrapes[index]?.shed,
       })),
       own.types,
     )
@@ -60,6 +61,7 @@ export function createCollector(options: CollectorOptions): Collector {
       const name = `replica ${replica.poolId}/${replica.entry.replica_id}`
       tell(name, got.error)
       tell(`${name}, bad lines`, got.fault)
+      tell(`${name}, series`, got.surplus)
     }
     return renderExposition(joined(await own.tell({ pools, replicas }), merged.families))
   }

@@ -17,7 +17,7 @@
  * | `tgi_pool_slots_busy` | gauge | `pool_id`, `replica_id` | attempts under way on it |
  * | `tgi_pool_replica_scrape_success` | gauge | `pool_id`, `replica_id` | 1: its own metrics are in this response; 0: the scrape failed |
  * | `tgi_pool_replica_scrape_duration_seconds` | gauge | `pool_id`, `replica_id` | duration of the scrape |
- * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | dropped samples: `type` (another replica reported another TYPE first), `reserved` (a name of ours), `duplicate` (reported twice), `malformed` (an unreadable line; the log has its number and the reason) |
+ * | `tgi_pool_replica_scrape_dropped_samples` | gauge | `pool_id`, `replica_id`, `reason` | dropped samples: `type` (another replica reported another TYPE first), `reserved` (a name of ours), `duplicate` (reported twice), `malformed` (an unreadable line; the log has its number and the reason), `limit` (more than 5,000 samples or 500 families; the largest families go first) |
  * | `tgi_pool_jobs_queued_total` | counter | `pool_id`, `priority` | jobs accepted |
  * | `tgi_pool_jobs_started_total` | counter | `pool_id`, `priority` | jobs whose first attempt began, plain BullMQ jobs included, which were never `queued` |
  * | `tgi_pool_jobs_total` | counter | `pool_id`, `outcome`, `code` | finished jobs: `ended` with the code "", `failed` with the code of its `error`, `cancelled` with `CANCELLED` |
@@ -135,7 +135,7 @@ function createGauges(registry: Registry) {
     scrapeSeconds: gauge('replica_scrape_duration_seconds', 'Duration of the scrape', OF_REPLICA),
     scrapeDropped: gauge(
       'replica_scrape_dropped_samples',
-      'Samples of the replica that were left out, by reason: type, reserved, duplicate, malformed',
+      'Samples of the replica that were left out, by reason: type, reserved, duplicate, malformed, limit',
       [...OF_REPLICA, 'reason'],
     ),
   }

@@ -4,11 +4,12 @@ import type { Family, FamilyType, Label, Sample } from './family.ts'
 const OUR_PREFIX = 'tgi_pool_'
 
 /** Why samples of a replica were left out. */
-export const DROP_REASONS = ['type', 'reserved', 'duplicate', 'malformed'] as const
+export const DROP_REASONS = ['type', 'reserved', 'duplicate', 'malformed', 'limit'] as const
 
 /**
  * `type`: another replica, or this process, told another TYPE for the name. `reserved`: the family has a name of
  * ours. `duplicate`: the replica reported the same series twice. `malformed`: a line could not be read, or made a family doubtful.
+ * `limit`: the replica has too many series, and its largest families were left out.
  */
 export type DropReason = (typeof DROP_REASONS)[number]
 
@@ -18,6 +19,8 @@ export interface Source {
   readonly labels: readonly Label[]
   /** How many of its samples could not be read. @defaultValue 0 */
   readonly malformed?: number | undefined
+  /** How many of its samples were left out because it has too many. @defaultValue 0 */
+  readonly shed?: number | undefined
 }
 
 /** All sources as one. */
@@ -49,7 +52,13 @@ export function mergeFamilies(
   for (const [name, type] of taken) claim(claims, name, type)
   const used = new Set<Target>()
   const dropped = sources.map((source) => {
-    const counts = { type: 0, reserved: 0, duplicate: 0, malformed: source.malformed ?? 0 }
+    const counts = {
+      type: 0,
+      reserved: 0,
+      duplicate: 0,
+      malformed: source.malformed ?? 0,
+      limit: source.shed ?? 0,
+    }
     for (const { name, type, help, samples } of source.families) {
       const target = name.startsWith(OUR_PREFIX) ? undefined : claim(claims, name, type)
       if (name.startsWith(OUR_PREFIX)) counts.reserved += samples.length

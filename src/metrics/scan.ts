@@ -74,9 +74,19 @@ export function isBlank(code: number): boolean {
 }
 
 /** Where the line ends: at its newline, or where the text does. */
-export function endOfLine({ text, at }: Scanner): number {
+export function endOfLine({ text, at }: Pick<Scanner, 'text' | 'at'>): number {
   const end = text.indexOf('\n', at)
   return end < 0 ? text.length : end
+}
+
+/** Whether a line ends inside quotes, or begins with the rest of such a line. */
+export function isOpen(line: string): boolean {
+  let quotes = 0
+  for (let at = 0; at < line.length; at += 1) {
+    if (line[at] === '\\') at += 1
+    else if (line[at] === '"') quotes += 1
+  }
+  return quotes % 2 === 1 && !line.trimStart().startsWith('#')
 }
 
 /** What is wrong here: place, what was expected and one character of what was got. */

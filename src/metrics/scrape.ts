@@ -21,6 +21,10 @@ export interface Scrape {
   readonly fault?: Error | undefined
   /** How many samples were dropped for bad lines. */
   readonly malformed: number
+  /** How many samples were left out because it has too many. */
+  readonly shed: number
+  /** How many it has, and how many it may have. */
+  readonly surplus?: Error | undefined
   /** Why it failed. */
   readonly error?: Error | undefined
 }
@@ -40,6 +44,6 @@ export async function scrapeReplica(options: ScrapeOptions): Promise<Scrape> {
     }
   } catch (cause) {
     const error = cause instanceof Error ? cause : new Error(String(cause))
-    return { families: [], malformed: 0, seconds: seconds(), error }
+    return { families: [], malformed: 0, shed: 0, seconds: seconds(), error }
   }
 }

@@ -1,5 +1,7 @@
 import type { Family, FamilyType } from './family.ts'
 import { readLines } from './parse.ts'
+import { isOpen } from './scan.ts'
+import { shedFamilies } from './shed.ts'
 
 /** Most bad lines of a usable exposition. */
 const MAX_BAD_LINES = 100
@@ -13,10 +15,14 @@ interface Exposition {
   readonly fault?: Error | undefined
   /** How many samples were dropped; a bad line counts as one. */
   readonly malformed: number
+  /** How many samples were left out because there are too many. */
+  readonly shed: number
+  /** The bounds and what there was; undefined within them. */
+  readonly surplus?: Error | undefined
 }
 
 /**
- * Reads an exposition that may have bad lines. Drops only the bad sample, or its whole family if the family is useless without it
+ * Reads an exposition that may have bad lines or too many series. Of too many, the largest families go. Drops only the bad sample, or its whole family if the family is useless without it
  * (histograms, summaries) or its TYPE is doubtful.
  *
  * @throws {@link PoolError} `REPLICA_UNAVAILABLE` if all lines are doubtful: a truncated body, a label that does not end on its
@@ -26,7 +32,8 @@ export function readExposition(text: string): Exposition {
   let first: Error | undefined
   let malformed = 0
   const broken = new Set<string>()
-  const families = readLines(text, (error, line, types) => {
+  const { text: kept, dropped: shed, surplus } = shedFamilies(text)
+  const families = readLines(kept, (error, line, types) => {
     if (isOpen(line)) throw error
     first ??= error
     malformed += 1
@@ -40,17 +47,7 @@ export function readExposition(text: string): Exposition {
   // E.g. an error page.
   if (first !== undefined && whole.length === 0) throw first
   const left = families.filter(isBroken).reduce((sum, { samples }) => sum + samples.length, 0)
-  return { families: whole, fault: first, malformed: malformed + left }
-}
-
-/** Whether a line ends inside quotes, or begins with the rest of such a line. */
-function isOpen(line: string): boolean {
-  let quotes = 0
-  for (let at = 0; at < line.length; at += 1) {
-    if (line[at] === '\\') at += 1
-    else if (line[at] === '"') quotes += 1
-  }
-  return quotes % 2 === 1 && !line.trimStart().startsWith('#')
+  return { families: whole, fault: first, malformed: malformed + left, shed, surplus }
 }
 
 /** The family that a bad line makes doubtful; undefined if only the line is bad. */

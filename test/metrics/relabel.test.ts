@@ -52,7 +52,7 @@ function merge(texts: readonly string[], taken?: ReadonlyMap<string, FamilyType>
   return { text: renderExposition(families), dropped }
 }
 
-const NONE = { type: 0, reserved: 0, duplicate: 0, malformed: 0 }
+const NONE = { type: 0, reserved: 0, duplicate: 0, malformed: 0, limit: 0 }
 
 describe('many expositions', () => {
   test('become one, with each family once', () => {

@@ -111,6 +111,38 @@ describe('the families of replicas', () => {
     expect(told.value('tgi_pool_replica_scrape_dropped_samples', { ...of, reason: 'malformed' })).toBe(1)
   })
 
+  test('of a replica with too many series are its smaller families, and the others are untouched', async ({
+    lab,
+    stage,
+  }) => {
+    await lab.client()
+    const many = await lab.replica({ faults: [{ kind: 'many-series', count: 20_000 }] })
+    const body = JSON.stringify({ inputs: 'x', parameters: { max_new_tokens: 1 } })
+    await fetch(`${many.url}/generate`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json' },
+    })
+    await register(lab, 'many', many.url)
+    await register(lab, 'endless', (await stage.tell('b{n="1"} 1\n'.repeat(1_000_000))).url)
+    await register(lab, 'good', (await stage.tell(GOOD)).url)
+    const server = await stage.serve()
+    await scrape(server)
+    const told = await scrape(server)
+    expect(told.samples('many_series')).toEqual([])
+    expect(told.value('tgi_request_count', { replica_id: 'many' })).toBe(1)
+    expect(told.value('tgi_queue_size', { replica_id: 'good' })).toBe(7)
+    const dropped = (id: string) =>
+      told.value('tgi_pool_replica_scrape_dropped_samples', { replica_id: id, reason: 'limit' })
+    expect([dropped('many'), dropped('good'), dropped('endless')]).toEqual([20_000, 0, 0])
+    expect(told.value('tgi_pool_replica_scrape_success', { replica_id: 'many' })).toBe(1)
+    expect(told.value('tgi_pool_replica_scrape_success', { replica_id: 'endless' })).toBe(0)
+    expect(told.text.length).toBeLessThan(1_000_000)
+    expect(
+      stage.lines.filter((line) => line.includes('left out the largest families, many_series')),
+    ).toHaveLength(1)
+  })
+
   test('that a replica failed to tell are logged once, and once more when they are back', async ({
     lab,
     stage,
