@@ -4,8 +4,8 @@ import { jsonLine } from '../contract/json-line.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema } from '../contract/ids.ts'
 import { EXIT, Exit } from './exit.ts'
-import { readApiKey, warnOfPassword, withRedis } from './options.ts'
-import type { RedisFlags } from './options.ts'
+import { readApiKey, warnOfPassword, withKey, withRedis } from './options.ts'
+import type { KeyFlags, RedisFlags } from './options.ts'
 import { out } from './print.ts'
 
 /** `tgi-pool doctor`: what is wrong, and what to do about it. */
@@ -17,20 +17,20 @@ export function addDoctor(program: Command): void {
     )
     .addOption(new Option('--pool <pool>', 'check only this pool (default: all)').env('TGI_POOL'))
     .option('--json', 'one JSON object: redis, pools, findings, ok')
-    .addHelpText(
-      'after',
-      '\nExits with 1 if there is a fault; warnings alone exit with 0. The API key for the replicas is read from TGI_API_KEY,\nor from the file that TGI_API_KEY_FILE names.',
-    )
-  withRedis(command).action(async (flags: RedisFlags & { pool?: string; json?: boolean }) => {
-    warnOfPassword(flags.redis)
-    if (flags.pool !== undefined) parseOrThrow(poolIdSchema, flags.pool, 'pool')
-    const [{ examine }, { formatReport }] = await Promise.all([
-      import('../doctor/doctor.ts'),
-      import('../doctor/format-report.ts'),
-    ])
-    const { redis: redisUrl, prefix, pool } = flags
-    const report = await examine({ redisUrl, prefix, pool, apiKey: await readApiKey(process.env) })
-    out(flags.json === true ? `${jsonLine(report)}\n` : formatReport(report))
-    if (!report.ok) throw new Exit(EXIT.fault)
-  })
+    .addHelpText('after', '\nExits with 1 if there is a fault; warnings alone exit with 0.')
+  withKey(withRedis(command)).action(
+    async (flags: RedisFlags & KeyFlags & { pool?: string; json?: boolean }) => {
+      warnOfPassword(flags.redis)
+      if (flags.pool !== undefined) parseOrThrow(poolIdSchema, flags.pool, 'pool')
+      const [{ examine }, { formatReport }] = await Promise.all([
+        import('../doctor/doctor.ts'),
+        import('../doctor/format-report.ts'),
+      ])
+      const { redis: redisUrl, prefix, pool, apiKeyFor } = flags
+      const apiKey = await readApiKey(process.env)
+      const report = await examine({ redisUrl, prefix, pool, apiKey, apiKeyFor })
+      out(flags.json === true ? `${jsonLine(report)}\n` : formatReport(report))
+      if (!report.ok) throw new Exit(EXIT.fault)
+    },
+  )
 }

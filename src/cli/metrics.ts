@@ -2,10 +2,10 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import { METRICS_DEFAULTS } from '../metrics/metrics-options.ts'
 import type { LogLevel } from '../runtime/log.ts'
-import { cliLogger, integer, readApiKey, warnOfPassword, withLog, withRedis } from './options.ts'
-import type { RedisFlags } from './options.ts'
+import { cliLogger, integer, readApiKey, warnOfPassword, withKey, withLog, withRedis } from './options.ts'
+import type { KeyFlags, RedisFlags } from './options.ts'
 
-interface MetricsFlags extends RedisFlags {
+interface MetricsFlags extends RedisFlags, KeyFlags {
   readonly port: number
   readonly host: string
   readonly bearerFile?: string
@@ -36,11 +36,7 @@ export function addMetrics(program: Command): void {
         'file of bearer keys for scrapers, one a line; reloaded when it changes',
       ).env('TGI_POOL_METRICS_BEARER_FILE'),
     )
-    .addHelpText(
-      'after',
-      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names.',
-    )
-  withLog(withRedis(command)).action(async (flags: MetricsFlags) => {
+  withLog(withKey(withRedis(command))).action(async (flags: MetricsFlags) => {
     warnOfPassword(flags.redis)
     const { serveMetrics } = await import('../metrics/serve.ts')
     await serveMetrics({
@@ -50,6 +46,7 @@ export function addMetrics(program: Command): void {
       port: flags.port,
       bearerFile: flags.bearerFile,
       apiKey: await readApiKey(process.env),
+      apiKeyFor: flags.apiKeyFor,
       logger: cliLogger('metrics', flags.logLevel),
     })
   })

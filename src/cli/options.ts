@@ -113,6 +113,28 @@ export async function readApiKey(env: NodeJS.ProcessEnv): Promise<string | undef
   return decodeText(bytes, `TGI_API_KEY_FILE: ${file}`).trim()
 }
 
+/** Options of a command that sends the API key to replicas whose addresses stand in Redis. */
+export interface KeyFlags {
+  readonly apiKeyFor?: readonly string[]
+}
+
+/** Adds `--api-key-for`. */
+export function withKey(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--api-key-for <urls>',
+        'replica base URLs that may receive the API key, e.g. http://gpu-1:8080,http://gpu-2:8080 (default: none)',
+      )
+        .env('TGI_API_KEY_FOR')
+        .argParser((text: string) => text.split(',').map((url) => replicaAddress(url.trim()))),
+    )
+    .addHelpText(
+      'after',
+      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names. It is sent only to the\naddresses of --api-key-for: those in Redis may have been written by anybody who may write there.',
+    )
+}
+
 /** Options that describe one job. */
 export interface JobFlags {
   readonly maxNewTokens?: number

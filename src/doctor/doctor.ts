@@ -23,6 +23,8 @@ import { poolReport, redisReport } from './report.ts'
 import type { PoolReport, RedisReport, Report } from './report.ts'
 import { readServer } from './server-facts.ts'
 import { judgeAddresses } from './shared-addresses.ts'
+import { createKeyFor } from '../tgi/key-addresses.ts'
+import type { KeyFor } from '../tgi/key-addresses.ts'
 
 /** What to look at. */
 export interface DoctorOptions {
@@ -30,8 +32,10 @@ export interface DoctorOptions {
   readonly prefix?: string | undefined
   /** Only this pool. @defaultValue all pools */
   readonly pool?: string | undefined
-  /** Sent to replicas as a Bearer key; TGI asks for none here, a proxy in front of it may. */
+  /** Sent as a Bearer key to the replicas of `apiKeyFor`; TGI asks for none here, a proxy in front of it may. */
   readonly apiKey?: string | undefined
+  /** Addresses that may have the key. @defaultValue none: what stands in Redis is not trusted with it */
+  readonly apiKeyFor?: readonly string[] | undefined
   /** How long Redis may take to let us in (ms). @defaultValue 5000 */
   readonly connectTimeoutMs?: number | undefined
   /** How long each replica may take for each of two questions (ms). @defaultValue 2000 */
@@ -43,6 +47,7 @@ export interface DoctorOptions {
 /** What one examination shares. */
 interface Examination {
   readonly options: DoctorOptions
+  readonly keyFor: KeyFor
   readonly redis: RedisConnection
   readonly prefix: string
   readonly findings: Finding[]
@@ -55,14 +60,15 @@ interface Examination {
  * in Redis changes. Every look has its bound, so that it ends whatever hangs, and what keeps it from looking is a
  * finding, too.
  *
- * @throws `PoolError` `CONFIG` for an address of Redis that is none.
+ * @throws `PoolError` `CONFIG` for an address of Redis, or one in `apiKeyFor`, that is none.
  */
 export async function examine(options: DoctorOptions): Promise<Report> {
+  const keyFor = createKeyFor(options.apiKey, options.apiKeyFor ?? [])
   const opened = await openServer(options.redisUrl, options.connectTimeoutMs ?? 5000)
   if (!('redis' in opened)) return { redis: null, pools: [], findings: [opened.finding], ok: false }
   const { redis } = opened
   const prefix = options.prefix ?? DEFAULT_PREFIX
-  const examination: Examination = { options, redis, prefix, findings: [], server: null, pools: [] }
+  const examination: Examination = { options, keyFor, redis, prefix, findings: [], server: null, pools: [] }
   try {
     await examineServer(examination)
     await examinePools(examination)
@@ -192,7 +198,7 @@ async function examineReplicas(
 }
 
 async function seeReplica(
-  { redis, prefix, options, findings }: Examination,
+  { redis, prefix, options, keyFor, findings }: Examination,
   poolId: string,
   { entry, standbys }: ReplicaFacts,
 ): Promise<ReplicaSight | undefined> {
@@ -213,7 +219,7 @@ async function seeReplica(
     standbys,
     lease,
     ageMs: now - entry.updated_at,
-    reach: await reach(entry.url, options.apiKey, options.replicaTimeoutMs ?? 2000),
+    reach: await reach(entry.url, keyFor(entry.url), options.replicaTimeoutMs ?? 2000),
     keys: { registry: keys.replicas, lease: keys.lease(entry.replica_id) },
   }
 }

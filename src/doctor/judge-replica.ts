@@ -153,7 +153,7 @@ function reachable(judge: Judge, { entry, reach }: ReplicaSight): Finding {
       'replica-reachable',
       `not reached from here (${reach.reason}), ${worker}`,
       wantsKey(reach.reason)
-        ? `run doctor with ${KEY_ADVICE}`
+        ? `run doctor with ${KEY_ADVICE}, and TGI_API_KEY_FOR=${shellWord(url)}`
         : `curl -i ${shellWord(`${url}/health`)}, here and where the worker runs`,
     )
   }

@@ -2,6 +2,8 @@ import type { RedisConnection } from '../redis/connect.ts'
 import { invalidNamesError } from '../pool/config-store.ts'
 import { within } from '../runtime/within.ts'
 import type { Logger } from '../runtime/log.ts'
+import { createKeyFor } from '../tgi/key-addresses.ts'
+import type { KeyFor } from '../tgi/key-addresses.ts'
 import type { Family, Label } from './family.ts'
 import { createOwnFamilies } from './own-families.ts'
 import { readPools } from './pool-facts.ts'
@@ -19,6 +21,8 @@ export interface CollectorOptions {
   readonly redis: RedisConnection
   readonly prefix: string
   readonly apiKey?: string | undefined
+  /** Addresses that may have it. @defaultValue none */
+  readonly apiKeyFor?: readonly string[] | undefined
   /** What each replica may take (ms). */
   readonly replicaTimeoutMs: number
   /** An answer that is younger is given again (ms). */
@@ -34,16 +38,24 @@ export interface Collector {
   collect(): Promise<string>
 }
 
-/** Makes a collector. */
+/**
+ * Makes a collector.
+ *
+ * @throws {@link PoolError} `CONFIG` for an address in `apiKeyFor` that is none.
+ */
 export function createCollector(options: CollectorOptions): Collector {
+  const { apiKey, apiKeyFor = [], logger } = options
   const own = createOwnFamilies()
-  const tell = createChangeLog(options.logger)
+  const keyFor = createKeyFor(apiKey, apiKeyFor)
+  const tell = createChangeLog(logger)
+  if (apiKey !== undefined && apiKeyFor.length === 0)
+    logger.warn('API key is never sent: TGI_API_KEY_FOR names no replica')
   let last: { readonly text: Promise<string>; madeAt: number } | undefined
 
   async function make(): Promise<string> {
     const pools = await readInTime(options, tell)
     const found = (pools ?? []).flatMap((pool) => (pool.readable ? pool.replicas : []))
-    const scrapes = await Promise.all(found.map((replica) => scrape(options, replica)))
+    const scrapes = await Promise.all(found.map((replica) => scrape(options, keyFor, replica)))
     const merged = mergeFamilies(
       found.map((replica, index) => ({
         families: scrapes[index]?.families ?? [],
@@ -119,10 +131,10 @@ async function readInTime(
   }
 }
 
-function scrape(options: CollectorOptions, replica: ReplicaFacts): Promise<Scrape> {
+function scrape(options: CollectorOptions, keyFor: KeyFor, replica: ReplicaFacts): Promise<Scrape> {
   return scrapeReplica({
     url: replica.entry.url,
-    apiKey: options.apiKey,
+    apiKey: keyFor(replica.entry.url),
     timeoutMs: options.replicaTimeoutMs,
     signal: options.signal,
   })

@@ -11,8 +11,10 @@ export interface MetricsOptions {
   readonly port: number
   /** A file of bearer keys, one a line, for those who scrape; without it whoever reaches the port may read. */
   readonly bearerFile?: string | undefined
-  /** Sent to replicas as a Bearer key. */
+  /** Sent as a Bearer key to the replicas of `apiKeyFor`. */
   readonly apiKey?: string | undefined
+  /** Addresses that may have the key. @defaultValue none: what stands in Redis is not trusted with it */
+  readonly apiKeyFor?: readonly string[] | undefined
   /** What each replica may take to tell its metrics (ms). @defaultValue 3000 */
   readonly replicaTimeoutMs?: number | undefined
   /** An answer that is younger is given again (ms). @defaultValue 1000 */

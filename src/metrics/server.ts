@@ -58,6 +58,7 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
       redis,
       prefix: options.prefix ?? METRICS_DEFAULTS.prefix,
       apiKey: options.apiKey,
+      apiKeyFor: options.apiKeyFor,
       replicaTimeoutMs: options.replicaTimeoutMs ?? METRICS_DEFAULTS.replicaTimeoutMs,
       cacheMs: options.cacheMs ?? METRICS_DEFAULTS.cacheMs,
       logger,

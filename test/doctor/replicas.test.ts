@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
 import { describe, expect } from 'vitest'
 import { examine } from '../../src/doctor/doctor.ts'
@@ -67,6 +70,33 @@ describe('a replica', () => {
     )
     expect(found(report, 'replica-state').advice).toMatch(/TGI_API_KEY \(or TGI_API_KEY_FILE\)/)
     expect(JSON.stringify(report)).not.toContain('SECRET')
+  })
+
+  test('gets the key only if its address was given', async ({ lab }) => {
+    await lab.client()
+    const replica = await lab.replica({ apiKey: 'the-key' })
+    await lab.worker(replica, { apiKey: 'the-key' })
+    const seen: string[] = []
+    const listener = createServer((request, response) => {
+      seen.push(`${request.url} ${request.headers.authorization}`)
+      response.writeHead(401).end()
+    })
+    await once(listener.listen(0, '127.0.0.1'), 'listening')
+    const url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`
+    try {
+      await register(lab, 'forged', url)
+      const look = (apiKeyFor: readonly string[]) =>
+        examine({ redisUrl: lab.redisUrl, apiKey: 'the-key', apiKeyFor })
+      const report = await look([replica.url])
+      expect(seen.toSorted()).toEqual(['/health undefined', '/info undefined'])
+      const { advice } = found(report, 'replica-reachable', `replica ${POOL}/forged`)
+      expect(advice).toContain(`TGI_API_KEY_FOR=${url}`)
+      await look([url])
+      expect(seen).toContain('/info Bearer the-key')
+      await expect(look(['gpu-1:8080'])).rejects.toMatchObject({ kind: 'CONFIG' })
+    } finally {
+      await promisify(listener.close.bind(listener))()
+    }
   })
 
   test('of which hostile words stand in the registry is told in one line, with commands that are harmless', async ({

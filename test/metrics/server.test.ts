@@ -228,11 +228,38 @@ describe('the families of replicas', () => {
     })
     await register(lab, 'r', asked.url)
     await register(lab, 'echo', echo.url)
-    const server = await stage.serve({ apiKey: CANARY })
+    const server = await stage.serve({ apiKey: CANARY, apiKeyFor: [asked.url, `${echo.url}/`] })
     const told = await scrape(server)
     expect(told.value('tgi_queue_size', { replica_id: 'r' })).toBe(7)
     expect(told.text + stage.lines.join('')).not.toContain(CANARY)
     expect(stage.lines.join('')).toContain('withheld')
+  })
+
+  test('are asked for without the key where its address was not given', async ({ lab, stage }) => {
+    await lab.client()
+    const seen: (string | undefined)[] = []
+    const listen = async () => {
+      const { url } = await stage.stand((response, { headers }) => {
+        seen.push(headers.authorization)
+        response.writeHead(200, { 'content-type': 'text/plain' }).end(GOOD)
+      })
+      return url
+    }
+    const [given, forged] = await Promise.all([listen(), listen()])
+    const redirecting = await stage.stand((response) =>
+      response.writeHead(307, { location: `${forged}/metrics` }).end(),
+    )
+    const { port } = new URL(given)
+    await register(lab, 'forged', forged)
+    await register(lab, 'path', `${given}/elsewhere`)
+    await register(lab, 'name', `http://localhost:${port}`)
+    await register(lab, 'redirecting', redirecting.url)
+    const server = await stage.serve({ apiKey: CANARY, apiKeyFor: [given, redirecting.url] })
+    await scrape(server)
+    expect(seen).toEqual([undefined, undefined, undefined])
+    await register(lab, 'given', given)
+    await scrape(server)
+    expect(seen.filter((header) => header !== undefined)).toEqual([`Bearer ${CANARY}`])
   })
 
   test('hold no prompt and no answer', async ({ lab, stage }) => {
