@@ -47,7 +47,9 @@ function describe(input: unknown, path: readonly PropertyKey[]): string {
 
 /** A value as a message may show it: as JSON, cut when long. */
 export function shown(value: unknown): string {
-  return cut(JSON.stringify(value) ?? typeof value, MAX_SHOWN)
+  // Megabytes are not worth quoting for sixty characters.
+  const short = typeof value === 'string' ? value.slice(0, MAX_SHOWN + 1) : value
+  return cut(JSON.stringify(short) ?? typeof value, MAX_SHOWN)
 }
 
 function cut(text: string, max: number): string {

@@ -83,6 +83,9 @@ function createMeter(bounds: Bounds): (value: unknown, depth: number) => Excess 
       if (depth >= bounds.depth) return 'depth'
       const next: object[] = []
       for (const outer of level) {
+        // Bytes are no JSON, and each would be a value.
+        if (ArrayBuffer.isView(outer)) values += outer.byteLength
+        if (values > bounds.values) return 'values'
         // Counted before anything is copied: an array may have more elements than memory has room for.
         const inner: readonly unknown[] = Array.isArray(outer) ? outer : Object.values(outer)
         if (inner !== outer && inner.length > bounds.keys) return 'keys'

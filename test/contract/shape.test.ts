@@ -30,6 +30,7 @@ describe('the shape of a body', () => {
       { a: Array.from({ length: 3 }), b: Object.assign([], { length: 2 ** 32 - 1 }) },
       'values',
     ],
+    ['bytes', new Uint8Array(1_000_000), 'values'],
     ['the most fields', [fields(MAX_KEYS)], undefined],
     ['one field more', [fields(MAX_KEYS + 1)], 'keys'],
     ['values here and there', [nested(3), Array.from({ length: MAX_VALUES - 6 }, () => '')], undefined],

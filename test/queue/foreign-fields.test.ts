@@ -1,29 +1,15 @@
 import type { Redis } from 'ioredis'
 import { describe, expect } from 'vitest'
-import { QUEUE_NAMES } from '../../src/contract/keys.ts'
 import { UnreadableBody } from '../../src/queue/job-body.ts'
-import { jobKey } from '../../src/queue/queue-depth.ts'
+import { putRawJob, rawJobKey } from '../support/raw-job.ts'
 import type { RedisFixture } from '../support/redis.ts'
 import { OVER, test } from './stage.ts'
 
 const SECRET = 'canary-of-the-prompt'
 const GOOD = JSON.stringify({ v: 1, inputs: 'x' })
 
-/** Puts a job in the queue as any program with Redis may: field by field, with nothing of BullMQ's. */
-async function put({ redis, keys }: RedisFixture, id: string, fields: Record<string, string>): Promise<void> {
-  const queue = (type: string) => `${keys.queuePrefix}:${QUEUE_NAMES.interactive}:${type}`
-  await redis
-    .multi()
-    .hset(jobKey(keys, QUEUE_NAMES.interactive, id), {
-      name: 'generate',
-      timestamp: '1',
-      data: GOOD,
-      ...fields,
-    })
-    .lpush(queue('wait'), id)
-    .zadd(queue('marker'), 0, '0')
-    .exec()
-}
+const put = ({ redis, keys }: RedisFixture, id: string, fields: Readonly<Record<string, string>>) =>
+  putRawJob(redis, keys, id, { data: GOOD, ...fields })
 
 /** Keys of the queue that name the job or hold its prompt. */
 async function traces(redis: Redis, id: string): Promise<string[]> {
@@ -128,7 +114,7 @@ describe('a job whose fields somebody wrote by hand', () => {
   })
 
   test('that is no job at all is dropped', async ({ stage, redis }) => {
-    const key = jobKey(redis.keys, QUEUE_NAMES.interactive, 'odd')
+    const key = rawJobKey(redis.keys, 'odd')
     await put(redis, 'odd', {})
     await redis.redis.multi().del(key).set(key, SECRET).exec()
     await stage.queue.add('next', { inputs: 'x' }, 'interactive')
@@ -168,7 +154,7 @@ describe('to remove a job whose fields somebody wrote by hand', () => {
     'with %s leaves nothing of it',
     async (name, { stage, redis }) => {
       await put(redis, 'odd', ODD_FIELDS[name] ?? { data: BAD_DATA[name] ?? GOOD })
-      await PARTS[name]?.(redis.redis, jobKey(redis.keys, QUEUE_NAMES.interactive, 'odd'))
+      await PARTS[name]?.(redis.redis, rawJobKey(redis.keys, 'odd'))
       expect(await stage.queue.remove('odd')).toBe(true)
       expect(await traces(redis.redis, 'odd')).toEqual([])
     },
@@ -178,7 +164,7 @@ describe('to remove a job whose fields somebody wrote by hand', () => {
     'with %s that is over leaves nothing of it',
     async (name, { stage, redis }) => {
       await put(redis, 'odd', {})
-      await PARTS[name]?.(redis.redis, jobKey(redis.keys, QUEUE_NAMES.interactive, 'odd'))
+      await PARTS[name]?.(redis.redis, rawJobKey(redis.keys, 'odd'))
       const { runs } = await stage.work()
       await expect.poll(() => runs.length).toBe(1)
       runs[0]?.end(OVER)
