@@ -37,15 +37,18 @@ function readUsers(path: string): string[] {
   return lines
     .join('\n')
     .replaceAll(/\n\s+/g, ' ')
-    .replaceAll(/[^\s(]+<job-id>/g, writeOutJobIds)
+    .replaceAll(/[^\s(]+<job-id>(?: [^\s(]+<job-id>)*/g, writeOutJobIds)
     .split('\n')
 }
 
-/** Turns `%W~…:jobs:<job-id>` into the patterns that match every job's key and none of the queue's own. */
-function writeOutJobIds(pattern: string): string {
-  const before = pattern.slice(0, -'<job-id>'.length)
+/**
+ * Turns `%W~…:jobs:<job-id> %W~…:batch:<job-id>` into the patterns that match every job's key and none of the queues' own. Redis
+ * tries them in their order, so those that match most jobs come first, of all queues.
+ */
+function writeOutJobIds(places: string): string {
+  const befores = places.split(' ').map((place) => place.slice(0, -'<job-id>'.length))
   return patternsOfJobIds()
-    .map((end) => `${before}${end}`)
+    .flatMap((end) => befores.map((before) => `${before}${end}`))
     .join(' ')
 }
 

@@ -45,7 +45,10 @@ export function createCancelledJobs(
   async function removeLeft(jobIds: readonly string[]): Promise<void> {
     for (let at = 0; at < jobIds.length; at += AT_ONCE) {
       const some = jobIds.slice(at, at + AT_ONCE)
-      if ((await countLeft(some)) > 0) await Promise.all(some.map((id) => queue.removeWaiting(id)))
+      if ((await countLeft(some)) === 0) continue
+      const counts = await Promise.all(some.map((id) => countLeft([id])))
+      const left = some.filter((_, index) => counts[index] !== 0)
+      await Promise.all(left.map((id) => queue.removeWaiting(id)))
     }
   }
 
