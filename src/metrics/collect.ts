@@ -4,6 +4,7 @@ import { within } from '../runtime/within.ts'
 import type { Logger } from '../runtime/log.ts'
 import { createKeyFor } from '../tgi/key-addresses.ts'
 import type { KeyFor } from '../tgi/key-addresses.ts'
+import { labelValue } from './family.ts'
 import type { Family, Label } from './family.ts'
 import { createOwnFamilies } from './own-families.ts'
 import { readPools } from './pool-facts.ts'
@@ -150,7 +151,7 @@ function labelsOf({ poolId, entry }: ReplicaFacts): Label[] {
     ['replica_id', entry.replica_id],
     ['model_id', model],
   ]
-  return all.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
+  return all.flatMap(([name, value]) => (value === undefined ? [] : [[name, labelValue(value)] as const]))
 }
 
 /** Ours first; a replica's samples of a family that we have, too, stand with ours. */

@@ -7,6 +7,14 @@ export type FamilyType = (typeof FAMILY_TYPES)[number]
 /** A label: name and value. */
 export type Label = readonly [name: string, value: string]
 
+/** The longest value of a label that comes from the registry (characters). A worker's own entries are shorter. */
+const MAX_LABEL_CHARS = 512
+
+/** A value of the registry as a label: it stands in every series of its replica. */
+export function labelValue(text: string): string {
+  return text.slice(0, MAX_LABEL_CHARS).toWellFormed()
+}
+
 /** One line of numbers. */
 export interface Sample {
   /** The family's, or with `_bucket`, `_sum`, `_count` behind it. */

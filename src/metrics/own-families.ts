@@ -34,6 +34,7 @@
  */
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'
+import { labelValue } from './family.ts'
 import type { Family, FamilyType } from './family.ts'
 import { JOB_FAMILY_TYPES, jobFamilies } from './job-families.ts'
 import { parseExposition } from './parse.ts'
@@ -173,6 +174,6 @@ function tellReplica(gauges: Gauges, { replica, scrape, dropped }: ReplicaReadin
 
 function versionsOf({ versions }: ReplicaFacts['entry']) {
   if (versions === null) return {}
-  const { engine, engine_version, model_id } = versions
-  return { engine, engine_version, model_id }
+  const { engine, engine_version: version, model_id: model } = versions
+  return { engine, engine_version: labelValue(version), model_id: labelValue(model) }
 }

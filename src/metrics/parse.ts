@@ -25,6 +25,9 @@ const MAX_LABELS = 64
  */
 const MAX_LINES = 50_000
 
+/** The longest line (characters). TGI's have some 200; each goes into our own answer, with labels of ours. */
+const MAX_LINE_CHARS = 16 * 1024
+
 /** A family that is being read. */
 interface Draft {
   readonly name: string
@@ -58,6 +61,8 @@ export function readLines(text: string, onFault: OnFault): Family[] {
     try {
       if (text[scanner.at] !== '\n') {
         lines += 1
+        if (endOfLine(scanner) - scanner.at > MAX_LINE_CHARS)
+          throw fault(scanner, `at most ${MAX_LINE_CHARS} characters in a line`)
         readLine(scanner, drafts)
       }
     } catch (error) {

@@ -74,13 +74,19 @@ export function isBlank(code: number): boolean {
 }
 
 /** Where the line ends: at its newline, or where the text does. */
-export function endOfLine({ text, at }: Pick<Scanner, 'text' | 'at'>): number {
+export function endOfLine({ text, at }: Scanner): number {
+  return lineEnd(text, at)
+}
+
+/** Where the line of a place ends: at its newline, or where the text does. */
+export function lineEnd(text: string, at: number): number {
   const end = text.indexOf('\n', at)
   return end < 0 ? text.length : end
 }
 
 /** Whether a line ends inside quotes, or begins with the rest of such a line. */
 export function isOpen(line: string): boolean {
+  if (!line.includes('"')) return false
   let quotes = 0
   for (let at = 0; at < line.length; at += 1) {
     if (line[at] === '\\') at += 1

@@ -1,5 +1,5 @@
 import { PoolError } from '../contract/error.ts'
-import { endOfLine, fault, isOpen } from './scan.ts'
+import { fault, isBlank, isOpen, lineEnd } from './scan.ts'
 
 /** The most samples and families of one replica. A warm TGI has some 1,900 samples in 25 families (3.3.7). */
 const MAX_SAMPLES = 5000
@@ -49,7 +49,7 @@ export function shedFamilies(text: string): Shed {
 function countFamilies(text: string): Map<string, number> {
   const sizes = new Map<string, number>()
   const familyAt = createFamilyFinder(text)
-  for (let at = 0; at < text.length; at = endOfLine({ text, at }) + 1) {
+  for (let at = 0; at < text.length; at = lineEnd(text, at) + 1) {
     const found = familyAt(at)
     if (found === undefined) continue
     sizes.set(found.family, (sizes.get(found.family) ?? 0) + found.samples)
@@ -67,7 +67,7 @@ function withoutFamilies(text: string, kept: ReadonlySet<string>): string {
   const familyAt = createFamilyFinder(text)
   let from = 0
   for (let at = 0, line = 1; at < text.length; line += 1) {
-    const end = endOfLine({ text, at })
+    const end = lineEnd(text, at)
     const found = familyAt(at)
     // A last line without its newline stays, so that a truncated text is refused.
     if (found !== undefined && !kept.has(found.family) && end < text.length) {
@@ -80,6 +80,8 @@ function withoutFamilies(text: string, kept: ReadonlySet<string>): string {
   return parts.join('') + text.slice(from)
 }
 
+const NEWLINE = 10
+const HASH = 35
 const SAMPLE = /[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)/y
 const COMMENT =
   /[ \t]*#[ \t]*(HELP|TYPE)[ \t]+([a-zA-Z_:][a-zA-Z0-9_:]*)(?:[ \t]+(histogram|summary)[ \t]*$)?/my
@@ -89,15 +91,20 @@ function createFamilyFinder(text: string) {
   /** Families whose samples have names of their own: `<name>_bucket`, `<name>_sum`, `<name>_count`. */
   const parted = new Set<string>()
   return (at: number): { readonly family: string; readonly samples: 0 | 1 } | undefined => {
-    COMMENT.lastIndex = at
-    const [, keyword, subject, type] = COMMENT.exec(text) ?? []
-    if (subject !== undefined) {
-      if (keyword === 'TYPE' && type !== undefined) parted.add(subject)
-      return { family: subject, samples: 0 }
+    const first = text.charCodeAt(at)
+    if (first === NEWLINE) return undefined
+    if (first === HASH || isBlank(first)) {
+      COMMENT.lastIndex = at
+      const [, keyword, subject, type] = COMMENT.exec(text) ?? []
+      if (subject !== undefined) {
+        if (keyword === 'TYPE' && type !== undefined) parted.add(subject)
+        return { family: subject, samples: 0 }
+      }
     }
     SAMPLE.lastIndex = at
     const name = SAMPLE.exec(text)?.[1]
     if (name === undefined) return undefined
+    if (parted.size === 0) return { family: name, samples: 1 }
     const base = name.replace(/_(?:bucket|sum|count)$/, '')
     return { family: parted.has(base) ? base : name, samples: 1 }
   }

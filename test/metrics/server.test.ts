@@ -143,6 +143,22 @@ describe('the families of replicas', () => {
     ).toHaveLength(1)
   })
 
+  test('have labels that are no longer than a worker writes them', async ({ lab, stage }) => {
+    await lab.client()
+    const long = 'm'.repeat(100_000)
+    const versions = {
+      engine: 'tgi',
+      engine_version: long,
+      model_id: long,
+      model_sha: null,
+      max_total_tokens: 10,
+    }
+    await register(lab, 'r', (await stage.tell(GOOD)).url, { versions })
+    const told = await scrape(await stage.serve())
+    expect(told.value('tgi_queue_size', { replica_id: 'r', model_id: long.slice(0, 512) })).toBe(7)
+    expect(told.text.length).toBeLessThan(100_000)
+  })
+
   test('that a replica failed to tell are logged once, and once more when they are back', async ({
     lab,
     stage,

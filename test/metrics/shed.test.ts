@@ -27,6 +27,13 @@ describe('too many series', () => {
     expect(read).toMatchObject({ malformed: 1, shed: 6000 })
   })
 
+  test('are bounded by the length of their lines, too', () => {
+    const read = readExposition(`${GOOD}long{x="${'x'.repeat(20_000)}"} 1\nok2 1\n`)
+    expect(read.families.map(({ name }) => name)).toEqual(['ok', 'ok2'])
+    expect(read).toMatchObject({ malformed: 1, shed: 0 })
+    expect(read.fault?.message).toMatch(/line 3, column 1: expected at most 16384 characters in a line/)
+  })
+
   test('in very many families leave the first', () => {
     const names = Array.from({ length: 600 }, (_, n) => `f${n} 1\n`).join('')
     const read = readExposition(names)
