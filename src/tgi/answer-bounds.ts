@@ -11,8 +11,8 @@ const MAX_EVENT_CHARS = 64 * 1024
 const MAX_TOP_TOKEN_CHARS = 128
 /** The longest text of an answer, as JSON: its last event repeats it, and no event is larger (sse.ts). */
 const MAX_ANSWER_CHARS = 1024 * 1024
-/** The most that the likeliest tokens of an answer may take, as JSON. */
-const MAX_ANSWER_TOP_CHARS = 16 * 1024 * 1024
+/** The most that the likeliest tokens of an answer may take, as JSON: 37,000 tokens with five each. A worker holds eight such answers. */
+const MAX_ANSWER_TOP_CHARS = 8 * 1024 * 1024
 
 /** What an answer was asked for. */
 export interface AnswerRequest {
