@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
@@ -12,7 +13,7 @@ import type { JobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/queue-depth.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
-import { isOutOfMemory } from '../redis/fault.ts'
+import { isConnectionError, isOutOfMemory, isRefusal } from '../redis/fault.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
 import type { AdmissionBound, Load } from './admission-bound.ts'
 import type { EventLog } from '../stream/event-log.ts'
@@ -196,8 +197,8 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
 }
 
 /**
- * Waits for both. Of a job that is in the queue alone nobody would know, so it is taken out again where that is possible. When
- * Redis was out of memory for only one of the two, the other is undone.
+ * Waits for both. If one fails, the other is undone: nobody would know of a job that is in the queue alone, and one with events
+ * alone would count as queued until its deadline.
  */
 async function bothOrNeither(
   ports: EnqueuePorts,
@@ -206,14 +207,19 @@ async function bothOrNeither(
   adding: Promise<void>,
 ): Promise<void> {
   const [wrote, added] = await Promise.allSettled([writing, adding])
-  if (wrote.status === 'rejected') {
-    await ports.queue.removeWaiting(id).catch(() => undefined)
-    const wasTaken = added.status === 'fulfilled' && isOutOfMemory(wrote.reason) && (await isTaken(ports, id))
-    if (!wasTaken) throw wrote.reason
-  } else if (added.status === 'rejected') {
-    if (isOutOfMemory(added.reason)) await undoQueued(ports, id)
-    throw added.reason
+  const failed = [wrote, added].find((each) => each.status === 'rejected')
+  if (failed === undefined) return
+  const { reason } = failed
+  if (isConnectionError(reason)) {
+    // Its caller need not wait until Redis is back.
+    void undoLater(ports, id)
+    throw reason
   }
+  await undo(ports, id, isOutOfMemory(reason) ? OUT_OF_MEMORY : 'Redis refused the job').catch(
+    () => undefined,
+  )
+  const wasTaken = added.status === 'fulfilled' && isOutOfMemory(reason) && (await isTaken(ports, id))
+  if (!wasTaken) throw reason
 }
 
 /** Whether a worker has the job, or has had it: it has begun the stream by itself. */
@@ -225,11 +231,26 @@ async function isTaken({ queue, log }: EnqueuePorts, id: string): Promise<boolea
 /** How long the events of a job are kept of which nobody knows the id (ms). */
 const UNDONE_MS = 1000
 
-/** Ends a job that never reached its queue. */
-async function undoQueued({ queue, log, keys }: EnqueuePorts, id: string): Promise<void> {
-  const seal = errorSeal('ADMISSION_REJECT', { message: OUT_OF_MEMORY, pool_id: keys.pool })
+/** Ends a job that was not accepted, unless a worker has begun it. */
+async function undo({ queue, log, keys }: EnqueuePorts, id: string, message: string): Promise<void> {
+  const seal = errorSeal('ADMISSION_REJECT', { message, pool_id: keys.pool })
   await log.write({ jobId: id, expect: QUEUED_ID, entries: [seal], deadlineAt: 0, retentionMs: UNDONE_MS })
   await queue.removeWaiting(id)
+}
+
+/** How often and how long apart (ms) this is tried. */
+const [UNDO_TRIES, UNDO_EACH_MS] = [30, 1000]
+
+/** The same as soon as Redis is back. */
+async function undoLater(ports: EnqueuePorts, id: string): Promise<void> {
+  for (let tries = 0; tries < UNDO_TRIES && ports.redis.status !== 'end'; tries += 1) {
+    await sleep(UNDO_EACH_MS, undefined, { ref: false })
+    try {
+      return await undo(ports, id, 'the connection to Redis was lost before the job was accepted')
+    } catch (error) {
+      if (!isConnectionError(error) && !isRefusal(error)) return
+    }
+  }
 }
 
 /** The job that has the id already, if it is the same one. */

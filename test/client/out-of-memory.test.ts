@@ -229,3 +229,22 @@ describe('a job that Redis itself has no memory for', () => {
     await expect.poll(async () => only(await readLog(lab.redis, KEYS, jobId), 'started').length).toBe(1)
   })
 })
+
+describe('a job whose connection breaks before it was accepted', () => {
+  test.for(['is lost on its way', 'has arrived'] as const)(
+    'is over when Redis is back, if what it sent %s',
+    async (what, { lab }) => {
+      const ports = await portsOf(lab)
+      const broken = addingBy(ports, async (add, ...args) => {
+        if (what === 'has arrived') await add(...args)
+        throw new Error('Connection is closed.')
+      })
+      await expect(enqueueJob(broken, JOB)).rejects.toThrow('Connection is closed.')
+      await expect.poll(() => lab.redis.zcard(KEYS.index('failed'))).toBe(1)
+      const [jobId = ''] = await lab.redis.zrange(KEYS.index('failed'), 0, -1)
+      await expect.poll(() => ports.queue.holds(jobId)).toBe(false)
+      expect(await lab.redis.zcard(KEYS.index('queued'))).toBe(0)
+      expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
+    },
+  )
+})
