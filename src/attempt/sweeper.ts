@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import { PoolError } from '../contract/error.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
 import { invalidNamesError, readPoolConfig, readPoolNames } from '../pool/config-store.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import type { JobQueue } from '../queue/job-queue.ts'
@@ -63,6 +64,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   const opened = new Map<string, SweptPool & { readonly queue: JobQueue }>()
   const scans = new Map<string, ForeignDeadlines>()
   const cancelled = new Map<string, CancelledJobs>()
+  const configs = new Map<string, PoolConfig>()
   /** Pools, or parts of their sweep, that the Redis user may not do. It stays so, and Redis would keep a record of every try. */
   const skipped = new Set<string>()
   let invalidNames = 0
@@ -80,7 +82,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
 
   async function sweepPool(pool: SweptPool): Promise<void> {
     const id = pool.keys.pool
-    const config = await readPoolConfig(redis, pool.keys)
+    const config = await configOf(pool)
     const retentionMs = config.retention_ms
     const reports: Promise<void>[] = []
     const onSealed = (jobId: string, seal: LogEntry) =>
@@ -99,6 +101,20 @@ export function startSweeper(options: SweeperOptions): Sweeper {
     const left = cancelled.get(id) ?? createCancelledJobs(redis, pool.keys, pool.queue)
     cancelled.set(id, left)
     await unlessForbidden(id, 'removal', () => left.remove())
+  }
+
+  /** A config that cannot be read any more does not keep accepted jobs from their deadlines: the last one applies. */
+  async function configOf({ keys }: SweptPool): Promise<PoolConfig> {
+    try {
+      const config = await readPoolConfig(redis, keys)
+      configs.set(keys.pool, config)
+      return config
+    } catch (error) {
+      const last = configs.get(keys.pool)
+      if (last === undefined || !isUnreadable(error)) throw error
+      if (!stopping.signal.aborted) options.onError(inPool(keys.pool, error))
+      return last
+    }
   }
 
   /** Work that a user whose ACL file is older may not do. */
@@ -155,6 +171,12 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       return sweeping
     },
   }
+}
+
+/** Somebody has written what is no config, and the pool is still there. */
+function isUnreadable(error: unknown): boolean {
+  if (error instanceof PoolError) return error.kind === 'CONFIG' || error.kind === 'INVALID_PARAMS'
+  return error instanceof Error && error.message.startsWith('WRONGTYPE')
 }
 
 /** An error that names its pool; ours do. */

@@ -81,7 +81,7 @@ export function invalidNamesError(invalid: readonly string[]): PoolError {
   const others = invalid.length > 1 ? ` and ${invalid.length - 1} more` : ''
   return new PoolError(
     'CONFIG',
-    `list of pools: ${JSON.stringify(first.slice(0, 64))}${others}: no name of a pool; skipped`,
+    `list of pools: expected names of 1 to 63 of a-z 0-9 . -, got ${JSON.stringify(first.slice(0, 64))}${others}; skipped`,
   )
 }
 

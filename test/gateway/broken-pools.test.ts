@@ -133,6 +133,23 @@ test('nor sweeps of the others, and each is logged by itself', async ({ lab }) =
   expect(named[0]).toContain('and 11 more')
 })
 
+test('a config that is broken meanwhile does not keep accepted jobs from their deadlines', async ({
+  lab,
+}) => {
+  const client = await lab.client()
+  // A worker of another pool sweeps this one, too.
+  await lab.client({}, 'other')
+  await lab.worker(await lab.replica(), { pool: 'other' })
+  const first = await client.enqueue({ inputs: 'x', deadline_ms: 1 })
+  await expect.poll(() => client.job(first.job_id)).toMatchObject({ error: { code: 'DEADLINE_UNMET' } })
+  const second = await client.enqueue({ inputs: 'x', deadline_ms: 500 })
+  await lab.redis.hset(keyOf(POOL, 'config'), 'retention_ms', 'long')
+  const last = async () =>
+    (await lab.redis.xrevrange(poolKeys(POOL).events(second.job_id), '+', '-', 'COUNT', 1))[0]?.[1]
+  await expect.poll(last).toContain('error')
+  expect(lab.lines.join('')).toContain(`config of pool ${POOL}: retention_ms: expected JSON`)
+})
+
 test('nor metrics, and doctor names each of them', async ({ lab }) => {
   const client = await lab.client()
   await breakPools(lab)
