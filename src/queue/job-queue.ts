@@ -113,22 +113,26 @@ export function openJobQueue(connection: RedisConnection, keys: PoolKeys): JobQu
   }
 }
 
-/** Where BullMQ 6 keeps the ids of unfinished jobs (commands/getStateV2-8.lua). */
-const PLACES = {
-  lists: ['active', 'wait', 'paused'],
+/** Where BullMQ 6 keeps the ids of unfinished jobs (commands/getStateV2-8.lua): lists and sorted sets. */
+const WAITING = {
+  lists: ['wait', 'paused'],
   sortedSets: ['prioritized', 'delayed', 'waiting-children'],
 } as const
+const RUNNING = { lists: ['active'], sortedSets: [] } as const
 
-/** Whether a queue holds the job unfinished. BullMQ's own script says the same, but a user who only reads has no EVAL. */
-async function isQueued(connection: RedisConnection, keys: PoolKeys, jobId: string): Promise<boolean> {
-  const reading = connection.multi()
-  for (const name of Object.values(QUEUE_NAMES)) {
-    for (const place of PLACES.lists) reading.lpos(jobKey(keys, name, place), jobId)
-    for (const place of PLACES.sortedSets) reading.zscore(jobKey(keys, name, place), jobId)
-  }
-  const replies = (await reading.exec()) ?? []
-  for (const [error] of replies) if (error !== null) throw error
-  return replies.some(([, found]) => found !== null)
+/**
+ * Whether a queue holds the job unfinished. BullMQ's own script says the same, but a user who only reads has no EVAL, and a
+ * transaction is refused when Redis is out of memory. A job that moves meanwhile is found where it was or where it is: the commands are
+ * executed in order, and the places where jobs wait come before and after those where they run.
+ */
+async function isQueued(redis: RedisConnection, keys: PoolKeys, jobId: string): Promise<boolean> {
+  const look = (places: typeof WAITING | typeof RUNNING) =>
+    Object.values(QUEUE_NAMES).flatMap((name): Promise<unknown>[] => [
+      ...places.lists.map((place) => redis.lpos(jobKey(keys, name, place), jobId)),
+      ...places.sortedSets.map((place) => redis.zscore(jobKey(keys, name, place), jobId)),
+    ])
+  const found = await Promise.all([...look(WAITING), ...look(RUNNING), ...look(WAITING)])
+  return found.some((place) => place !== null)
 }
 
 /** Removes a job from one queue; false when a worker holds its lock. */

@@ -1,9 +1,13 @@
 import { QUEUE_NAMES } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** BullMQ's own default, and where it stores it (BullMQ 6, commands/includes/getOrSetMaxEvents.lua). */
 const MAX_EVENTS = { field: 'opts.maxLenEvents', count: 10_000 } as const
+
+/** KEYS[1] the queue's `meta`; ARGV field, value. */
+const SET_ONCE = `${AT_LIMIT}redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])`
 
 /**
  * Writes into each queue's `meta` what BullMQ's scripts would write there with the first job. A Redis user for producers may
@@ -12,6 +16,8 @@ const MAX_EVENTS = { field: 'opts.maxLenEvents', count: 10_000 } as const
 export async function fillQueueMeta(redis: RedisConnection, keys: PoolKeys): Promise<void> {
   const { field, count } = MAX_EVENTS
   await Promise.all(
-    Object.values(QUEUE_NAMES).map((name) => redis.hsetnx(`${keys.queuePrefix}:${name}:meta`, field, count)),
+    Object.values(QUEUE_NAMES).map((name) =>
+      redis.eval(SET_ONCE, 1, `${keys.queuePrefix}:${name}:meta`, field, count),
+    ),
   )
 }

@@ -4,6 +4,7 @@
  */
 import { QueueKeys } from 'bullmq'
 import type { PoolKeys } from '../contract/keys.ts'
+import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /** Where BullMQ keeps the ids of jobs: lists and sorted sets. */
@@ -14,6 +15,17 @@ const PARTS = [':lock', ':logs', ':dependencies', ':processed', ':failed', ':uns
 /** A job that was just taken is at the head of the active ones. */
 const HEAD = 16
 
+/**
+ * KEYS: the lists, the sorted sets, the SET of jobs whose workers may be dead, then what is to be deleted; ARGV: job id, how
+ * many lists, how many sorted sets.
+ */
+const TAKE_OFF = `${AT_LIMIT}
+local job, lists, sorted = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+for i = 1, lists do redis.call('LREM', KEYS[i], 0, job) end
+for i = lists + 1, lists + sorted do redis.call('ZREM', KEYS[i], job) end
+redis.call('SREM', KEYS[lists + sorted + 1], job)
+for i = lists + sorted + 2, #KEYS do redis.call('DEL', KEYS[i]) end`
+
 /** Takes a job out of one queue with all that belongs to it, whatever it looks like and whoever holds it. */
 export async function removeByHand(
   redis: RedisConnection,
@@ -23,20 +35,22 @@ export async function removeByHand(
 ): Promise<void> {
   const names = new QueueKeys(keys.queuePrefix)
   const own = names.toKey(queue, jobId)
-  const removing = takeOff(redis, names, queue, jobId)
   // An id may be the name of one of the queue's own keys.
-  if (!Object.values(names.getKeys(queue)).includes(own)) {
-    removing.del(own, ...PARTS.map((part) => own + part))
-  }
-  await removing.exec()
+  const isTheQueues = Object.values(names.getKeys(queue)).includes(own)
+  await takeOff(redis, names, queue, jobId, isTheQueues ? [] : [own, ...PARTS.map((part) => own + part)])
 }
 
-/** Takes an id out of every list of a queue. */
-function takeOff(redis: RedisConnection, names: QueueKeys, queue: string, jobId: string) {
-  const removing = redis.multi()
-  for (const name of LISTS) removing.lrem(names.toKey(queue, name), 0, jobId)
-  for (const name of SORTED) removing.zrem(names.toKey(queue, name), jobId)
-  return removing.srem(names.toKey(queue, 'stalled'), jobId)
+/** Takes an id out of every list of a queue, and deletes what belongs to it. */
+async function takeOff(
+  redis: RedisConnection,
+  names: QueueKeys,
+  queue: string,
+  jobId: string,
+  belongings: readonly string[] = [],
+): Promise<void> {
+  const places = [...LISTS, ...SORTED, 'stalled'].map((name) => names.toKey(queue, name))
+  const touched = [...places, ...belongings]
+  await redis.eval(TAKE_OFF, touched.length, ...touched, jobId, LISTS.length, SORTED.length)
 }
 
 /** What Redis says when a script adds to a field that is no number, or writes a field of what is no hash. */
@@ -63,7 +77,7 @@ export async function repairTaken(
       if (isBroken) await redis.hdel(own, 'ats', 'stc')
     } catch (fault) {
       if (!BROKEN_JOB.test(String(fault))) throw fault
-      await takeOff(redis, names, queue, id).exec()
+      await takeOff(redis, names, queue, id)
     }
   }
 }

@@ -4,7 +4,7 @@ import { redactUrl } from './address.ts'
 
 /** An error of the driver by its message alone: what hangs on it are the command's arguments, password and prompt too. */
 export function bareCause(error: unknown): Error {
-  return new Error(error instanceof Error ? causeInTransaction(error).message : String(error))
+  return new Error(error instanceof Error ? error.message : String(error))
 }
 
 /** The error of a connection that cannot be made. */
@@ -73,15 +73,9 @@ export function describeRefusal(error: unknown): string | undefined {
   return `${REFUSALS[code] ?? 'refuses for now'} (${code})`
 }
 
-/** Whether the user of the connection may not do this: by itself, in a script or a transaction. It will not get better. */
+/** Whether the user of the connection may not do this: by itself or in a script. It will not get better. */
 export function isForbidden(error: unknown): boolean {
-  return error instanceof Error && FORBIDDEN.test(causeInTransaction(error).message)
+  return error instanceof Error && FORBIDDEN.test(error.message)
 }
 
 const FORBIDDEN = /NOPERM|ACL failure in script|user executing the script can't/
-
-/** Why Redis discarded a transaction: ioredis keeps that beside its error. */
-function causeInTransaction(error: Error): Error {
-  const [first] = (error as { previousErrors?: readonly unknown[] }).previousErrors ?? []
-  return first instanceof Error ? first : error
-}

@@ -174,8 +174,9 @@ describe('a job that Redis itself has no memory for', () => {
     await fill(lab)
     await expect(enqueueJob(ports, JOB)).rejects.toMatchObject(BY_REDIS)
     await expect(enqueueJob(ports, JOB, { jobId: 'mine' })).rejects.toMatchObject(BY_REDIS)
-    const { bytes, pools } = KEYS
-    expect((await lab.redis.keys('*')).toSorted()).toEqual([bytes, pools].toSorted())
+    const { bytes, pools, queuePrefix } = KEYS
+    const metas = ['jobs', 'batch'].map((name) => `${queuePrefix}:${name}:meta`)
+    expect((await lab.redis.keys('*')).toSorted()).toEqual([bytes, pools, ...metas].toSorted())
     expect(await lab.redis.hgetall(bytes)).toEqual({ ':total': '0' })
     await free(lab)
     expect(await enqueueJob(ports, JOB, { jobId: 'mine' })).toMatchObject({ existing: false })
@@ -184,7 +185,7 @@ describe('a job that Redis itself has no memory for', () => {
   test('after its first event was written is over and soon gone', async ({ lab }) => {
     const ports = await portsOf(lab)
     await expect(enqueueJob(fullForBodies(lab, ports), JOB)).rejects.toMatchObject(BY_REDIS)
-    expect(await lab.redis.keys(`${KEYS.queuePrefix}:jobs:*`)).toEqual([])
+    expect(await lab.redis.keys(`${KEYS.queuePrefix}:jobs:*`)).toEqual([`${KEYS.queuePrefix}:jobs:meta`])
     expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
     expect(await lab.redis.hgetall(KEYS.bytes)).toEqual({ ':total': '0' })
     await expect.poll(() => lab.redis.keys(`${KEYS.queuePrefix}:events:*`)).toEqual([])
@@ -241,7 +242,7 @@ describe('a job whose connection breaks before it was accepted', () => {
       })
       await expect(enqueueJob(broken, JOB)).rejects.toThrow('Connection is closed.')
       await expect.poll(() => lab.redis.zcard(KEYS.index('failed'))).toBe(1)
-      const [jobId = ''] = await lab.redis.zrange(KEYS.index('failed'), 0, -1)
+      const [jobId = ''] = await lab.redis.zrange(KEYS.index('failed'), '0', '-1')
       await expect.poll(() => ports.queue.holds(jobId)).toBe(false)
       expect(await lab.redis.zcard(KEYS.index('queued'))).toBe(0)
       expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
