@@ -15,7 +15,7 @@
  * Escapes of JSON, because JSON on a terminal keeps its meaning that way, and because every terminal and font can show them. Each
  * character stands for itself, so an escape sequence that comes in pieces is caught like a whole one.
  */
-const UNFIT =
+export const UNFIT =
   /[[\p{Cc}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]--[\ufe00-\ufe0f\u200b-\u200d\t\n]]/gv
 const TAB_OR_NEWLINE = /[\t\n]/g
 

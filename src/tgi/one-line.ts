@@ -1,8 +1,10 @@
+import { UNFIT } from '../runtime/terminal.ts'
+
 /** The longest quotation of a server (characters). */
 export const MAX_QUOTE_CHARS = 200
 
-/** Control characters, line and paragraph separators, and the marks that turn text round in a terminal. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu
+/** What no terminal may get, and what would end the line. */
+const UNPRINTABLE = new RegExp(`(?:${UNFIT.source}|[\\t\\n])+`, 'gv')
 
 /** A text as one line of at most so many characters, safe for logs and terminals. */
 export function oneLine(text: string, maxChars: number): string {
