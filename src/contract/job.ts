@@ -31,6 +31,17 @@ function ofTools(field: string) {
   return z.never({ error: (issue) => `${why}, got ${typeof issue.input}` }).optional()
 }
 
+/** Whether a value has two fields, of these names, and both are whole text. */
+function isPair<A extends string, B extends string>(
+  value: unknown,
+  first: A,
+  second: B,
+): value is Readonly<Record<A | B, string>> {
+  if (typeof value !== 'object' || value === null || Object.keys(value).length !== 2) return false
+  const { [first]: one, [second]: two } = value as Readonly<Record<string, unknown>>
+  return typeof one === 'string' && typeof two === 'string' && one.isWellFormed() && two.isWellFormed()
+}
+
 /** Most messages of a chat, and most parts of a message. */
 const MAX_MESSAGES = 10_000
 const MAX_PARTS = 10_000
@@ -42,7 +53,14 @@ const messageSchema = z.strictObject({
   tool_calls: ofTools('tool_calls'),
   tool_call_id: ofTools('tool_call_id'),
   content: z.union(
-    [text, boundedArray(z.strictObject({ type: z.literal('text'), text }), { min: 1, max: MAX_PARTS })],
+    [
+      text,
+      boundedArray(z.strictObject({ type: z.literal('text'), text }), {
+        min: 1,
+        max: MAX_PARTS,
+        isPlain: (part) => isPair(part, 'type', 'text') && part.type === 'text',
+      }),
+    ],
     { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
   ),
 })
@@ -77,7 +95,11 @@ const jobFields = {
     })
     .default(CONTRACT_VERSION),
   inputs: text.min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),
-  messages: boundedArray(messageSchema, { min: 1, max: MAX_MESSAGES })
+  messages: boundedArray(messageSchema, {
+    min: 1,
+    max: MAX_MESSAGES,
+    isPlain: (message) => isPair(message, 'role', 'content') && message.role !== '',
+  })
     .optional()
     .describe("rendered with the replica's own chat template, then generated like any prompt"),
   tools: ofTools('tools'),
@@ -148,8 +170,17 @@ function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value
   const given = value as Readonly<Record<string, unknown>>
-  // No prototype: a key may be `__proto__`. What is undefined is left out by JSON.stringify.
-  const result = Object.create(null) as Record<string, unknown>
-  for (const key of Object.keys(given).toSorted()) result[key] = sorted(given[key])
+  const keys = Object.keys(given)
+  // What is undefined is left out by JSON.stringify.
+  const result: Record<string, unknown> = {}
+  for (const key of isSorted(keys) ? keys : keys.toSorted()) {
+    const inner = sorted(given[key])
+    if (key !== '__proto__') result[key] = inner
+    else Object.defineProperty(result, key, { value: inner, enumerable: true })
+  }
   return result
+}
+
+function isSorted(keys: readonly string[]): boolean {
+  return keys.every((key, index) => index === 0 || (keys[index - 1] ?? '') < key)
 }

@@ -160,6 +160,15 @@ describe('a job id', () => {
   })
 })
 
+test('the digest of a body is what it was for bodies that are in a stream already', () => {
+  expect(
+    digestOf({ v: 1, messages: [{ role: 'user', content: 'x' }], 10: 1, 9: [null, { b: 1, a: 2 }] }),
+  ).toBe('2515f435000bd89c5ce7b232bc5968386cbaf97dfecaf80cbef1101b768183cd')
+  expect(digestOf(JSON.parse('{"__proto__":{"b":1,"a":2}}'))).toBe(
+    '99da84ea3b300cbf24d25cd1eb2220874350865ba13660c050ef7841fc6ad620',
+  )
+})
+
 /** The same value with every object's keys the other way round. */
 function reversed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(reversed)
