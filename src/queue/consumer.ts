@@ -20,6 +20,7 @@ import type { Memory } from './job-memory.ts'
 import { openLane } from './lane.ts'
 import type { Lane, QueuedJob } from './lane.ts'
 import { keepLocks } from './locks.ts'
+import type { RawJob } from './raw-job.ts'
 import { createTaker } from './taker.ts'
 
 /** A job that was taken from the queue. */
@@ -167,11 +168,12 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         return
       }
       const memory = readMemory(raw)
+      let body: { readonly value: unknown } | undefined
       const disposition = await options.run({
         id,
         get body() {
-          const body = raw.flaw === undefined ? readBody(raw.data) : new UnreadableBody(raw.flaw)
-          return bodyIn(QUEUE_NAMES[from.kind], raw.priority, body)
+          body ??= { value: bodyIn(QUEUE_NAMES[from.kind], raw.priority, takeBody(raw)) }
+          return body.value
         },
         handBacks: memory.handBacks,
         failedWith: memory.failedWith,
@@ -235,6 +237,13 @@ async function setPlace(job: Job, attempt: AttemptCost): Promise<void> {
     await job.changePriority({ priority: job.priority - 1 })
   if (attempt === 'spent' && own.includes(job.priority + 1))
     await job.changePriority({ priority: job.priority + 1 })
+}
+
+/** Reads a job's body and drops its text. */
+function takeBody(raw: RawJob): unknown {
+  const { data, flaw } = raw
+  raw.data = undefined
+  return flaw === undefined ? readBody(data) : new UnreadableBody(flaw)
 }
 
 /** Whether BullMQ refused to move a job because another worker has its lock, or nobody. */

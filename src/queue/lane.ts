@@ -108,10 +108,10 @@ export function openLane({ connection, keys, kind, ...options }: LaneOptions): L
     marker: key('marker'),
     async take(token) {
       try {
-        taken = undefined
         const job = await worker.getNextJob(token, { block: false })
-        if (!(job instanceof Object) || taken === undefined) return undefined
-        return { job, raw: taken }
+        const raw = taken
+        taken = undefined
+        return job instanceof Object && raw !== undefined ? { job, raw } : undefined
       } catch (error) {
         await repairTaken(connection, keys, name, error)
         throw error

@@ -7,8 +7,8 @@ import { JOB_NAME } from '../contract/keys.ts'
 /** What a job's hash says. */
 export interface RawJob {
   readonly id: string
-  /** The body, unread. */
-  readonly data: string | undefined
+  /** The body, unread; whoever has read it drops it, since it may be megabytes. */
+  data: string | undefined
   /** What workers remember of it, unread. */
   readonly progress: string | undefined
   /** When it was added, by its producer's clock (ms since 1970); 0 if it does not say. */
