@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect } from 'vitest'
+import { DEAR_BODIES } from '../contract/many-values.ts'
 import { collect, endOf, errorOf, only } from '../support/job-log.ts'
 import { KEYS, POOL, test } from '../support/lab.ts'
 import { createManualClock } from '../support/manual-clock.ts'
@@ -110,4 +111,16 @@ test('jobs that ran beside one that kills workers end well', async ({ lab }) => 
   await lab.worker(await lab.replica(), { stalledIntervalMs: 200 })
   expect(errorOf(await collect(client, deadly)).code).toBe('REPLICA_EXHAUSTED')
   for (const { job_id: jobId } of innocent) endOf(await collect(client, jobId))
+})
+
+test('a job that is cheap to write and dear to read leaves its worker to the others', async ({ lab }) => {
+  const client = await lab.client()
+  await lab.worker(await lab.replica())
+  for (const [at, make] of Object.values(DEAR_BODIES).entries()) {
+    await putRawJob(lab.redis, KEYS, `dear-${at}`, { data: make(2_600_000) })
+    expect(errorOf(await collect(client, `dear-${at}`)).code).toBe('INVALID_PARAMS')
+  }
+  endOf(
+    await collect(client, (await client.enqueue({ inputs: 'x', parameters: { max_new_tokens: 2 } })).job_id),
+  )
 })
