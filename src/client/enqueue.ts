@@ -181,7 +181,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     await ports.queue.add(id, body, checked.job.priority, checked.bytes)
   }
   if (isNew) {
-    await bothOrNeither(ports, id, writing, add())
+    await bothOrNeither(ports, checked, writing, add())
     return { job_id: id, queue_position: position, ...predicted(startMs), existing: false }
   }
   const { written } = await writing
@@ -202,7 +202,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
  */
 async function bothOrNeither(
   ports: EnqueuePorts,
-  id: string,
+  checked: CheckedJob,
   writing: Promise<unknown>,
   adding: Promise<void>,
 ): Promise<void> {
@@ -212,13 +212,12 @@ async function bothOrNeither(
   const { reason } = failed
   if (isConnectionError(reason)) {
     // Its caller need not wait until Redis is back.
-    void undoLater(ports, id)
+    void undoLater(ports, checked)
     throw reason
   }
-  await undo(ports, id, isOutOfMemory(reason) ? OUT_OF_MEMORY : 'Redis refused the job').catch(
-    () => undefined,
-  )
-  const wasTaken = added.status === 'fulfilled' && isOutOfMemory(reason) && (await isTaken(ports, id))
+  const isFull = isOutOfMemory(reason)
+  await undo(ports, checked, isFull ? OUT_OF_MEMORY : 'Redis refused the job').catch(() => undefined)
+  const wasTaken = isFull && added.status === 'fulfilled' && (await isTaken(ports, checked.id))
   if (!wasTaken) throw reason
 }
 
@@ -228,13 +227,12 @@ async function isTaken({ queue, log }: EnqueuePorts, id: string): Promise<boolea
   return held || last !== undefined
 }
 
-/** How long the events of a job are kept of which nobody knows the id (ms). */
-const UNDONE_MS = 1000
-
 /** Ends a job that was not accepted, unless a worker has begun it. */
-async function undo({ queue, log, keys }: EnqueuePorts, id: string, message: string): Promise<void> {
+async function undo({ queue, log, keys }: EnqueuePorts, checked: CheckedJob, message: string): Promise<void> {
+  const { id, config } = checked
   const seal = errorSeal('ADMISSION_REJECT', { message, pool_id: keys.pool })
-  await log.write({ jobId: id, expect: QUEUED_ID, entries: [seal], deadlineAt: 0, retentionMs: UNDONE_MS })
+  const { retention_ms: retentionMs } = config
+  await log.write({ jobId: id, expect: QUEUED_ID, entries: [seal], deadlineAt: 0, retentionMs })
   await queue.removeWaiting(id)
 }
 
@@ -242,11 +240,11 @@ async function undo({ queue, log, keys }: EnqueuePorts, id: string, message: str
 const [UNDO_TRIES, UNDO_EACH_MS] = [30, 1000]
 
 /** The same as soon as Redis is back. */
-async function undoLater(ports: EnqueuePorts, id: string): Promise<void> {
+async function undoLater(ports: EnqueuePorts, checked: CheckedJob): Promise<void> {
   for (let tries = 0; tries < UNDO_TRIES && ports.redis.status !== 'end'; tries += 1) {
     await sleep(UNDO_EACH_MS, undefined, { ref: false })
     try {
-      return await undo(ports, id, 'the connection to Redis was lost before the job was accepted')
+      return await undo(ports, checked, 'the connection to Redis was lost before the job was accepted')
     } catch (error) {
       if (!isConnectionError(error) && !isRefusal(error)) return
     }

@@ -38,7 +38,7 @@ export async function enqueueUntilAccepted(ports: ProducerPorts, job: TrackedJob
       if (call > 1) journal.write('accepted', { job: job.jobId, calls: call })
       return
     } catch (error) {
-      if (!isAway(error) && !isTooLate(error)) throw error
+      if (!isAway(error) && !isRefused(error)) throw error
       await sleep(AGAIN_MS, undefined, { signal })
     }
   }
@@ -64,9 +64,10 @@ export async function cancelUntilAnswered(ports: ProducerPorts, job: TrackedJob)
   }
 }
 
-/** Whether a job was refused because it would not start by its deadline, as things stand. */
-function isTooLate(error: unknown): boolean {
-  return error instanceof PoolError && error.kind === 'DEADLINE_UNMET' && !error.ofJob
+/** Whether a job was refused as things stand: it would not start by its deadline, or Redis is out of memory. */
+function isRefused(error: unknown): boolean {
+  if (!(error instanceof PoolError) || error.ofJob) return false
+  return error.kind === 'DEADLINE_UNMET' || error.kind === 'ADMISSION_REJECT'
 }
 
 /** Whether a call failed because Redis is away for now. */

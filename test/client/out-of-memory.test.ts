@@ -182,13 +182,14 @@ describe('a job that Redis itself has no memory for', () => {
     expect(await enqueueJob(ports, JOB, { jobId: 'mine' })).toMatchObject({ existing: false })
   })
 
-  test('after its first event was written is over and soon gone', async ({ lab }) => {
+  test('after its first event was written is over, and counted as that', async ({ lab }) => {
     const ports = await portsOf(lab)
     await expect(enqueueJob(fullForBodies(lab, ports), JOB)).rejects.toMatchObject(BY_REDIS)
     expect(await lab.redis.keys(`${KEYS.queuePrefix}:jobs:*`)).toEqual([`${KEYS.queuePrefix}:jobs:meta`])
     expect(await lab.redis.zcard(KEYS.deadlines)).toBe(0)
     expect(await lab.redis.hgetall(KEYS.bytes)).toEqual({ ':total': '0' })
-    await expect.poll(() => lab.redis.keys(`${KEYS.queuePrefix}:events:*`)).toEqual([])
+    const [failed = ''] = await lab.redis.zrange(KEYS.index('failed'), 0, '-1')
+    expect(errorOf(await readLog(lab.redis, KEYS, failed)).code).toBe('ADMISSION_REJECT')
   })
 
   test('under an id of its own is completed when it comes again', async ({ lab }) => {
