@@ -121,17 +121,19 @@ async function enqueueChecked(
   const load = { jobs: waiting[job.priority], bytes: heldBytes }
   const needs = { bytes: memoryOf(bytes), percent: config.max_memory_percent }
   refuseWithoutMemory(keys, memory.use(), needs)
+  const hasRoom = () => {
+    const use = memory.use()
+    return use === undefined || memory.hasRoom(needs.bytes, limitOf(use, needs.percent))
+  }
   return ports.bound.run({
     priority: job.priority,
     load,
     bytes,
     bound: { jobs: config[MAX_QUEUED[job.priority]], bytes: config.max_queued_bytes },
-    hasRoom() {
-      const use = memory.use()
-      return use === undefined || memory.hasRoom(needs.bytes, limitOf(use, needs.percent))
-    },
+    hasRoom,
     async recount() {
-      const [counts, all] = await Promise.all([queue.waiting(), queue.heldBytes(), memory.read()])
+      const reading = hasRoom() ? memory.refresh() : memory.read()
+      const [counts, all] = await Promise.all([queue.waiting(), queue.heldBytes(), reading])
       refuseWithoutMemory(keys, memory.use(), needs)
       return { jobs: counts[job.priority], bytes: all }
     },

@@ -7,7 +7,7 @@
  * | `INVALID_PARAMS` | we or the replica refuse the body |
  * | `DEADLINE_UNMET` | the deadline passed before the first `started`; at enqueue: it would pass |
  * | `DECODE_TIMEOUT` | the deadline passed after it |
- * | `ADMISSION_REJECT` | the queue's bound is reached: refused |
+ * | `ADMISSION_REJECT` | the queue's bound, or that of Redis's memory, is reached: refused |
  * | `QUEUE_FULL_DROP_LRU` | reserved: dropped for a newer job |
  * | `POOL_UNREADY` | reserved: no replica may take it now |
  * | `POOL_UNAVAILABLE` | unknown or closed pool |

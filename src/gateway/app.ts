@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { PoolError } from '../contract/error.ts'
 import { CHALLENGE } from '../http/authorize.ts'
 import { errorResponse } from '../http/envelope.ts'
-import { describeRefusal } from '../redis/fault.ts'
+import { describeRefusal, isForbidden } from '../redis/fault.ts'
 import { addHealth } from '../http/health.ts'
 import type { Readiness } from '../http/health.ts'
 import type { HttpEnv } from '../http/serve.ts'
@@ -114,7 +114,10 @@ function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: A
     if (error.kind !== 'REDIS_UNAVAILABLE') return refuse(context, log, error)
     // Where Redis is, is no business of a client's.
     logger.warn({ err: error, correlation_id: correlationId }, 'request failed: Redis unavailable')
-    const said = describeRefusal(error.cause) ?? 'does not answer'
+    const forbids = isForbidden(error.cause)
+      ? "does not allow this gateway's user what this takes"
+      : undefined
+    const said = describeRefusal(error.cause) ?? forbids ?? 'does not answer'
     return refuse(
       context,
       log,
