@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
 import { parseJsonText } from '../contract/json-text.ts'
+import { createGrowingBuffer } from './growing-buffer.ts'
 
 const LARGE_BYTES = 65_536
 
@@ -44,20 +45,22 @@ function tooLarge(maxBytes: number): PoolError {
 
 function readBytes(incoming: IncomingMessage, maxBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let size = 0
+    const body = createGrowingBuffer(maxBytes)
     const take = (chunk: Buffer) => {
-      size += chunk.length
-      if (size > maxBytes) settle(() => reject(tooLarge(maxBytes)))
-      else chunks.push(chunk)
+      try {
+        body.add(chunk)
+      } catch (error) {
+        settle(() => reject(error))
+      }
     }
-    const done = () => settle(() => resolve(Buffer.concat(chunks)))
+    const done = () => settle(() => resolve(body.bytes()))
     const broken = () =>
       settle(() => reject(new PoolError('INVALID_PARAMS', 'the request ended before its body did')))
     function settle(outcome: () => void): void {
       incoming.off('data', take).off('end', done).off('error', broken).off('close', broken)
       // The server's own listener takes what is left, for a while.
       incoming.on('error', () => undefined)
+      body.release()
       outcome()
     }
     incoming.on('data', take).on('end', done).on('error', broken).on('close', broken)

@@ -10,7 +10,10 @@ import { test } from './stage.ts'
 const KEY = 'a-key-of-this-test-0123456789'
 
 /** Sends bytes as they are; resolves with the status and all that came until the line is closed. */
-function exchange(port: number, ...pieces: readonly string[]): Promise<{ status: number; text: string }> {
+function exchange(
+  port: number,
+  ...pieces: readonly (string | Buffer)[]
+): Promise<{ status: number; text: string }> {
   return new Promise((resolve) => {
     let text = ''
     const socket = connect(port, '127.0.0.1', () => socket.write(pieces[0] ?? ''))
@@ -137,6 +140,23 @@ describe('what stands in front', () => {
       ),
     ])
     expect(sent.map(({ status }) => status)).toEqual([202, 202, 202, 202, 202])
+  })
+
+  test('may send a byte a chunk, of a body larger than any first buffer', async ({ lab, gateway }) => {
+    const client = await lab.client()
+    const { port } = await gateway()
+    const prompt = 'aé漢 '.repeat(4000)
+    const body = Buffer.from(JSON.stringify({ pool: 'lab', job_id: 'bytes', inputs: prompt }))
+    const chunks = Array.from(body, (byte) => [
+      Buffer.from('1\r\n'),
+      Buffer.from([byte]),
+      Buffer.from('\r\n'),
+    ])
+    const head = `POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n${CLOSE}`
+    const whole = Buffer.concat([Buffer.from(head), ...chunks.flat(), Buffer.from('0\r\n\r\n')])
+    expect((await exchange(port, whole)).status).toBe(202)
+    // The same id with the same body is the same job.
+    expect(await client.enqueue({ inputs: prompt }, { jobId: 'bytes' })).toMatchObject({ existing: true })
   })
 
   test('may not reach data under another name, in whatever way it says it', async ({ gateway }) => {
