@@ -6,6 +6,7 @@ import { parse } from 'yaml'
 import { startCli } from '../cli/run-cli.ts'
 import { COMPOSE, COMPOSE_TEXT, SERVICES, VARIABLES } from './compose-file.ts'
 import { envFileOf, isOurs, scriptOf, seconds, servicesOf } from './compose-file.ts'
+import { memoryOf } from './memory.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 /** Runs to its end before the others start. */
@@ -96,7 +97,7 @@ describe.each(SERVICES.filter(([name, service]) => isOurs(service) && name !== '
       const { status, stdout } = await startCli(words).over
       expect(status).toBe(0)
       expect(stdout).toMatch(words.length > 1 ? `Usage: tgi-pool ${verb} ` : 'Usage: tgi-pool ')
-      const { TGI_POOL: _pool, ...environment } = service.environment ?? {}
+      const { TGI_POOL: _pool, NODE_OPTIONS: _node, ...environment } = service.environment ?? {}
       for (const variable of Object.keys(environment)) expect(stdout).toMatch(new RegExp(`\\b${variable}\\b`))
       for (const flag of args.filter((arg) => arg.startsWith('--'))) expect(stdout).toContain(flag)
     })
@@ -110,6 +111,22 @@ describe.each(SERVICES.filter(([name, service]) => isOurs(service) && name !== '
       const port = ports[0]?.[1] ?? args[args.indexOf('--port') + 1]
       expect(new URL(url).port).toBe(port)
     })
+  },
+)
+
+/**
+ * What a process takes beside its heap: 75 MiB of code and stacks (a gateway whose heap of 280 MiB is full has 350 resident;
+ * npm run fuzz), bodies that are being read, and the Node of a health check (45 MiB).
+ */
+const BESIDE_HEAP_BYTES = 160 * 2 ** 20
+
+test.each(SERVICES.filter(([, service]) => isOurs(service)))(
+  "Node's heap in %s fits the container's memory",
+  (_name, service) => {
+    const { limitBytes, oldSpaceBytes, semiSpaceBytes } = memoryOf(service)
+    expect(oldSpaceBytes + 3 * semiSpaceBytes + BESIDE_HEAP_BYTES).toBeLessThanOrEqual(limitBytes)
+    // A heap that is too small for no reason is a fault as well.
+    expect(oldSpaceBytes).toBeGreaterThanOrEqual(limitBytes / 4)
   },
 )
 
