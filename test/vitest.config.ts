@@ -19,6 +19,7 @@ export const LONG = [
   'test/failover/**/*.test.ts',
   'test/flaky/flaky.test.ts',
   'test/flood/**/*.test.ts',
+  'test/fuzz/fuzz.test.ts',
   'test/gateway/cli.test.ts',
   'test/http/late-body.test.ts',
   'test/metrics/verb.test.ts',
