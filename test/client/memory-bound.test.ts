@@ -17,12 +17,12 @@ async function refusals({ redis }: Lab): Promise<string[]> {
 }
 
 test('a flood from several processes stays below the share of memory, and room is used again', async () => {
-  const lab = await labWith('8mb')
+  const lab = await labWith('5mb')
   const client = await lab.client()
   const clients = [client, await lab.client(), await lab.client()]
-  const inputs = 'x'.repeat(100_000)
+  const inputs = 'x'.repeat(60_000)
   const outcomes = await Promise.allSettled(
-    Array.from({ length: 100 }, (_, n) => (clients[n % 3] ?? client).enqueue({ inputs })),
+    Array.from({ length: 80 }, (_, n) => (clients[n % 3] ?? client).enqueue({ inputs })),
   )
   const accepted = outcomes.flatMap((one) =>
     one.status === 'fulfilled' && one.value ? [one.value.job_id] : [],
