@@ -64,7 +64,8 @@ describe('a fault before the first token', () => {
   test('of the last attempt ends the job at once, though its replica takes no more jobs', async ({ lab }) => {
     const client = await lab.client({ max_attempts: 1, deadline_ms: 120_000 })
     const replica = await lab.replica()
-    const worker = await lab.worker(replica)
+    // It is not probed before the fault, or the job would wait.
+    const worker = await lab.worker(replica, { probeMs: 600_000 })
     await expect.poll(() => worker.state).toBe('ready')
     replica.addFault({ kind: 'unhealthy' })
     replica.addFault({ kind: 'http-502' })
