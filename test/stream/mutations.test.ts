@@ -39,11 +39,6 @@ end`,
     text: 'return nowUs > lastEpoch ? nowUs :',
     becomes: 'return lastEpoch + 1 > 0 ? lastEpoch + 1 :',
   },
-  'epochs that count on from the last one while the clock is behind': {
-    file: 'contract/stream-id.ts',
-    text: 'lastEpoch + 1 + Math.floor(random() * EPOCH_SPREAD)',
-    becomes: 'lastEpoch + 1',
-  },
   'a pick-up that writes over whatever is there': {
     file: 'attempt/pick-up.ts',
     text: 'expect: lastId(entries),',
