@@ -4,7 +4,8 @@
  * Sends random requests to a gateway and puts random jobs into Redis for a worker: real processes, with the memory limits and heap
  * flags of compose.yaml. Bodies are as large as the gateway reads. After each, it checks:
  *
- * - both processes run, and neither had its event loop blocked for more than 100 ms or took more memory than its limit;
+ * - both processes run, neither took more memory than its limit, and none had its event loop blocked for more than 100 ms by what
+ *   came on one connection or by one job;
  * - every answer is HTTP, an error has the envelope, and no status is 500 or above;
  * - every job that was accepted or put in ends once, and good jobs beside it end well;
  * - no log and no error has a prompt or a secret.
