@@ -86,7 +86,8 @@ export function createTurns({ answer, onLate, bodyMs }: TurnOptions): Turns {
           }, bodyMs)
           outgoing.once('close', () => clearTimeout(late))
         }
-        answer(incoming, outgoing)
+        // Hundreds of short answers in a row would block all other connections.
+        setImmediate(() => answer(incoming, outgoing))
       })
     },
     delays(socket) {
