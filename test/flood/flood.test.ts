@@ -37,7 +37,7 @@ describe('a prompt as large as the pool allows', () => {
       kind: 'INVALID_PARAMS',
       message: expect.stringMatching(/inputs \(bytes\): expected at most 1500000 .*got 2976000/),
     })
-    expect(await lab.redis.keys('*jobs:*')).toEqual([])
+    expect(await lab.redis.keys('*jobs:*')).toEqual([`${KEYS.queuePrefix}:jobs:meta`])
   })
 })
 

@@ -95,7 +95,8 @@ export async function startMeasuredProcess(order: ProcessOrder): Promise<Measure
     const measurement = message as Measurement
     waiting.get(measurement.id)?.(measurement)
   })
-  child.once('exit', (code, signal) => {
+  // When all that it said has been read: the last of it is why.
+  child.once('close', (code, signal) => {
     death = isEnded ? undefined : `${signal ?? `exit code ${code}`}: ${causeIn(tail)}`
     for (const answer of waiting.values()) answer(undefined)
     ready.reject(new Error(`${order.name} ended before it served: ${tail}`))
