@@ -142,9 +142,9 @@ describe('a measured process', () => {
   })
 
   test('is found out when it logs a prompt, and when it dies', async () => {
-    const measured = await start(`console.log('ready')
-      setInterval(() => undefined, 1e6)
-      process.on('SIGUSR2', () => { console.error('prompt: ${MARK}'); const all = []; for (;;) all.push([all]) })`)
+    const measured = await start(`setInterval(() => undefined, 1e6)
+      process.on('SIGUSR2', () => { console.error('prompt: ${MARK}'); const all = []; for (;;) all.push([all]) })
+      console.log('ready')`)
     expect(measured.takeLeaks()).toEqual([])
     process.kill(measured.pid, 'SIGUSR2')
     await expect.poll(() => measured.death).toMatch(/heap out of memory/)
