@@ -24,6 +24,10 @@ include-name = "GET /v1/jobs/{id}/events"
 checks.positive_data_acceptance.enabled = false
 `
 
+/** It builds arrays just below and above each bound, messages in messages: with these it took gigabytes. Other tests try them. */
+const MANY_ITEMS = 1000
+const isHuge = (key: string, value: unknown) => key === 'maxItems' && Number(value) > MANY_ITEMS
+
 const FLAGS = ['--max-examples', '40', '--request-timeout', '20', '--no-color'] as const
 
 async function installed(): Promise<string> {
@@ -49,13 +53,19 @@ describe('Schemathesis', () => {
     onTestFinished(done)
     const config = join(cwd, 'schemathesis.toml')
     await writeFile(config, CONFIG)
+    const served = await (await fetch(`${gate.url}/openapi.json`)).text()
+    const openapi: unknown = JSON.parse(served, (key, value: unknown) =>
+      isHuge(key, value) ? undefined : value,
+    )
+    const document = join(cwd, 'openapi.json')
+    await writeFile(document, JSON.stringify(openapi))
     const { status, stdout, stderr } = await run(
       program,
-      ['--config-file', config, 'run', `${gate.url}/openapi.json`, ...FLAGS],
+      ['--config-file', config, 'run', document, '--url', gate.url, ...FLAGS],
       { cwd },
     )
     if (status !== 0) throw new Error(`Schemathesis ended with ${status}:\n${stdout}\n${stderr}`)
-    expect(stdout).toContain('Tested: 9')
+    expect(stdout).toContain('Tested: 10')
     expect(gate.lines.filter((line) => line['level'] === 50)).toEqual([])
   })
 })
