@@ -34,9 +34,18 @@ const CLOSE_OBJECT = 0x7d
  * @throws {@link PoolError} `INVALID_PARAMS` that names the place and never the content.
  */
 export function parseJsonText(text: string, what: string): unknown {
+  checkJsonText(text, what)
+  return JSON.parse(text)
+}
+
+/**
+ * Refuses what {@link parseJsonText} would: `JSON.parse` takes the rest.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS`
+ */
+export function checkJsonText(text: string, what: string): void {
   const flaw = findJsonFlaw(text)
-  if (flaw === undefined) return JSON.parse(text)
-  throw new PoolError('INVALID_PARAMS', `${what}: ${describeFlaw(flaw, text.length)}`)
+  if (flaw !== undefined) throw new PoolError('INVALID_PARAMS', `${what}: ${describeFlaw(flaw, text.length)}`)
 }
 
 /** What is wrong, where, and what was expected; quotes nothing. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
-import { parseJsonText } from '../contract/json-text.ts'
+import { checkJsonText } from '../contract/json-text.ts'
 import { createGrowingBuffer } from './growing-buffer.ts'
 
 const LARGE_BYTES = 65_536
@@ -19,9 +19,13 @@ export async function readJsonBody(incoming: IncomingMessage, maxBytes: number):
   checkType(headers)
   if (length > maxBytes) throw tooLarge(maxBytes)
   const bytes = await readBytes(incoming, maxBytes)
-  const value = parseJson(bytes)
-  // To check a large body takes as long as to read it, so other requests get their turn in between.
-  if (bytes.length > LARGE_BYTES) await nextTurn()
+  const text = decode(bytes)
+  checkJsonText(text, 'the body')
+  // To look at, to read and to check a large body take about as long each, so other requests get their turns in between.
+  const isLarge = bytes.length > LARGE_BYTES
+  if (isLarge) await nextTurn()
+  const value: unknown = JSON.parse(text)
+  if (isLarge) await nextTurn()
   return value
 }
 
@@ -67,13 +71,10 @@ function readBytes(incoming: IncomingMessage, maxBytes: number): Promise<Buffer>
   })
 }
 
-/** Reads JSON from outside. */
-function parseJson(bytes: Buffer): unknown {
-  let text: string
+function decode(bytes: Buffer): string {
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw new PoolError('INVALID_PARAMS', 'the body: expected UTF-8, got other bytes')
   }
-  return parseJsonText(text, 'the body')
 }
