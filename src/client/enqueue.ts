@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
@@ -13,12 +12,12 @@ import type { JobQueue } from '../queue/job-queue.ts'
 import type { WaitingCounts } from '../queue/queue-depth.ts'
 import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
-import { isConnectionError, isOutOfMemory, isRefusal } from '../redis/fault.ts'
+import { isOutOfMemory } from '../redis/fault.ts'
 import { formatEntry, parseEntry } from '../stream/entry.ts'
 import type { AdmissionBound, Load } from './admission-bound.ts'
+import { bothOrNeither } from './both-or-neither.ts'
 import type { EventLog } from '../stream/event-log.ts'
-import { errorSeal } from '../stream/seal.ts'
-import { OUT_OF_MEMORY, limitOf, memoryOf, outOfMemory, refuseWithoutMemory } from './memory-bound.ts'
+import { limitOf, memoryOf, outOfMemory, refuseWithoutMemory } from './memory-bound.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import type { Forecast, StartForecast } from './start-forecast.ts'
 
@@ -183,7 +182,8 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     await ports.queue.add(id, body, checked.job.priority, checked.bytes)
   }
   if (isNew) {
-    await bothOrNeither(ports, checked, writing, add())
+    const { retention_ms: retentionMs } = checked.config
+    await bothOrNeither(ports, { id, retentionMs }, writing, add())
     return { job_id: id, queue_position: position, ...predicted(startMs), existing: false }
   }
   const { written } = await writing
@@ -195,61 +195,6 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     queue_position: first?.position ?? position,
     ...predicted(first === undefined ? startMs : first.startMs),
     existing: !written,
-  }
-}
-
-/**
- * Waits for both. If one fails, the other is undone: nobody would know of a job that is in the queue alone, and one with events
- * alone would count as queued until its deadline.
- */
-async function bothOrNeither(
-  ports: EnqueuePorts,
-  checked: CheckedJob,
-  writing: Promise<unknown>,
-  adding: Promise<void>,
-): Promise<void> {
-  const [wrote, added] = await Promise.allSettled([writing, adding])
-  const failed = [wrote, added].find((each) => each.status === 'rejected')
-  if (failed === undefined) return
-  const { reason } = failed
-  if (isConnectionError(reason)) {
-    // Its caller need not wait until Redis is back.
-    void undoLater(ports, checked)
-    throw reason
-  }
-  const isFull = isOutOfMemory(reason)
-  await undo(ports, checked, isFull ? OUT_OF_MEMORY : 'Redis refused the job').catch(() => undefined)
-  const wasTaken = isFull && added.status === 'fulfilled' && (await isTaken(ports, checked.id))
-  if (!wasTaken) throw reason
-}
-
-/** Whether a worker has the job, or has had it: it has begun the stream by itself. */
-async function isTaken({ queue, log }: EnqueuePorts, id: string): Promise<boolean> {
-  const [held, [last]] = await Promise.all([queue.holds(id), log.lastEntries([id])])
-  return held || last !== undefined
-}
-
-/** Ends a job that was not accepted, unless a worker has begun it. */
-async function undo({ queue, log, keys }: EnqueuePorts, checked: CheckedJob, message: string): Promise<void> {
-  const { id, config } = checked
-  const seal = errorSeal('ADMISSION_REJECT', { message, pool_id: keys.pool })
-  const { retention_ms: retentionMs } = config
-  await log.write({ jobId: id, expect: QUEUED_ID, entries: [seal], deadlineAt: 0, retentionMs })
-  await queue.removeWaiting(id)
-}
-
-/** How often and how long apart (ms) this is tried. */
-const [UNDO_TRIES, UNDO_EACH_MS] = [30, 1000]
-
-/** The same as soon as Redis is back. */
-async function undoLater(ports: EnqueuePorts, checked: CheckedJob): Promise<void> {
-  for (let tries = 0; tries < UNDO_TRIES && ports.redis.status !== 'end'; tries += 1) {
-    await sleep(UNDO_EACH_MS, undefined, { ref: false })
-    try {
-      return await undo(ports, checked, 'the connection to Redis was lost before the job was accepted')
-    } catch (error) {
-      if (!isConnectionError(error) && !isRefusal(error)) return
-    }
   }
 }
 
