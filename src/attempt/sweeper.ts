@@ -132,7 +132,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   }
 
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
-  function told(error: unknown, pool?: string): void {
+  function reportFault(error: unknown, pool?: string): void {
     if (stopping.signal.aborted) return
     // A user who only reads, or may not see other pools.
     if (isForbidden(error)) {
@@ -150,7 +150,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       invalidNames = invalid.length
       return names.filter((name) => !skipped.has(name)).map(open)
     } catch (error) {
-      told(error)
+      reportFault(error)
       return []
     }
   }
@@ -158,7 +158,7 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   async function sweep(): Promise<void> {
     for (; !stopping.signal.aborted; sweeps += 1) {
       for (const pool of await pools())
-        await sweepPool(pool).catch((error: unknown) => told(error, pool.keys.pool))
+        await sweepPool(pool).catch((error: unknown) => reportFault(error, pool.keys.pool))
       await sleep(options.beatMs ?? 700, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
     await Promise.all([...opened.values()].map(({ queue }) => queue.close()))

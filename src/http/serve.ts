@@ -106,7 +106,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   }
 }
 
-/** Refuses a request that nothing should act on, nor on what follows it: whoever sent it may mean something else by both. */
+/** Refuses a request and closes its connection: what follows on it may be something else than its sender meant. */
 function refuse(outgoing: ServerResponse, fault: PoolError): void {
   const body = JSON.stringify(errorEnvelope(fault))
   outgoing

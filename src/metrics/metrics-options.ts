@@ -9,7 +9,7 @@ export interface MetricsOptions {
   readonly host?: string | undefined
   /** 0 takes any free one. */
   readonly port: number
-  /** A file of bearer keys, one a line, for those who scrape; without it whoever reaches the port may read. */
+  /** File of the scrapers' bearer keys, one a line. Without it, anyone who can reach the port can read the metrics. */
   readonly bearerFile?: string | undefined
   /** Sent as a Bearer key to the replicas of `apiKeyFor`. */
   readonly apiKey?: string | undefined

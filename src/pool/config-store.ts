@@ -59,8 +59,8 @@ export function unknownPoolError(pool: string, pools: readonly string[], cause?:
 }
 
 /**
- * The names in the SET of pools, sorted. What is no name of a pool is listed apart: whoever may write the SET can write
- * anything, and one bad name must not keep the pools from being served.
+ * The names in the SET of pools, sorted. Invalid names are listed apart: anyone who may write the SET can write anything, and one
+ * bad name must not keep the pools from being served.
  *
  * @param key see `poolsKey`.
  */

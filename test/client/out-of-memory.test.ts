@@ -22,7 +22,7 @@ async function free({ redis }: Lab): Promise<void> {
   await redis.config('SET', 'maxmemory', '0')
 }
 
-/** Adds a job as any program with BullMQ does. */
+/** Adds a job with plain BullMQ. */
 async function addPlain(queue: Queue): Promise<string> {
   const { id = '' } = await queue.add('generate', JOB, { jobId: 'plain' })
   return id

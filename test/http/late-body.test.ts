@@ -36,7 +36,7 @@ test.concurrent('a body that waits behind another answer is not late', async () 
   expect(client.statuses).toEqual([200, 200])
 })
 
-test.concurrent('a body that does not come is late when it had its turn for as long as any other', async () => {
+test.concurrent('a body that does not come is late after the same time, counted from its turn', async () => {
   const { port, letGo } = await serve()
   const client = openRaw(port, BEHIND + BODY.slice(1))
   await waitLong()

@@ -8,7 +8,7 @@ export function rawJobKey(keys: PoolKeys, id: string): string {
   return jobKey(keys, QUEUE_NAMES.interactive, id)
 }
 
-/** Puts a job in the queue as any program with Redis may: field by field, with nothing of BullMQ's. */
+/** Puts a job in the queue with plain Redis commands, field by field, without BullMQ. */
 export async function putRawJob(
   redis: Redis,
   keys: PoolKeys,
