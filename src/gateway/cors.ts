@@ -9,8 +9,9 @@ export interface Cors {
 }
 
 /** What pages may send beyond what every page may. */
-const ALLOWED_HEADERS = 'Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-Id'
-const EXPOSED_HEADERS = 'Location, Retry-After, X-Correlation-Id, X-Job-Id'
+const ALLOWED_HEADERS =
+  'Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Correlation-Id'
+const EXPOSED_HEADERS = 'Location, Preference-Applied, Retry-After, X-Correlation-Id, X-Job-Id'
 
 /** CORS (WHATWG Fetch, section 3.3) for exact origins; credentials of the browser's own are never asked for. */
 export function createCors(origins: readonly string[]): Cors {

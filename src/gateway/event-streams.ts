@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http'
 import type { PoolClient } from '../client/pool-client.ts'
-import { PoolError } from '../contract/error.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import { formatSse } from '../http/sse.ts'
@@ -10,6 +9,8 @@ import { within } from '../runtime/within.ts'
 import { openEventSink } from './event-sink.ts'
 import type { EventSink } from './event-sink.ts'
 import { inTime } from './in-time.ts'
+import { REVOKED, STOPPING } from './reader-places.ts'
+import type { ReaderPlaces } from './reader-places.ts'
 
 /** A job and who knows of it. */
 export interface FoundJob {
@@ -33,9 +34,8 @@ interface StreamRequest {
 /** What became of it: the answer is on its way, or was until its client left; or nothing is there to send, nor will be. */
 type StreamOutcome = 'streaming' | 'nothing_more'
 
-/** The event streams that a gateway has open. */
+/** Serves event streams. */
 export interface EventStreams {
-  readonly size: number
   /**
    * Looks first and answers then: nothing is sent when this throws.
    *
@@ -44,18 +44,14 @@ export interface EventStreams {
    * caller's key is revoked meanwhile.
    */
   open(request: StreamRequest): Promise<StreamOutcome>
-  /** Ends the streams of every caller that may no longer call. */
-  revoke(mayCall: (caller: string) => boolean): void
-  /** Ends every one after an event, so that its reader goes on elsewhere, and takes no more. */
-  end(): void
 }
 
 /** What streams need. */
 export interface EventStreamsOptions {
   readonly heartbeatMs: number
   readonly stallMs: number
-  readonly maxStreams: number
-  readonly maxStreamsPerCaller: number
+  /** A stream whose place is aborted ends after an event, so that its reader goes on elsewhere. */
+  readonly places: ReaderPlaces
   readonly redisTimeoutMs: number
   /** A stream broke off that should not have. */
   readonly onFault: (error: unknown, jobId: string) => void
@@ -63,39 +59,7 @@ export interface EventStreamsOptions {
 
 /** Serves event streams; leaving one is no cancel of its job. */
 export function createEventStreams(options: EventStreamsOptions): EventStreams {
-  const open = new Map<AbortController, string>()
-  const perCaller = new Map<string, number>()
-  let over = false
-
-  function reserve(caller: string): AbortController {
-    if (over) throw STOPPING
-    if (open.size >= options.maxStreams) {
-      throw new PoolError(
-        'OVERLOADED',
-        `this gateway holds ${options.maxStreams} event streams open, as many as it may`,
-      )
-    }
-    const held = perCaller.get(caller) ?? 0
-    if (held >= options.maxStreamsPerCaller) {
-      throw new PoolError(
-        'TOO_MANY_STREAMS',
-        `this caller holds ${held} event streams open on this gateway, as many as one caller may; close some, or ask another gateway`,
-      )
-    }
-    const stop = new AbortController()
-    open.set(stop, caller)
-    perCaller.set(caller, held + 1)
-    return stop
-  }
-
-  function release(stop: AbortController): void {
-    const caller = open.get(stop)
-    if (caller === undefined) return
-    open.delete(stop)
-    const left = (perCaller.get(caller) ?? 0) - 1
-    if (left > 0) perCaller.set(caller, left)
-    else perCaller.delete(caller)
-  }
+  const { places } = options
 
   /** The first event, where only it tells whether there is something to send; throws where there is not. */
   async function lookFirst({ client, jobId }: FoundJob, after: Cursor, events: Events): Promise<First> {
@@ -110,14 +74,11 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   }
 
   return {
-    get size() {
-      return open.size
-    },
     async open(request) {
       const { after, outgoing } = request
-      const stop = reserve(request.caller)
+      const stop = places.reserve(request.caller)
       const leave = () => {
-        release(stop)
+        places.release(stop)
         stop.abort(LEFT)
       }
       outgoing.once('close', leave)
@@ -154,13 +115,6 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         })
       return 'streaming'
     },
-    revoke(mayCall) {
-      for (const [stop, caller] of open) if (!mayCall(caller)) stop.abort(REVOKED)
-    },
-    end() {
-      over = true
-      for (const stop of open.keys()) stop.abort(STOPPING)
-    },
   }
 }
 
@@ -192,6 +146,3 @@ const SOON_MS = 50
 
 /** The client has left. */
 const LEFT = new Error('the client has left')
-/** The process ends. Its streams end with this as a comment, as do those of a revoked key. */
-const STOPPING = new PoolError('OVERLOADED', 'this gateway is stopping; resume at another one, or here later')
-const REVOKED = new PoolError('UNAUTHORIZED', 'the bearer key of this stream was revoked')

@@ -9,7 +9,6 @@ import { OPEN_ROUTES, createApp } from './app.ts'
 import { createCors } from './cors.ts'
 import { renderDocsPage } from './docs-page.ts'
 import { createEventStreams } from './event-streams.ts'
-import type { EventStreams } from './event-streams.ts'
 import { admit } from './guard.ts'
 import { inTime } from './in-time.ts'
 import { createJobRoutes } from './job-routes.ts'
@@ -17,6 +16,8 @@ import { buildOpenApi } from './openapi.ts'
 import { settle } from './options.ts'
 import type { GatewayOptions, GatewaySettings } from './options.ts'
 import { createPoolFinder } from './pool-finder.ts'
+import { createReaderPlaces } from './reader-places.ts'
+import type { ReaderPlaces } from './reader-places.ts'
 import { createRequestLog } from './request-log.ts'
 
 /** A gateway that listens. */
@@ -25,12 +26,12 @@ export interface Gateway {
   readonly url: string
   readonly host: string
   readonly port: number
-  /** Event streams open now. */
+  /** Event streams open now, and requests that wait for a job's end. */
   readonly streams: number
   /** Reads the file of bearer keys again. */
   reloadKeys(): Promise<void>
   /**
-   * Takes nothing more, ends event streams after an event, lets requests finish for `graceMs`, then cuts them. Idempotent;
+   * Takes nothing more, ends event streams after an event and waits with 202, lets requests finish for `graceMs`, then cuts them. Idempotent;
    * a later call without grace cuts at once. @defaultValue 0
    */
   stop(graceMs?: number): Promise<void>
@@ -40,7 +41,7 @@ export interface Gateway {
 interface Parts {
   readonly pools: Pools
   readonly keys: BearerKeys | undefined
-  readonly streams: EventStreams
+  readonly places: ReaderPlaces
 }
 
 /**
@@ -52,11 +53,8 @@ interface Parts {
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = settle(options)
   const { bearerFile: file, logger } = settings
-  const streams = createEventStreams({
-    ...settings,
-    onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
-  })
-  const onRemoved = (left: BearerKeys) => streams.revoke((caller) => left.has(caller))
+  const places = createReaderPlaces(settings)
+  const onRemoved = (left: BearerKeys) => places.revoke((caller) => left.has(caller))
   const keys = file === undefined ? undefined : await openBearerKeys({ file, logger, onRemoved })
   let pools: Pools | undefined
   try {
@@ -65,7 +63,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       prefix: settings.prefix,
       onJobEnd: (end) => logJobEnd(logger, end),
     })
-    const parts = { pools, keys, streams }
+    const parts = { pools, keys, places }
     return handleOf(await listen(settings, parts), parts)
   } catch (error) {
     keys?.close()
@@ -74,14 +72,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-async function listen(settings: GatewaySettings, { pools, keys, streams }: Parts): Promise<HttpServer> {
+async function listen(settings: GatewaySettings, { pools, keys, places }: Parts): Promise<HttpServer> {
   const { logger, redisTimeoutMs } = settings
   const log = createRequestLog(logger)
   const cors = createCors(settings.corsOrigins ?? [])
   const guard = { keys, cors, open: OPEN_ROUTES }
   const document = buildOpenApi()
+  const streams = createEventStreams({
+    ...settings,
+    places,
+    onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
+  })
   const app = createApp({
-    jobs: createJobRoutes({ ...settings, finder: createPoolFinder(pools), streams, log }),
+    jobs: createJobRoutes({ ...settings, finder: createPoolFinder(pools), streams, places, log }),
     pools: (context) =>
       inTime(redisTimeoutMs, async (signal) => context.json({ pools: await pools.list({ signal }) })),
     readiness: () =>
@@ -106,13 +109,13 @@ async function listen(settings: GatewaySettings, { pools, keys, streams }: Parts
   })
 }
 
-function handleOf(server: HttpServer, { pools, keys, streams }: Parts): Gateway {
+function handleOf(server: HttpServer, { pools, keys, places }: Parts): Gateway {
   let stopped: Promise<void> | undefined
 
   async function stop(graceMs: number): Promise<void> {
     // First the port: a reader that is sent away must not come back here.
     const closed = server.close(graceMs)
-    streams.end()
+    places.end()
     await closed
     keys?.close()
     await pools.close()
@@ -123,7 +126,7 @@ function handleOf(server: HttpServer, { pools, keys, streams }: Parts): Gateway 
     host: server.host,
     port: server.port,
     get streams() {
-      return streams.size
+      return places.size
     },
     reloadKeys: async () => keys?.reload(),
     stop(graceMs = 0) {

@@ -5,22 +5,28 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
-import { START, parseCursor } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import type { HttpEnv } from '../http/serve.ts'
 import { SSE_HEADERS } from '../http/sse.ts'
 import type { Admission } from '../client/enqueue.ts'
 import { readJsonBody } from './body.ts'
+import { readCursor } from './cursor.ts'
 import type { EventStreams, FoundJob } from './event-streams.ts'
 import { jobIdFrom } from './idempotency.ts'
 import { inTime } from './in-time.ts'
+import { waitForEnd } from './job-wait.ts'
 import type { PoolFinder } from './pool-finder.ts'
+import { REVOKED } from './reader-places.ts'
+import type { ReaderPlaces } from './reader-places.ts'
 import type { RequestLog } from './request-log.ts'
+import { readWaitTime } from './wait-time.ts'
+import type { WaitTime } from './wait-time.ts'
 
 /** What the routes of jobs work with. */
 export interface JobPorts {
   readonly finder: PoolFinder
   readonly streams: EventStreams
+  readonly places: ReaderPlaces
   readonly log: RequestLog
   readonly maxBodyBytes: number
   readonly redisTimeoutMs: number
@@ -117,14 +123,8 @@ export function createJobRoutes(ports: JobPorts): JobRoutes {
 }
 
 /** Where to resume: after the last event the client has, or from the start. */
-function cursorOf(context: Context<HttpEnv>): Cursor {
-  const text = context.env.incoming.headers['last-event-id']?.toString() || context.req.query('after')
-  const cursor = text === undefined || text === '' ? START : parseCursor(text)
-  if (cursor !== undefined) return cursor
-  throw new PoolError(
-    'INVALID_PARAMS',
-    "Last-Event-ID or after: expected an event's id such as 1763812345678901-2, got another text",
-  )
+function cursorOf({ env, req }: Context<HttpEnv>): Cursor {
+  return readCursor(env.incoming.headers['last-event-id']?.toString() || req.query('after'))
 }
 
 /** Answers with a job's events. */
@@ -149,12 +149,19 @@ interface Accepted extends FoundJob {
   readonly path: string
 }
 
-/** Puts the request's job in the queue. */
-async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSignal): Promise<Accepted> {
+/**
+ * Puts the request's job in the queue.
+ *
+ * @param checkCaller throws when the caller may no longer call: its key may be revoked while the body comes.
+ */
+async function admit(
+  ports: JobPorts,
+  context: Context<HttpEnv>,
+  checkCaller?: () => void,
+): Promise<Accepted> {
   const { incoming } = context.env
   const value = await readJsonBody(incoming, ports.maxBodyBytes)
-  // While the body came, the key may have been revoked.
-  stop?.throwIfAborted()
+  checkCaller?.()
   if (value === undefined) throw new PoolError('INVALID_PARAMS', 'the body: expected a job, got nothing')
   const { pool, job_id: given, ...job } = parseOrThrow(addressSchema, value, 'job')
   const key = incoming.headers['idempotency-key']?.toString()
@@ -171,9 +178,11 @@ async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSig
   })
 }
 
-/** Takes a job; answers where its events are or, asked for an event stream, with the events. */
+/** Takes a job; responds with its events, its end or where its events are, whichever the request asks for. */
 async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Response> {
   const after = cursorOf(context)
+  const { incoming } = context.env
+  const wait = readWaitTime(context.req.query('wait'), incoming.headers['prefer']?.toString())
   // Where both are as welcome, it is the one that is named first.
   const answer = accepts(context, {
     header: 'Accept',
@@ -182,15 +191,67 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
   })
   if (answer === EVENT_STREAM) {
     return stream(ports, context, after, async (stop) => {
-      const { client, jobId, path } = await admit(ports, context, stop)
+      const accepted = await admit(ports, context, () => stop.throwIfAborted())
       // The way back, for whoever loses this line.
-      context.env.outgoing.setHeader('Location', `${path}?pool=${client.pool}`)
-      context.env.outgoing.setHeader('X-Job-Id', jobId)
-      return { client, jobId }
+      context.env.outgoing.setHeader('Location', locationOf(accepted))
+      context.env.outgoing.setHeader('X-Job-Id', accepted.jobId)
+      return accepted
     })
   }
-  const { client, admission, path } = await admit(ports, context)
-  const { pool } = client
-  const events = `${path}/events?pool=${pool}`
-  return context.json({ ...admission, pool, events }, 202, { Location: `${path}?pool=${pool}` })
+  const place = wait && reservePlace(ports, context)
+  if (wait === undefined || place === undefined) return respondAccepted(context, await admit(ports, context))
+  return enqueueAndWait(ports, context, wait, place)
+}
+
+/** A place to wait in; undefined when there is none: then the job is accepted without a wait. */
+function reservePlace(ports: JobPorts, { env }: Context<HttpEnv>): AbortController | undefined {
+  try {
+    return ports.places.reserve(ports.log.of(env.incoming).caller?.name ?? '')
+  } catch {
+    return undefined
+  }
+}
+
+/** Takes a job and responds when it is over, or when the time is up. */
+async function enqueueAndWait(
+  ports: JobPorts,
+  context: Context<HttpEnv>,
+  { seconds, applied }: WaitTime,
+  place: AbortController,
+): Promise<Response> {
+  const { places, redisTimeoutMs } = ports
+  const { outgoing } = context.env
+  const leave = () => {
+    places.release(place)
+    place.abort()
+  }
+  outgoing.once('close', leave)
+  try {
+    const accepted = await admit(ports, context, () => {
+      if (place.signal.reason === REVOKED) throw REVOKED
+    })
+    if (applied !== undefined) context.header('Preference-Applied', applied)
+    const { existing } = accepted.admission
+    const state = await waitForEnd({ ...accepted, existing, seconds, place, redisTimeoutMs })
+    if (state === undefined) return respondAccepted(context, accepted)
+    return context.json({ ...state, ...addressOf(accepted) }, 200, { Location: locationOf(accepted) })
+  } finally {
+    outgoing.off('close', leave)
+    leave()
+  }
+}
+
+function respondAccepted(context: Context<HttpEnv>, accepted: Accepted): Response {
+  return context.json({ ...accepted.admission, ...addressOf(accepted) }, 202, {
+    Location: locationOf(accepted),
+  })
+}
+
+/** The fields that name a job's pool and its events. */
+function addressOf({ client: { pool }, path }: Accepted): { pool: string; events: string } {
+  return { pool, events: `${path}/events?pool=${pool}` }
+}
+
+function locationOf({ client: { pool }, path }: Accepted): string {
+  return `${path}?pool=${pool}`
 }

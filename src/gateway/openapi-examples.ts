@@ -23,6 +23,33 @@ export const CHAT_EXAMPLE = {
 /** A cancel that says why. */
 export const CANCEL_EXAMPLE = { reason: 'seen enough' }
 
+/** A job that was over in time. */
+export const FINISHED_EXAMPLE = {
+  job_id: EXAMPLE_JOB_ID,
+  pool_id: 'main',
+  state: 'ended',
+  last_id: '9007199254740991-1',
+  accepted_at: 1_763_812_345_670,
+  deadline_at: 1_763_812_945_670,
+  attempts: 1,
+  replica_id: 'gpu-1',
+  tokens_out: 8,
+  end: {
+    finish_reason: 'length',
+    tokens_in: 6,
+    tokens_out: 8,
+    queue_time_ms: 2,
+    first_token_ms: 61,
+    decode_time_ms: 140,
+    seed: 42,
+    text: ' The sky is blue because air scatters blue',
+    attempts: 1,
+    exact: true,
+  },
+  pool: 'main',
+  events: `/v1/jobs/${EXAMPLE_JOB_ID}/events?pool=main`,
+}
+
 interface ErrorExamples {
   readonly description: string
   readonly examples: Readonly<Record<string, { readonly value: unknown }>>

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { EVENT_SCHEMAS } from '../contract/event.ts'
 import { jobIdSchema, labelSchema, poolIdSchema } from '../contract/ids.ts'
+import { CURSOR_PATTERN } from './cursor.ts'
 import { ERROR_EXAMPLES, EXAMPLE_JOB_ID } from './openapi-examples.ts'
 
 /** Any JSON Schema, or part of the document. */
@@ -51,8 +52,12 @@ export const ANY_CORRELATION = {
   schema: { type: 'string' },
 }
 
-/** What any route may say, whatever it is asked; each with the codes that come with it. */
-const EVERYWHERE = [400, 401, 403, 408, 431, 500, 503] as const
+type ErrorStatus = keyof typeof ERROR_EXAMPLES
+
+/** What any route may answer, whatever it is asked. */
+const EVERYWHERE: readonly ErrorStatus[] = [400, 401, 403, 408, 431, 500, 503]
+/** The same for routes that need neither key nor Redis. */
+const OPEN: readonly ErrorStatus[] = [400, 403, 408, 431, 500]
 
 function pattern(schema: z.ZodType): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' })
@@ -79,27 +84,64 @@ export function empty(description: string): Json {
   return { description, headers: CORRELATION_HEADER }
 }
 
-/** Error answers: those of every route, and more. */
-export function errors(...more: (keyof typeof ERROR_EXAMPLES)[]): Json {
-  return Object.fromEntries(
-    [...EVERYWHERE, ...more]
-      .toSorted((a, b) => a - b)
-      .map((status) => {
-        const { description, examples } = ERROR_EXAMPLES[status]
-        const headers = { ...CORRELATION_HEADER, ...(status === 429 || status === 503 ? RETRY_HEADER : {}) }
-        return [status, { description, headers, content: json('Error', examples) }]
-      }),
-  )
+/** Error responses of a route: those of every route, and more. */
+export function errors(...more: readonly ErrorStatus[]): Json {
+  return errorRanges([...EVERYWHERE, ...more])
 }
 
-/** The schema of an event's id. */
-export function cursor(): Json {
+/** Error responses of a route that needs neither key nor Redis. */
+export function openErrors(): Json {
+  return errorRanges(OPEN)
+}
+
+/**
+ * A route's error responses as two ranges, so that a reader sees what is particular to a route, and not the same rows at each. Which
+ * statuses a range stands for is in `x-statuses`; the table of errors in the document's description says when each comes.
+ */
+function errorRanges(statuses: readonly ErrorStatus[]): Json {
+  const range = (name: string, description: string, within: readonly ErrorStatus[], headers: Json) => ({
+    [name]: {
+      description: `${description} (${within.join(', ')}): \`error.code\` says why, as the table of errors has it`,
+      headers: { ...CORRELATION_HEADER, ...headers },
+      content: json(
+        'Error',
+        Object.fromEntries(
+          within
+            .flatMap((status) => Object.keys(ERROR_EXAMPLES[status].examples))
+            .map((code) => [code, { $ref: `#/components/examples/${code}` }]),
+        ),
+      ),
+      'x-statuses': within,
+    },
+  })
+  const sorted = statuses.toSorted((a, b) => a - b)
+  const refused = sorted.filter((status) => status < 500)
+  const failed = sorted.filter((status) => status >= 500)
   return {
-    type: 'string',
-    maxLength: 33,
-    // An empty one is none, as a proxy may send it.
-    pattern: '^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15}))?$',
+    ...range('4XX', 'Refused', refused, refused.includes(429) ? RETRY_HEADER : {}),
+    ...range('5XX', 'Failed', failed, failed.includes(503) ? RETRY_HEADER : {}),
   }
+}
+
+/** The schema of an event's id, as a request gives it. */
+export function cursor(): Json {
+  return { type: 'string', pattern: CURSOR_PATTERN }
+}
+
+/** Each error code, its status, and an example. */
+export function errorExamples(): Json {
+  return Object.assign({}, ...Object.values(ERROR_EXAMPLES).map(({ examples }) => examples)) as Json
+}
+
+/** The errors of all routes as a table (Markdown). */
+export function errorTable(): string {
+  const rows = Object.entries(ERROR_EXAMPLES).map(
+    ([status, { description, examples }]) =>
+      `| ${status} | ${Object.keys(examples)
+        .map((code) => `\`${code}\``)
+        .join(', ')} | ${description} |`,
+  )
+  return ['| status | `error.code` | when |', '|---|---|---|', ...rows].join('\n')
 }
 
 /** One event of a stream. OpenAPI 3.1 has no word for "each of them"; readers of it take this for that. */

@@ -1,4 +1,5 @@
-import { CANCEL_EXAMPLE, CHAT_EXAMPLE, JOB_EXAMPLE } from './openapi-examples.ts'
+import { IDEMPOTENCY_KEY_PATTERN } from './idempotency.ts'
+import { CANCEL_EXAMPLE, CHAT_EXAMPLE, FINISHED_EXAMPLE, JOB_EXAMPLE } from './openapi-examples.ts'
 import {
   ANY_CORRELATION,
   CORRELATION,
@@ -11,21 +12,43 @@ import {
   errors,
   eventSchema,
   json,
+  openErrors,
 } from './openapi-parts.ts'
 import type { Json } from './openapi-parts.ts'
+import { MAX_WAIT_S } from './wait-time.ts'
 
-/** Where the job of an answer goes from there. */
-const LINKS = Object.fromEntries(
-  ['job', 'events', 'cancel', 'forget'].map((operationId) => [
-    operationId,
-    {
+/** What can be done next with the job of a response, whose body names the pool in a field. */
+function links(poolField: 'pool' | 'pool_id', operationIds: readonly string[]): Json {
+  return Object.fromEntries(
+    operationIds.map((operationId) => [
       operationId,
-      parameters: { id: '$response.body#/job_id', pool: '$response.body#/pool' },
-    },
-  ]),
-)
+      {
+        operationId,
+        parameters: { id: '$response.body#/job_id', pool: `$response.body#/${poolField}` },
+      },
+    ]),
+  )
+}
+
+const AFTER_POST = links('pool', ['job', 'events', 'cancel', 'forget'])
+const AFTER_STATE = links('pool_id', ['events', 'cancel', 'forget'])
+
+const PREFERENCE_APPLIED = {
+  'Preference-Applied': {
+    description: '`wait=N` when `Prefer` was obeyed (RFC 7240)',
+    schema: { type: 'string', pattern: '^wait=[0-9]{1,2}$' },
+  },
+}
 
 const LOCATION = { Location: { description: 'URL of the job’s state', schema: { type: 'string' } } }
+
+const ENQUEUE = `When this answers, the job will reach its terminal event whatever dies. The same id (or Idempotency-Key) with the same body is the same job: answered again, with \`existing: true\`.
+
+With \`?wait=N\` or \`Prefer: wait=N\` the answer comes when the job is over: 200 with its state, as \`/v1/jobs/{id}\` has it. \`state\` says how it ended. The text of the answer is \`end.text\`, as in every state and every \`end\` event. A job that failed or was cancelled is 200, too, and \`error\` says why: the request went well. If the job is not over after N seconds, the answer is 202, as without \`wait\`: read on at \`events\`, or send the same request again with its Idempotency-Key. It is 202 before that if the gateway stops, or has as many event streams and waits open as it may.
+
+With \`Accept: text/event-stream\` the answer is the job’s event stream itself, as \`/v1/jobs/{id}/events\` has it, and \`wait\` means nothing: the job’s id is in \`X-Job-Id\`, and whoever loses the line goes on there, or sends the same request again, with its Idempotency-Key and \`Last-Event-ID\`.
+
+To leave does not cancel the job, whether waiting or reading.`
 
 /** The paths of the OpenAPI document: every status that a route can answer. */
 export const PATHS: Json = {
@@ -34,15 +57,27 @@ export const PATHS: Json = {
       operationId: 'enqueue',
       tags: ['jobs'],
       summary: 'Put a job in the queue',
-      description:
-        'When this answers, the job will reach its terminal event whatever dies. The same id (or Idempotency-Key) with the same body is the same job: answered again, with `existing: true`.\n\nWith `Accept: text/event-stream` the answer is the job’s event stream itself, as `/v1/jobs/{id}/events` has it: the job’s id is in `X-Job-Id`, and whoever loses the line goes on there, or sends the same request again, with its Idempotency-Key and `Last-Event-ID`. Leaving it does not cancel the job.',
+      description: ENQUEUE,
       parameters: [
+        {
+          name: 'wait',
+          in: 'query',
+          description: 'How long to wait for the end of the job (seconds); overrides `Prefer`',
+          schema: { type: 'integer', minimum: 0, maximum: MAX_WAIT_S },
+        },
+        {
+          name: 'Prefer',
+          in: 'header',
+          description: `\`wait=N\`: the same as a preference (RFC 7240). One above ${MAX_WAIT_S} counts as ${MAX_WAIT_S}, and what cannot be read is ignored`,
+          schema: { type: 'string' },
+          example: 'wait=30',
+        },
         CORRELATION,
         {
           name: 'Idempotency-Key',
           in: 'header',
           description: 'Makes the request safe to repeat; see above for the job id it maps to',
-          schema: { type: 'string', minLength: 1, maxLength: 255 },
+          schema: { type: 'string', pattern: IDEMPOTENCY_KEY_PATTERN },
         },
         {
           name: 'Last-Event-ID',
@@ -58,15 +93,21 @@ export const PATHS: Json = {
       },
       responses: {
         200: {
-          description: 'Accepted; the body is the event stream that `Accept` asked for',
+          description:
+            'Accepted, and over in the time that `wait` gives: the job’s state; or the event stream that `Accept` asked for',
           headers: {
             ...CORRELATION_HEADER,
             ...LOCATION,
-            'X-Job-Id': { description: 'The job’s id', schema: JOB_ID.schema },
+            ...PREFERENCE_APPLIED,
+            'X-Job-Id': { description: 'The job’s id, with an event stream', schema: JOB_ID.schema },
           },
-          content: { 'text/event-stream': { schema: eventSchema() } },
+          content: {
+            ...json('Finished', { ended: { value: FINISHED_EXAMPLE } }),
+            'text/event-stream': { schema: eventSchema() },
+          },
+          links: AFTER_POST,
         },
-        202: { ...answer('Accepted', 'Accepted', LOCATION), links: LINKS },
+        202: { ...answer('Accepted', 'Accepted', { ...LOCATION, ...PREFERENCE_APPLIED }), links: AFTER_POST },
         204: empty('The job is over and Last-Event-ID is its terminal event: nothing follows'),
         ...errors(404, 409, 410, 413, 415, 429),
       },
@@ -78,7 +119,7 @@ export const PATHS: Json = {
       tags: ['jobs'],
       summary: 'A job’s state',
       parameters: [JOB_ID, POOL, ANY_CORRELATION],
-      responses: { 200: answer('The job', 'JobState'), ...errors(404, 409) },
+      responses: { 200: { ...answer('The job', 'JobState'), links: AFTER_STATE }, ...errors(404, 409) },
     },
     delete: {
       operationId: 'forget',
@@ -154,12 +195,6 @@ export const PATHS: Json = {
   '/docs': { get: page('docs', 'This document, to read', { 'text/html': { schema: { type: 'string' } } }) },
 }
 
-/** What needs no key and no Redis. */
-function open(): Json {
-  const { 401: _, 503: __, ...rest } = errors() as Record<number, unknown>
-  return rest
-}
-
 function probe(operationId: string, summary: string, more: Json = {}): Json {
   return {
     operationId,
@@ -167,7 +202,7 @@ function probe(operationId: string, summary: string, more: Json = {}): Json {
     summary,
     security: [],
     parameters: [ANY_CORRELATION],
-    responses: { 200: answer('It does', 'Health'), ...open(), ...more },
+    responses: { 200: answer('It does', 'Health'), ...openErrors(), ...more },
   }
 }
 
@@ -178,6 +213,6 @@ function page(operationId: string, summary: string, content: Json): Json {
     summary,
     security: [],
     parameters: [ANY_CORRELATION],
-    responses: { 200: { description: 'It', headers: CORRELATION_HEADER, content }, ...open() },
+    responses: { 200: { description: 'It', headers: CORRELATION_HEADER, content }, ...openErrors() },
   }
 }

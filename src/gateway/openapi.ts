@@ -6,7 +6,7 @@ import { jobStateSchema } from '../contract/job-state.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
 import { errorEnvelopeSchema } from '../http/envelope.ts'
 import { addressSchema, cancelSchema } from './job-routes.ts'
-import { eventSchemaName } from './openapi-parts.ts'
+import { errorExamples, errorTable, eventSchemaName } from './openapi-parts.ts'
 import type { Json } from './openapi-parts.ts'
 import { PATHS } from './openapi-paths.ts'
 
@@ -21,6 +21,12 @@ const acceptedSchema = z.object({
     .optional()
     .describe("how long it was expected to wait then (ms), when the pool's pace was known"),
   existing: z.boolean().describe('the id had been accepted before with the same body: this is that job'),
+  events: z.string().describe('where its events are'),
+})
+
+/** The answer to a job that was over in time. */
+const finishedSchema = jobStateSchema.extend({
+  pool: poolIdSchema.describe('the same as `pool_id`, as without `wait`'),
   events: z.string().describe('where its events are'),
 })
 
@@ -57,10 +63,13 @@ bearer key: nobody else can compute it, and another bearer key gives another id.
 can be guessed as well as the key.
 
 The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
-bounds its open event streams in all (503 \`OVERLOADED\`) and for each caller (429 \`TOO_MANY_STREAMS\`).
+bounds its open event streams, and the requests that wait for the end of a job, in all (503 \`OVERLOADED\`) and for each caller
+(429 \`TOO_MANY_STREAMS\`).
 
 Every answer has an \`X-Correlation-Id\`: the request's, or one that was made. Every error has the same envelope;
-\`retriable\` says whether the same request may work later, \`Retry-After\` when.`
+\`retriable\` says whether the same request may work later, \`Retry-After\` when.
+
+${errorTable()}`
 
 /** The OpenAPI 3.1 document of the gateway, from the schemas that it checks with. */
 export function buildOpenApi(): Json {
@@ -91,6 +100,7 @@ export function buildOpenApi(): Json {
       schemas: {
         JobRequest: jobRequest(),
         Accepted: convert(acceptedSchema, 'output'),
+        Finished: convert(finishedSchema, 'output'),
         JobState: convert(jobStateSchema, 'output'),
         CancelRequest: convert(cancelSchema, 'input'),
         Cancelled: convert(cancelledSchema, 'output'),
@@ -99,6 +109,7 @@ export function buildOpenApi(): Json {
         Error: convert(errorEnvelopeSchema, 'output'),
         ...eventSchemas(),
       },
+      examples: errorExamples(),
     },
   }
 }

@@ -3,7 +3,7 @@ import { buildOpenApi } from '../../src/gateway/openapi.ts'
 /** One content of the document. */
 interface Content {
   readonly schema: Readonly<Record<string, unknown>>
-  readonly examples?: Readonly<Record<string, { readonly value: unknown }>>
+  readonly examples?: Readonly<Record<string, { readonly value: unknown } | { readonly $ref: string }>>
 }
 
 /** A parameter of the document. */
@@ -20,7 +20,21 @@ export interface Operation {
   readonly parameters: readonly Parameter[]
   /** Examples of bodies. */
   readonly bodies: readonly unknown[]
-  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, Content>> }>>
+  readonly responses: Readonly<Record<string, Response>>
+}
+
+/** A response of the document. */
+interface Response {
+  readonly content?: Readonly<Record<string, Content>>
+  /** The statuses that a range such as `4XX` stands for. */
+  readonly 'x-statuses'?: readonly number[]
+}
+
+/** The statuses that an operation may answer with. */
+export function statusesOf({ responses }: Operation): readonly string[] {
+  return Object.entries(responses).flatMap(
+    ([status, { 'x-statuses': range }]) => range?.map(String) ?? [status],
+  )
 }
 
 interface RawOperation {
@@ -38,7 +52,7 @@ export const OPERATIONS: readonly Operation[] = Object.entries(
     path,
     parameters,
     bodies: Object.values(requestBody?.content ?? {}).flatMap(({ examples = {} }) =>
-      Object.values(examples).map(({ value }) => value),
+      Object.values(examples).map((example) => ('value' in example ? example.value : undefined)),
     ),
     responses,
   })),

@@ -1,10 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { describe, expect, onTestFinished } from 'vitest'
+import { rm, writeFile } from 'node:fs/promises'
+import { describe, expect } from 'vitest'
 import { POOL } from '../support/lab.ts'
 import { openRaw } from '../support/raw-client.ts'
 import { call, expectError, post } from './calls.ts'
+import { keyFile } from './key-file.ts'
 import { openEvents, postForEvents } from './sse-client.ts'
 import { test } from './stage.ts'
 
@@ -12,14 +11,6 @@ const KEY = 'k'.repeat(32)
 const OTHER = 'o'.repeat(32)
 const JOB = { pool: POOL, inputs: 'x' }
 const bearer = (key: string) => ({ Authorization: `Bearer ${key}` })
-
-async function keyFile(...keys: readonly string[]): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-keys-'))
-  onTestFinished(() => rm(dir, { recursive: true, force: true }))
-  const file = join(dir, 'bearer')
-  await writeFile(file, keys.join('\n'))
-  return file
-}
 
 const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
 

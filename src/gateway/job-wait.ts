@@ -1,0 +1,48 @@
+import { PoolError } from '../contract/error.ts'
+import type { JobState } from '../contract/job-state.ts'
+import type { FoundJob } from './event-streams.ts'
+import { inTime } from './in-time.ts'
+
+/** How to wait for a job's end. */
+export interface JobWait extends FoundJob {
+  /** The job was accepted before this request, so it may be over already. */
+  readonly existing: boolean
+  readonly seconds: number
+  /** Ends the wait early. */
+  readonly place: AbortController
+  readonly redisTimeoutMs: number
+}
+
+/** The time is up. */
+const LATE = new Error('the job did not end in time')
+
+/**
+ * Waits for an accepted job's end, on the connections that all readers share.
+ *
+ * @returns the job's state once it is over; undefined if it is not over in time, the place was aborted, or Redis does not answer: the job
+ * is accepted all the same.
+ * @throws {@link PoolError} `UNKNOWN_JOB` or `GONE` when the job was erased in the meantime.
+ */
+export async function waitForEnd(wait: JobWait): Promise<JobState | undefined> {
+  const { client, jobId, place, redisTimeoutMs } = wait
+  const { signal } = place
+  const readState = () => inTime(redisTimeoutMs, (late) => client.job(jobId, { signal: late }))
+  const timer = setTimeout(() => place.abort(LATE), wait.seconds * 1000)
+  try {
+    let after: string | undefined
+    if (wait.existing) {
+      const state = await readState()
+      if (state.end !== undefined || state.error !== undefined) return state
+      after = state.last_id ?? undefined
+    }
+    // The events end behind the terminal one.
+    for await (const _ of client.events(jobId, { after, signal }));
+    return await readState()
+  } catch (error) {
+    const accepted = signal.aborted || (error instanceof PoolError && error.kind === 'REDIS_UNAVAILABLE')
+    if (accepted) return undefined
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,84 @@
+import { PoolError } from '../contract/error.ts'
+
+/** How many requests may stay open for a job. */
+export interface ReaderBounds {
+  readonly maxStreams: number
+  readonly maxStreamsPerCaller: number
+}
+
+/**
+ * Places for requests that stay open until their job moves on: event streams, and POSTs that wait for the end. Both hold a connection and
+ * read the job's events, so they share one bound.
+ */
+export interface ReaderPlaces {
+  /** Places taken now. */
+  readonly size: number
+  /**
+   * Takes a place, which is aborted with {@link REVOKED} or {@link STOPPING} when its request must end early.
+   *
+   * @throws {@link PoolError} `OVERLOADED` when all places are taken or the gateway is stopping; `TOO_MANY_STREAMS` when the caller has
+   * as many as one caller may.
+   */
+  reserve(caller: string): AbortController
+  /** Gives a place back. Idempotent. */
+  release(place: AbortController): void
+  /** Aborts the places of every caller that may no longer call. */
+  revoke(mayCall: (caller: string) => boolean): void
+  /** Aborts all places and gives no more. */
+  end(): void
+}
+
+/** The process ends. */
+export const STOPPING = new PoolError(
+  'OVERLOADED',
+  'this gateway is stopping; resume at another one, or here later',
+)
+/** The caller may no longer call. */
+export const REVOKED = new PoolError('UNAUTHORIZED', 'the bearer key of this request was revoked')
+
+/** Creates the places of one gateway. */
+export function createReaderPlaces({ maxStreams, maxStreamsPerCaller }: ReaderBounds): ReaderPlaces {
+  const taken = new Map<AbortController, string>()
+  const perCaller = new Map<string, number>()
+  let over = false
+  return {
+    get size() {
+      return taken.size
+    },
+    reserve(caller) {
+      if (over) throw STOPPING
+      if (taken.size >= maxStreams) {
+        throw new PoolError(
+          'OVERLOADED',
+          `this gateway holds ${maxStreams} event streams open, as many as it may`,
+        )
+      }
+      const held = perCaller.get(caller) ?? 0
+      if (held >= maxStreamsPerCaller) {
+        throw new PoolError(
+          'TOO_MANY_STREAMS',
+          `this caller holds ${held} event streams open on this gateway, as many as one caller may; close some, or ask another gateway`,
+        )
+      }
+      const place = new AbortController()
+      taken.set(place, caller)
+      perCaller.set(caller, held + 1)
+      return place
+    },
+    release(place) {
+      const caller = taken.get(place)
+      if (caller === undefined) return
+      taken.delete(place)
+      const left = (perCaller.get(caller) ?? 0) - 1
+      if (left > 0) perCaller.set(caller, left)
+      else perCaller.delete(caller)
+    },
+    revoke(mayCall) {
+      for (const [place, caller] of taken) if (!mayCall(caller)) place.abort(REVOKED)
+    },
+    end() {
+      over = true
+      for (const place of taken.keys()) place.abort(STOPPING)
+    },
+  }
+}

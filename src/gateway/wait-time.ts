@@ -1,0 +1,40 @@
+import { PoolError } from '../contract/error.ts'
+import { shown } from '../contract/format-issues.ts'
+
+/** Longest wait for a job's end (seconds): what most proxies allow a request without a byte. */
+export const MAX_WAIT_S = 60
+
+/** How long a request wants to wait for its job's end. */
+export interface WaitTime {
+  readonly seconds: number
+  /** The `Preference-Applied` header of the response; absent when the wait is no preference. */
+  readonly applied?: string
+}
+
+/**
+ * Reads the wait that a request asks for: the query's, else that of `Prefer: wait=N` (RFC 7240, section 4.3). A preference is never an
+ * error: one above the limit is lowered to it, and one that cannot be read is ignored.
+ *
+ * @returns undefined when the request asks for none.
+ * @throws {@link PoolError} `INVALID_PARAMS` for a query value that is not a whole number from 0 to {@link MAX_WAIT_S}.
+ */
+export function readWaitTime(query: string | undefined, prefer: string | undefined): WaitTime | undefined {
+  if (query === undefined) return preferredWait(prefer ?? '')
+  const seconds = /^\d{1,2}$/.test(query) ? Number(query) : Infinity
+  if (seconds <= MAX_WAIT_S) return { seconds }
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `wait: expected whole seconds from 0 to ${MAX_WAIT_S}, got ${shown(query)}`,
+  )
+}
+
+/** Only the first `wait` counts (RFC 7240, section 2). */
+function preferredWait(prefer: string): WaitTime | undefined {
+  // Preferences are separated by commas that are not in quotes.
+  const preferences = prefer.match(/(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g) ?? []
+  const wait = preferences.find((preference) => /^\s*wait\s*(?:[=;]|$)/i.test(preference)) ?? ''
+  const digits = /^\s*wait\s*=\s*"?(\d+)"?\s*(?:;|$)/i.exec(wait)?.[1]
+  if (digits === undefined) return undefined
+  const seconds = Math.min(Number(digits), MAX_WAIT_S)
+  return { seconds, applied: `wait=${seconds}` }
+}
