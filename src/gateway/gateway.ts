@@ -102,6 +102,8 @@ async function listen(settings: GatewaySettings, { pools, keys, places }: Parts)
     app,
     host: settings.host,
     port: settings.port,
+    portSetting: '--port or TGI_POOL_GATEWAY_PORT',
+    hostSetting: '--host or TGI_POOL_GATEWAY_HOST',
     onRequest(incoming, outgoing) {
       log.begin(incoming, outgoing)
       cors.mark(incoming, outgoing)

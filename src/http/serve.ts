@@ -10,6 +10,7 @@ import { REQUEST_LATE, answerClientError } from './client-error.ts'
 import { errorEnvelope } from './envelope.ts'
 import { isProbe } from './health.ts'
 import { findHostFault } from './host.ts'
+import { listen } from './listen.ts'
 import { createTurns } from './turns.ts'
 
 /** What an app of ours may reach of Node below Hono: the raw request and response. */
@@ -24,6 +25,10 @@ export interface HttpServerOptions {
   readonly host?: string | undefined
   /** 0 takes any free one. */
   readonly port: number
+  /** What to change when the port cannot be had. @defaultValue `--port` */
+  readonly portSetting?: string | undefined
+  /** The same for the host. @defaultValue `--host` */
+  readonly hostSetting?: string | undefined
   /** Sees every request first, those too that no app can read; headers set here are on every answer. */
   readonly onRequest?: ((incoming: IncomingMessage, outgoing: ServerResponse) => void) | undefined
 }
@@ -64,7 +69,7 @@ const LIMITS = {
  * @throws {@link PoolError} `CONFIG` when the address cannot be had.
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { app, host = '127.0.0.1' } = options
+  const { app, host = '127.0.0.1', portSetting = '--port', hostSetting = '--host' } = options
   // Its own Request and Response stay out of our globals: what else runs in this process keeps Node's.
   const answer = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
@@ -93,7 +98,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code !== REQUEST_LATE || !turns.delays(socket)) answerClientError(error.code, socket)
   })
-  const port = await listen(server, host, options.port)
+  const port = await listen(server, { host, port: options.port, portSetting, hostSetting })
   return {
     host,
     port,
@@ -125,19 +130,6 @@ function answerUnreadable(cause: unknown): Response {
       ? new PoolError('INVALID_PARAMS', 'the request: expected a path and a Host header that are valid')
       : new PoolError('INTERNAL', 'an unexpected fault', { cause })
   return Response.json(errorEnvelope(error), { status: error.status })
-}
-
-async function listen(server: Server, host: string, port: number): Promise<number> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        new PoolError('CONFIG', `cannot listen on ${host}:${port}: ${cause.code ?? 'unknown'}`, { cause }),
-      )
-    })
-    server.listen(port, host, resolve)
-  })
-  const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : port
 }
 
 async function close(server: Server, graceMs: number): Promise<void> {

@@ -74,6 +74,8 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
       app,
       host,
       port: options.port,
+      portSetting: '--port or TGI_POOL_METRICS_PORT',
+      hostSetting: '--host or TGI_POOL_METRICS_HOST',
     })
   } catch (error) {
     keys?.close()

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
-import { PoolError } from '../contract/error.ts'
+import { listen } from '../http/listen.ts'
 import type { Controls } from './control.ts'
 import { changeInfo } from './info.ts'
 import type { SimulatorOptions } from './options.ts'
@@ -34,7 +34,13 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const sockets = new Set<Socket>()
   const controls = createControls(replica, sockets)
   const server = createHttpServer(replica, controls, sockets)
-  const port = await listen(server, replica)
+  const { host: address, port: wanted } = replica.settings
+  const port = await listen(server, {
+    host: address,
+    port: wanted,
+    portSetting: '--port',
+    hostSetting: '--host',
+  })
   const host = replica.settings.host.includes(':') ? `[${replica.settings.host}]` : replica.settings.host
   let stopped: Promise<void> | undefined
   return {
@@ -97,18 +103,4 @@ function createHttpServer(replica: Replica, controls: Controls, sockets: Set<Soc
     Promise.resolve(route({ request, response, path, receivedAtMs })).catch(failed)
   })
   return server
-}
-
-function listen(server: Server, { settings }: Replica): Promise<number> {
-  const { host, port } = settings
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const why = cause.code ?? 'unknown'
-      reject(new PoolError('CONFIG', `simulator: cannot listen on ${host}:${port}: ${why}`, { cause }))
-    })
-    server.listen(port, host, () => {
-      const address = server.address()
-      resolve(typeof address === 'object' && address !== null ? address.port : port)
-    })
-  })
 }

@@ -72,7 +72,12 @@ async function serveHealth(
   ])
   const app = new Hono<HttpEnv>({ strict: false })
   addHealth(app, readiness)
-  const server = await startHttpServer({ app, ...address })
+  const server = await startHttpServer({
+    app,
+    ...address,
+    portSetting: '--health-port or TGI_POOL_HEALTH_PORT',
+    hostSetting: '--health-host or TGI_POOL_HEALTH_HOST',
+  })
   logger.info({ url: server.url }, 'health server started')
   return server
 }

@@ -102,7 +102,9 @@ describe.concurrent('what is typed wrong', () => {
     const { port } = await stage.replica({ port: await freePort() })
     const result = await stage.cli(['simulator', '--port', String(port)])
     expect(result).toMatchObject({ status: 2, stdout: '' })
-    expect(result.stderr).toContain(`cannot listen on 127.0.0.1:${port}`)
+    expect(result.stderr).toBe(
+      `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port (0 picks a free one), or stop the process that has it\n`,
+    )
   })
 
   test('is a prompt without quotes, which is not repeated', async ({ stage }) => {

@@ -77,7 +77,7 @@ describe('starting and stopping', () => {
     const { port } = await simulate()
     await expect(startSimulator({ port })).rejects.toMatchObject({
       kind: 'CONFIG',
-      message: `simulator: cannot listen on 127.0.0.1:${port}: EADDRINUSE`,
+      message: expect.stringMatching(`^cannot listen on 127.0.0.1:${port}: the port is in use .*--port`),
     })
     await expect(startSimulator({ tokensPerSecond: -1 })).rejects.toMatchObject({
       kind: 'CONFIG',
