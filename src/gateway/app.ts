@@ -5,6 +5,8 @@ import { PoolError } from '../contract/error.ts'
 import { CHALLENGE } from '../http/authorize.ts'
 import { errorResponse } from '../http/envelope.ts'
 import { describeRefusal, isForbidden } from '../redis/fault.ts'
+import { respondFrontPage } from '../http/front-page.ts'
+import type { FrontPage } from '../http/front-page.ts'
 import { addHealth } from '../http/health.ts'
 import type { Readiness } from '../http/health.ts'
 import type { HttpEnv } from '../http/serve.ts'
@@ -37,6 +39,7 @@ const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/jobs/:id/events': ['GET', 'HEAD'],
   '/v1/jobs/:id/cancel': ['POST'],
   '/v1/pools': ['GET', 'HEAD'],
+  '/': ['GET', 'HEAD'],
   '/livez': ['GET', 'HEAD'],
   '/readyz': ['GET', 'HEAD'],
   '/openapi.json': ['GET', 'HEAD'],
@@ -44,7 +47,19 @@ const ROUTES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Routes that need no key: they say nothing of jobs. */
-export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/openapi.json', '/docs'])
+export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/', '/livez', '/readyz', '/openapi.json', '/docs'])
+
+const FRONT_PAGE: FrontPage = {
+  title: 'tgi-pool gateway',
+  text: 'A durable queue in front of Text Generation Inference replicas, and a replayable event stream behind them. Put in a job and wait for its answer with the command below; where the gateway has bearer keys, add -H "Authorization: Bearer <key>".',
+  links: [
+    ['docs', 'all routes, to read'],
+    ['openapi.json', 'the same for programs'],
+    ['readyz', 'whether it can do its work'],
+  ],
+  curl: (address) =>
+    `curl '${address}/v1/jobs?wait=30' -H 'Content-Type: application/json' -d '{"pool":"main","inputs":"Why is the sky blue?"}'`,
+}
 
 /** Routes, what stands before them, and the one shape of every error. */
 export function createApp(options: AppOptions): Hono<HttpEnv> {
@@ -72,6 +87,7 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   app.get('/v1/jobs/:id/events', jobs.events)
   app.post('/v1/jobs/:id/cancel', jobs.cancel)
   app.get('/v1/pools', options.pools)
+  app.get('/', (context) => respondFrontPage(context, FRONT_PAGE))
   addHealth(app, options.readiness)
   app.get('/openapi.json', (context) =>
     context.body(options.openApi, 200, { 'Content-Type': 'application/json' }),

@@ -192,6 +192,9 @@ export const PATHS: Json = {
   '/openapi.json': {
     get: page('openapi', 'This document', { 'application/json': { schema: { type: 'object' } } }),
   },
+  '/': {
+    get: page('front', 'What this is, and where to go on', { 'text/html': { schema: { type: 'string' } } }),
+  },
   '/docs': { get: page('docs', 'This document, to read', { 'text/html': { schema: { type: 'string' } } }) },
 }
 

@@ -4,6 +4,8 @@ import { CHALLENGE, requireKey } from '../http/authorize.ts'
 import { openBearerKeys } from '../http/bearer-keys.ts'
 import type { BearerKeys } from '../http/bearer-keys.ts'
 import { errorResponse } from '../http/envelope.ts'
+import { respondFrontPage } from '../http/front-page.ts'
+import type { FrontPage } from '../http/front-page.ts'
 import { addHealth } from '../http/health.ts'
 import { requireLoopbackHost } from '../http/host.ts'
 import { startHttpServer } from '../http/serve.ts'
@@ -33,7 +35,8 @@ const CLOSE_MS = 1000
 
 /**
  * Serves `GET /metrics`: every replica's own families, told apart by labels, and ours (the table is at the head of
- * own-families.ts), asked for when somebody asks. And `/livez`, and `/readyz`, which wants Redis; neither needs a key.
+ * own-families.ts), asked for when somebody asks. And `/livez`, `/readyz`, which wants Redis, and a page at `/`; none of them needs a
+ * key.
  *
  * @throws `PoolError` `REDIS_UNAVAILABLE` when Redis is not there at the start, later it may go and come back;
  * `CONFIG` when the address cannot be had or others can reach it without a key, and for a bad file of keys.
@@ -98,6 +101,16 @@ export async function startMetricsServer(options: MetricsOptions): Promise<Metri
   }
 }
 
+const FRONT_PAGE: FrontPage = {
+  title: 'tgi-pool metrics',
+  text: 'Metrics of all pools and their Text Generation Inference replicas, for Prometheus. Where the process has bearer keys, add -H "Authorization: Bearer <key>".',
+  links: [
+    ['metrics', 'the metrics'],
+    ['readyz', 'whether Redis answers'],
+  ],
+  curl: (address) => `curl ${address}/metrics`,
+}
+
 function createApp(collector: Collector, keys: BearerKeys | undefined, logger: Logger): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>({ strict: false })
   app.get('/metrics', async (context) => {
@@ -105,6 +118,10 @@ function createApp(collector: Collector, keys: BearerKeys | undefined, logger: L
     if (keys === undefined) requireLoopbackHost(incoming)
     else requireKey(incoming, keys)
     return context.body(await collector.collect(), 200, { 'content-type': EXPOSITION_TYPE })
+  })
+  app.get('/', (context) => {
+    if (keys === undefined) requireLoopbackHost(context.env.incoming)
+    return respondFrontPage(context, FRONT_PAGE)
   })
   app.onError((error, context) => {
     if (error instanceof PoolError) {

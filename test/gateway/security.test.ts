@@ -37,7 +37,7 @@ describe('bearer keys', () => {
       expectError(answer, 401, 'UNAUTHORIZED')
       expect(answer.headers['www-authenticate']).toBe('Bearer realm="tgi-pool"')
     }
-    for (const path of ['/livez', '/readyz', '/openapi.json', '/docs']) {
+    for (const path of ['/', '/livez', '/readyz', '/openapi.json', '/docs']) {
       expect((await call(url + path)).status).toBe(200)
     }
     for (const key of [KEY, OTHER]) {
