@@ -1,106 +1,131 @@
-import { createHash } from 'node:crypto'
+/**
+ * The OpenAPI document as one page. It is ours, since the renderers that others keep (tried on 2026-11-27) do not fit a server that must
+ * work without a network and under a strict policy: Scalar 1.76 is a script of 4.9 MB that needs inline styles and asks for fonts on
+ * its own host, and 284 packages (311 MB) to install; Redoc 3.0 is one of 2.3 MB that needs inline styles, loads its logo and sends
+ * traces to its vendor, and shows no curl. This page is no script at all.
+ */
+import { PAGE_STYLE, escapeHtml, pageHead, pageHeaders } from '../http/page.ts'
+import { describeType, renderJson, renderRef, renderSchema } from './docs-schema.ts'
+import { anchorOf, renderInline, renderMarkdown, renderTable } from './docs-text.ts'
+import { operationsOf } from './openapi-document.ts'
+import type { Content, PlacedOperation, Response, Schema } from './openapi-document.ts'
 import type { Json } from './openapi-parts.ts'
 
-const STYLE = `
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
-h2{border-top:1px solid #ccc;padding-top:1rem}code,pre{font:14px/1.4 ui-monospace,monospace;background:#f4f4f4}
-pre{padding:.7rem;overflow:auto}table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}code,pre{background:#262626}a{color:#8ab4f8}}
+const STYLE = `${PAGE_STYLE}
+body{max-width:80rem;display:grid;grid-template-columns:17rem minmax(0,1fr);gap:2rem}
+nav{position:sticky;top:0;height:100vh;overflow:auto;font-size:14px;padding:1rem 0}nav ul{list-style:none;padding:0;margin:.2rem 0 1rem}
+nav a{display:block;padding:.1rem 0;text-decoration:none}nav b{display:block}
+h2,section{border-top:1px solid #8886;padding-top:1rem}section{scroll-margin-top:1rem}section:target>h3{text-decoration:underline}
+table{border-collapse:collapse;width:100%;margin:.7rem 0}td,th{text-align:left;padding:.25rem .8rem .25rem 0;vertical-align:top;border-bottom:1px solid #8883}
+td details{display:inline}td code{overflow-wrap:anywhere}td:first-child code{white-space:nowrap}h3 code{font-size:17px}summary{cursor:pointer}.method{font-weight:700;text-transform:uppercase}
+@media(max-width:50rem){body{display:block}nav{position:static;height:auto}table{display:block;overflow:auto}}
 `
 
-/** The page's headers: it loads nothing, runs nothing, and stands in no frame. */
-export const DOCS_PAGE_HEADERS = {
-  'Content-Type': 'text/html; charset=utf-8',
-  'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
-  'Referrer-Policy': 'no-referrer',
-} as const
+/** The page's headers: it loads nothing, runs nothing, and is in no frame. */
+export const DOCS_PAGE_HEADERS = pageHeaders(STYLE)
 
-interface Operation {
-  readonly operationId: string
-  readonly summary: string
-  readonly description?: string
-  readonly parameters?: readonly { name: string; in: string; description?: string; required?: boolean }[]
-  readonly requestBody?: { readonly content: Readonly<Record<string, Content>> }
-  readonly responses: Readonly<
-    Record<string, { readonly description: string; readonly content?: Readonly<Record<string, Content>> }>
-  >
-}
-
-interface Content {
-  readonly schema: { readonly $ref?: string }
-  readonly examples?: Readonly<Record<string, { readonly value: unknown }>>
-}
-
-/** The OpenAPI document as one page to read. */
+/** The OpenAPI document as one page to read: contents, routes by tag, schemas. */
 export function renderDocsPage(document: Json): string {
   const { title, description } = document['info'] as { title: string; description: string }
-  const paths = document['paths'] as Record<string, Record<string, Operation>>
-  const { schemas } = document['components'] as { schemas: Record<string, unknown> }
-  const operations = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => renderOperation(method, path, operation)),
+  const tags = document['tags'] as readonly { name: string; description: string }[]
+  const { schemas } = document['components'] as { schemas: Readonly<Record<string, Schema>> }
+  const groups = tags.map((tag) => ({
+    ...tag,
+    operations: operationsOf(document['paths'] as Json).filter((operation) =>
+      operation.tags.includes(tag.name),
+    ),
+  }))
+  const headings = [...description.matchAll(/^## (.+)$/gm)].map(([, heading = '']) => heading)
+  const navigation = [
+    navigate(
+      title,
+      headings.map((heading) => [anchorOf(heading), heading]),
+    ),
+    ...groups.map(({ name, operations }) =>
+      navigate(
+        name,
+        operations.map(({ operationId, method, path }) => [operationId, `${method.toUpperCase()} ${path}`]),
+      ),
+    ),
+    navigate(
+      'schemas',
+      Object.keys(schemas).map((name) => [name, name]),
+    ),
+  ]
+  return `${pageHead(title, STYLE)}<nav aria-label="Contents">
+${navigation.join('\n')}
+</nav>
+<main><h1>${escapeHtml(title)}</h1>
+<p>The same for programs: <a href="openapi.json">openapi.json</a></p>
+${renderMarkdown(description)}
+${groups
+  .map(
+    ({ name, description: about, operations }) =>
+      `<h2>${escapeHtml(name)}</h2>\n<p>${renderInline(about)}.</p>\n${operations.map(renderOperation).join('\n')}`,
   )
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(title)}</title><style>${STYLE}</style>
-<h1>${escape(title)}</h1>${prose(description)}
-<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>
-${operations.join('\n')}
-<h2>Schemas</h2>
-${Object.entries(schemas)
-  .map(([name, schema]) => `<h3 id="${escape(name)}">${escape(name)}</h3>${renderJson(schema)}`)
   .join('\n')}
-</html>
+<h2>schemas</h2>
+${Object.entries(schemas)
+  .map(([name, schema]) => renderSchema(name, schema))
+  .join('\n')}
+</main></html>
 `
 }
 
-function renderOperation(method: string, path: string, operation: Operation): string {
-  const parameters = (operation.parameters ?? []).map(
-    ({ name, in: where, description = '', required }) =>
-      `<tr><td><code>${escape(name)}</code><td>${where}${required === true ? ', required' : ''}<td>${inline(description)}`,
+function navigate(heading: string, entries: readonly (readonly [id: string, text: string])[]): string {
+  const links = entries.map(([id, text]) => `<li><a href="#${escapeHtml(id)}">${escapeHtml(text)}</a>`)
+  return `<b>${escapeHtml(heading)}</b><ul>${links.join('\n')}</ul>`
+}
+
+function renderOperation(operation: PlacedOperation): string {
+  const { operationId, method, path, summary, description = '', parameters = [], requestBody } = operation
+  const samples = (operation['x-codeSamples'] ?? []).map(
+    ({ source }) => `<pre class="sample">${escapeHtml(source)}</pre>`,
   )
-  const body = Object.values(operation.requestBody?.content ?? {}).map(
-    ({ schema, examples }) =>
-      `<p>Body: ${renderRef(schema.$ref)}</p>${Object.values(examples ?? {})
-        .map(({ value }) => renderJson(value))
-        .join('')}`,
-  )
-  const responses = Object.entries(operation.responses).map(
-    ([status, { description, content }]) =>
-      `<tr><td>${status}<td>${inline(description)}<td>${Object.values(content ?? {})
-        .map(({ schema }) => renderRef(schema.$ref))
-        .join('')}`,
-  )
-  return `<h2 id="${escape(operation.operationId)}"><code>${method.toUpperCase()} ${escape(path)}</code></h2>
-<p>${inline(operation.summary)}.</p>${prose(operation.description ?? '')}
-<table>${parameters.join('')}</table>${body.join('')}
-<table>${responses.join('')}</table>`
+  const rows = parameters.map(({ name, in: where, required, description: about = '', schema }) => [
+    `<code>${escapeHtml(name)}</code>`,
+    `${where}${required === true ? ', <b>required</b>' : ''}`,
+    describeType(schema),
+    renderInline(about),
+  ])
+  const responses = Object.entries(operation.responses).map(([status, response]) => [
+    `<code>${status}</code>`,
+    renderInline(response.description) + renderNext(response),
+    renderBodies(response.content),
+  ])
+  const keys = operation.security?.length === 0 ? '<p>Needs no bearer key.</p>' : ''
+  return `<section id="${escapeHtml(operationId)}"><h3><code><span class="method">${method}</span> ${escapeHtml(path)}</code></h3>
+<p>${renderInline(summary)}.</p>${renderMarkdown(description)}${keys}
+${samples.join('')}
+${renderTable(['parameter', 'in', 'type', ''], rows)}
+${requestBody === undefined ? '' : `<p>Body: ${renderBodies(requestBody.content)}</p>${renderExamples(requestBody.content)}`}
+${renderTable(['status', '', 'body'], responses)}</section>`
 }
 
-function renderRef(ref: string | undefined): string {
-  const name = ref?.split('/').at(-1)
-  return name === undefined ? '' : `<a href="#${escape(name)}">${escape(name)}</a>`
+/** What can be done next with the job of a response. */
+function renderNext({ links = {} }: Response): string {
+  const ids = Object.values(links).map(({ operationId }) => renderRef(operationId))
+  return ids.length === 0 ? '' : `<br>Next: ${ids.join(', ')}`
 }
 
-function renderJson(value: unknown): string {
-  return `<pre>${escape(JSON.stringify(value, null, 2))}</pre>`
+/** The media types of a body, each with the schemas that it may have. */
+function renderBodies(content: Readonly<Record<string, Content>> = {}): string {
+  return Object.entries(content)
+    .map(([type, { schema }]) => {
+      const refs = JSON.stringify(schema).matchAll(/"(#\/components\/schemas\/\w+)"/g)
+      const names = [...new Set([...refs].map(([, ref = '']) => renderRef(ref)))]
+      return `<code>${escapeHtml(type)}</code> ${names.join(', ')}`
+    })
+    .join('<br>')
 }
 
-function prose(text: string): string {
-  return text
-    .split('\n\n')
-    .filter((paragraph) => paragraph !== '')
-    .map((paragraph) => `<p>${inline(paragraph)}</p>`)
-    .join('\n')
-}
-
-/** Text with `code` in it. */
-function inline(text: string): string {
-  return escape(text).replaceAll(/`([^`]+)`/g, '<code>$1</code>')
-}
-
-function escape(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
+function renderExamples(content: Readonly<Record<string, Content>>): string {
+  return Object.values(content)
+    .flatMap(({ examples = {} }) => Object.entries(examples))
+    .map(([name, example]) =>
+      'value' in example
+        ? `<details><summary>Example: ${escapeHtml(name)}</summary>${renderJson(example.value)}</details>`
+        : '',
+    )
+    .join('')
 }

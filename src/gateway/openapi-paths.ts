@@ -64,19 +64,20 @@ export const PATHS: Json = {
           in: 'query',
           description: 'How long to wait for the end of the job (seconds); overrides `Prefer`',
           schema: { type: 'integer', minimum: 0, maximum: MAX_WAIT_S },
+          example: 30,
         },
         {
           name: 'Prefer',
           in: 'header',
           description: `\`wait=N\`: the same as a preference (RFC 7240). One above ${MAX_WAIT_S} counts as ${MAX_WAIT_S}, and what cannot be read is ignored`,
           schema: { type: 'string' },
-          example: 'wait=30',
         },
         CORRELATION,
         {
           name: 'Idempotency-Key',
           in: 'header',
-          description: 'Makes the request safe to repeat; see above for the job id it maps to',
+          description:
+            'Makes the request safe to repeat: the same key is the same job (see Job ids). 1 to 255 ASCII characters, in quotes or not',
           schema: { type: 'string', pattern: IDEMPOTENCY_KEY_PATTERN },
         },
         {

@@ -5,6 +5,7 @@ import { jobSchema } from '../contract/job.ts'
 import { jobStateSchema } from '../contract/job-state.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
 import { errorEnvelopeSchema } from '../http/envelope.ts'
+import { withCodeSamples } from './code-samples.ts'
 import { addressSchema, cancelSchema } from './job-routes.ts'
 import { errorExamples, errorTable, eventSchemaName } from './openapi-parts.ts'
 import type { Json } from './openapi-parts.ts'
@@ -51,9 +52,14 @@ const healthSchema = z.object({ status: z.string(), reason: z.string().optional(
 
 const DESCRIPTION = `A durable queue in front of Text Generation Inference replicas, and a replayable event stream behind them.
 
-Put a job in with \`POST /v1/jobs\`; read its events from \`/v1/jobs/{id}/events\`, as often and from wherever you like: the
-id of an event is the cursor to resume after. Leaving an event stream does not cancel its job. Every accepted job ends in
-exactly one \`end\` or \`error\` event.
+Put a job in with \`POST /v1/jobs\`, and either wait for its answer in the same request (\`?wait=30\`), or read its events from
+\`/v1/jobs/{id}/events\`, as often and from wherever you like: the id of an event is the cursor to resume after. Leaving either does
+not cancel the job. Every accepted job ends in exactly one \`end\` or \`error\` event. The text of an answer is \`text\` of its \`end\`:
+\`end.text\` in a job's state.
+
+Where the gateway has bearer keys, each request needs one: \`Authorization: Bearer <key>\`.
+
+## Job ids
 
 Whoever knows a job's id may read, cancel and erase the job, so ids that are made here cannot be guessed. A \`job_id\` of your own,
 or an \`Idempotency-Key\` that fits the rules of job ids (1 to 128 of \`A-Z a-z 0-9 . _ -\`, not digits only), becomes the job's id
@@ -62,12 +68,17 @@ as it is: whoever can guess it has the job, so make it of random bits, such as a
 bearer key: nobody else can compute it, and another bearer key gives another id. Without bearer keys it is the plain SHA-256, which
 can be guessed as well as the key.
 
-The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
-bounds its open event streams, and the requests that wait for the end of a job, in all (503 \`OVERLOADED\`) and for each caller
-(429 \`TOO_MANY_STREAMS\`).
+## Connections
 
-Every answer has an \`X-Correlation-Id\`: the request's, or one that was made. Every error has the same envelope;
-\`retriable\` says whether the same request may work later, \`Retry-After\` when.
+The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
+bounds its open event streams, and the requests that wait for the end of a job, in all and for each caller. One event stream more is
+refused (503 \`OVERLOADED\`, 429 \`TOO_MANY_STREAMS\`); one job more is accepted without a wait (202).
+
+Every response has an \`X-Correlation-Id\`: the request's, or one that was made.
+
+## Errors
+
+Every error has the same envelope (\`Error\`); \`retriable\` says whether the same request may work later, \`Retry-After\` when.
 
 ${errorTable()}`
 
@@ -88,7 +99,7 @@ export function buildOpenApi(): Json {
       { name: 'operation', description: 'For probes and people' },
     ],
     security: [{}, { bearer: [] }],
-    paths: PATHS,
+    paths: withCodeSamples(PATHS),
     components: {
       securitySchemes: {
         bearer: {
