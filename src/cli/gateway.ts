@@ -46,7 +46,10 @@ export function addGateway(program: Command): void {
         .argParser((text: string) => text.split(',').map((origin) => origin.trim())),
     )
     .addOption(
-      new Option('--max-streams <n>', 'event streams open at once; more are refused with 503')
+      new Option(
+        '--max-streams <n>',
+        'event streams and waits for an answer open at once; more streams are refused with 503, more waits end at once with 202',
+      )
         .env('TGI_POOL_MAX_STREAMS')
         .argParser(integer(1))
         .default(GATEWAY_DEFAULTS.maxStreams),
@@ -54,7 +57,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--max-streams-per-caller <n>',
-        'event streams open at once for one bearer key or, without keys, one client address; more are refused with 429 (default: half of --max-streams; without keys all)',
+        'the same for one bearer key or, without keys, one client address; more streams are refused with 429 (default: half of --max-streams; without keys all)',
       )
         .env('TGI_POOL_MAX_STREAMS_PER_CALLER')
         .argParser(integer(1)),

@@ -4,8 +4,8 @@ import type { Schema } from './openapi-document.ts'
 
 /** A schema as a table of its fields, those of inner objects too, and as JSON to unfold. */
 export function renderSchema(name: string, schema: Schema): string {
-  const about = schema.description === undefined ? '' : `<p>${renderInline(schema.description)}</p>`
-  return `<section id="${escapeHtml(name)}"><h3>${escapeHtml(name)}</h3>${about}
+  const description = schema.description === undefined ? '' : `<p>${renderInline(schema.description)}</p>`
+  return `<section id="${escapeHtml(name)}"><h3>${escapeHtml(name)}</h3>${description}
 ${renderTable(['field', 'type', ''], fieldsOf(schema, ''))}
 <details><summary>JSON Schema</summary>${renderJson(schema)}</details></section>`
 }
@@ -24,7 +24,11 @@ function fieldsOf(schema: Schema, prefix: string): string[][] {
     .flatMap(([name, field]) => {
       const path = `${prefix}${name}`
       const mark = required.has(name) ? '<b>required</b> ' : ''
-      const row = [`<code>${escapeHtml(path)}</code>`, mark + describeType(field), about(field)]
+      const row = [
+        `<code>${escapeHtml(path)}</code>`,
+        mark + describeType(field),
+        renderInline(field.description ?? ''),
+      ]
       return [row, ...innerFields(field, path)]
     })
   return [...own, ...(schema.anyOf ?? []).flatMap((other) => fieldsOf(other, prefix))]
@@ -33,10 +37,6 @@ function fieldsOf(schema: Schema, prefix: string): string[][] {
 function innerFields(field: Schema, path: string): string[][] {
   const array = [field, ...(field.anyOf ?? [])].flatMap(({ items }) => (items === undefined ? [] : [items]))
   return [...fieldsOf(field, `${path}.`), ...array.flatMap((items) => fieldsOf(items, `${path}[].`))]
-}
-
-function about({ description = '' }: Schema): string {
-  return renderInline(description)
 }
 
 /** What a value may be, in few words (HTML). */

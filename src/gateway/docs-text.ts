@@ -17,19 +17,24 @@ function renderBlock(block: string): string {
 }
 
 function renderMarkdownTable([head = '', , ...rows]: readonly string[]): string {
-  const cells = (row: string) =>
-    row
-      .split('|')
-      .slice(1, -1)
-      .map((cell) => renderInline(cell.trim()))
-  return renderTable(cells(head), rows.map(cells))
+  return renderTable(cellsOf(head), rows.map(cellsOf))
+}
+
+function cellsOf(row: string): string[] {
+  return row
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => renderInline(cell.trim()))
 }
 
 /** A table of cells that are HTML; nothing if it has no rows. */
 export function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return ''
-  const line = (row: readonly string[], tag: string) => `<tr>${row.map((cell) => `<${tag}>${cell}`).join('')}`
-  return `<table>${line(head, 'th')}\n${rows.map((row) => line(row, 'td')).join('\n')}</table>`
+  return `<table>${renderRow(head, 'th')}\n${rows.map((row) => renderRow(row, 'td')).join('\n')}</table>`
+}
+
+function renderRow(cells: readonly string[], tag: string): string {
+  return `<tr>${cells.map((cell) => `<${tag}>${cell}`).join('')}`
 }
 
 /** A line with `code` and **bold** in it. */

@@ -31,7 +31,7 @@ export interface Parameter {
   readonly required?: boolean
   readonly description?: string
   readonly schema: Schema
-  readonly example?: unknown
+  readonly example?: string | number
 }
 
 /** A body in one media type. */

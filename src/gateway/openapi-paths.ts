@@ -62,7 +62,8 @@ export const PATHS: Json = {
         {
           name: 'wait',
           in: 'query',
-          description: 'How long to wait for the end of the job (seconds); overrides `Prefer`',
+          description:
+            'How long to wait for the end of the job (seconds); overrides `Prefer`. Many proxies cut a request that is silent for 60 s: stay below',
           schema: { type: 'integer', minimum: 0, maximum: MAX_WAIT_S },
           example: 30,
         },

@@ -20,7 +20,7 @@ export interface GatewayOptions {
   readonly heartbeatMs?: number | undefined
   /** How long a client may leave its events lying before it is cut (ms). @defaultValue 30000 */
   readonly stallMs?: number | undefined
-  /** Event streams open at once. @defaultValue 10000 */
+  /** Event streams, and requests that wait for a job's end, open at once. @defaultValue 10000 */
   readonly maxStreams?: number | undefined
   /**
    * Those of one bearer key or, without keys, of one client address. @defaultValue half of `maxStreams`; without keys all of them, as a

@@ -1,7 +1,7 @@
 import { PoolError } from '../contract/error.ts'
 import { shown } from '../contract/format-issues.ts'
 
-/** Longest wait for a job's end (seconds): what most proxies allow a request without a byte. */
+/** Longest wait for a job's end (seconds): nginx and most balancers cut a request that is silent for longer. */
 export const MAX_WAIT_S = 60
 
 /** How long a request wants to wait for its job's end. */

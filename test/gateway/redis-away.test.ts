@@ -82,4 +82,15 @@ describe('a gateway without its Redis', () => {
     expect(await stream.ended).toBe(true)
     expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'error'])
   })
+
+  test('answers 202 to a request that waits for a job, which is accepted', async () => {
+    const { server } = await startOwnRedis()
+    const { gate, client } = await withPool(server.url)
+    const waiting = post(`${gate.url}/v1/jobs?wait=2`, { ...JOB, job_id: 'mine' })
+    await expect.poll(() => client.has('mine')).toBe(true)
+    process.kill(server.pid, 'SIGSTOP')
+    const answer = await waiting.finally(() => process.kill(server.pid, 'SIGCONT'))
+    expect([answer.status, answer.json]).toMatchObject([202, { job_id: 'mine', existing: false }])
+    expect((await client.job('mine')).state).toBe('queued')
+  })
 })

@@ -38,11 +38,11 @@ const REQUEST_TIMEOUT_S = MAX_WAIT_S + 10
 
 const KEY = 'k'.repeat(32)
 const FLAGS = [
-  ...['--phases', 'examples,coverage,fuzzing,stateful'],
-  ...['--checks', 'all'],
-  ...['--max-examples', '50'],
-  ...['--request-timeout', String(REQUEST_TIMEOUT_S)],
-  ...['--header', `Authorization: Bearer ${KEY}`],
+  '--phases=examples,coverage,fuzzing,stateful',
+  '--checks=all',
+  '--max-examples=50',
+  `--request-timeout=${REQUEST_TIMEOUT_S}`,
+  `--header=Authorization: Bearer ${KEY}`,
   '--continue-on-failure',
   '--no-color',
 ] as const
