@@ -39,6 +39,9 @@ const HEADERS: readonly (readonly [name: string, draw: DrawValue])[] = [
       '*',
     ),
   ],
+  // A wait of more than a moment is no fault, but would be taken for one.
+  ['Prefer', longList('wait', 'wait=0', 'a="', '"', 'a="\\\\', ';', ' ', 'wait =', 'respond-async')],
+  ['Prefer', oneOf('wait=1', 'wait="1"', 'wait=-1', `wait=${'x'.repeat(9000)}`, `wait${' '.repeat(9000)}`)],
   ['Last-Event-ID', oneOf(...CURSORS)],
   ['Last-Event-ID', (random) => fill(random.between(100, LONG), random.pick(['1', '1-', '-', '9']))],
   [
