@@ -114,20 +114,28 @@ export function findJsonFlaw(text: string, bounds: Bounds = BODY_BOUNDS): JsonFl
 }
 
 function skipSpace(text: string, from: number): number {
-  for (let at = from; ; at += 1) {
-    const code = text.charCodeAt(at)
-    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return at
-  }
+  const code = text.charCodeAt(from)
+  // Compact JSON has none, and to look at one character is cheaper than to start the regex.
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09 ? endOf(SPACE, text, from) : from
 }
+
+/** Where a run of characters ends. A native loop: V8 may not have optimized one of ours yet. */
+function endOf(run: RegExp, text: string, from: number): number {
+  run.lastIndex = from
+  run.test(text)
+  return run.lastIndex
+}
+
+const SPACE = /[ \n\r\t]*/y
+const DIGITS = /[0-9]*/y
 
 /** Where the string ends whose first character is at `from`; the place of its first bad character, negated, if it has one. */
 function endOfString(text: string, from: number): number {
   let at = from
   for (;;) {
-    CHARACTERS.lastIndex = at
-    CHARACTERS.test(text)
-    if (CHARACTERS.lastIndex === at) return text.charCodeAt(at) === QUOTE ? at + 1 : -at
-    at = CHARACTERS.lastIndex
+    const end = endOf(CHARACTERS, text, at)
+    if (end === at) return text.charCodeAt(at) === QUOTE ? at + 1 : -at
+    at = end
   }
 }
 
@@ -150,17 +158,11 @@ function endOfScalar(text: string, from: number): number {
   if (word !== undefined) return text.startsWith(word, from) ? from + word.length : -1
   const first = text[from] === '-' ? from + 1 : from
   if (!isDigit(text.charCodeAt(first))) return -1
-  const whole = text[first] === '0' ? first + 1 : endOfDigits(text, first)
-  const point = text[whole] === '.' ? endOfDigits(text, whole + 1) : whole
+  const whole = text[first] === '0' ? first + 1 : endOf(DIGITS, text, first)
+  const point = text[whole] === '.' ? endOf(DIGITS, text, whole + 1) : whole
   const fraction = point > whole + 1 ? point : whole
   if (text[fraction] !== 'e' && text[fraction] !== 'E') return fraction
   const sign = text[fraction + 1] === '-' || text[fraction + 1] === '+' ? 1 : 0
-  const exponent = endOfDigits(text, fraction + 1 + sign)
+  const exponent = endOf(DIGITS, text, fraction + 1 + sign)
   return exponent > fraction + 1 + sign ? exponent : fraction
-}
-
-function endOfDigits(text: string, from: number): number {
-  let at = from
-  while (isDigit(text.charCodeAt(at))) at += 1
-  return at
 }
