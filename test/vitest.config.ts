@@ -46,6 +46,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // What needs more than Node and Redis: npm run test:ops.
     exclude: ['test/ops/**', ...LONG],
+    globalSetup: new URL('support/versions.ts', import.meta.url).pathname,
     // No test comes near them beside two busy loops; what hangs is seen before long.
     testTimeout: 120_000,
     hookTimeout: 120_000,
