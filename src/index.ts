@@ -24,10 +24,29 @@ export { PoolError } from './contract/error.ts'
 export type { ErrorKind } from './contract/error.ts'
 export type { ErrorCode } from './contract/codes.ts'
 export type { EventData, EventName, JobEvent } from './contract/event.ts'
-export type { ChatMessage, Job, JobInput, Priority } from './contract/job.ts'
-export type { JobState } from './contract/job-state.ts'
-export type { Parameters } from './contract/parameters.ts'
-export type { PoolConfig } from './contract/pool-config.ts'
-export type { ReplicaEntry, ReplicaState } from './contract/replica-entry.ts'
+export type { Priority } from './contract/job.ts'
+export type { ReplicaState } from './contract/replica-entry.ts'
+export type {
+  ChatJob,
+  ChatMessage,
+  EndData,
+  ErrorData,
+  GenerationParameters,
+  JobFields,
+  JobInput,
+  JobState,
+  MetricsData,
+  Pin,
+  PoolConfig,
+  PromptJob,
+  QueuedData,
+  ReplicaEntry,
+  Resume,
+  StartedData,
+  TextPart,
+  TokenData,
+  TopToken,
+  Versions,
+} from './contract/wire-types.ts'
 export { SSE_HEADERS, SSE_HEARTBEAT, formatSse, toSse } from './http/sse.ts'
 export type { SseEvent, SseOptions } from './http/sse.ts'

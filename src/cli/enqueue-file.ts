@@ -138,7 +138,8 @@ function parseLine(bytes: Buffer): { job: JobInput; jobId: string | undefined } 
   if (jobId !== undefined && typeof jobId !== 'string') {
     throw new PoolError('INVALID_PARAMS', `job_id: expected a string, got ${typeof jobId}`)
   }
-  return { job, jobId }
+  // Checked where it is enqueued, as every job is.
+  return { job: job as unknown as JobInput, jobId }
 }
 
 /** The bytes of a file or of standard input; ends early when the signal is aborted. */

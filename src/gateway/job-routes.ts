@@ -6,6 +6,7 @@ import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import { START, parseCursor } from '../contract/stream-id.ts'
+import type { JobInput } from '../contract/job.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import type { HttpEnv } from '../http/serve.ts'
 import { SSE_HEADERS } from '../http/sse.ts'
@@ -165,7 +166,11 @@ async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSig
   return inTime(ports.redisTimeoutMs, async (signal) => {
     const client = await ports.finder.byName(pool, signal)
     // Checked where it is enqueued, as every job is.
-    const admission = await client.enqueue(job, { jobId, correlationId: facts.correlationId, signal })
+    const admission = await client.enqueue(job as unknown as JobInput, {
+      jobId,
+      correlationId: facts.correlationId,
+      signal,
+    })
     facts.job_id = admission.job_id
     return { client, jobId: admission.job_id, admission, path: `/v1/jobs/${admission.job_id}` }
   })
