@@ -13,6 +13,8 @@ export type {
   EventsOptions,
   PoolClient,
 } from './client/pool-client.ts'
+export { sseResponse } from './client/sse-response.ts'
+export type { SseResponse, SseResponseOptions } from './client/sse-response.ts'
 export type { DrainOutcome, UndrainOutcome } from './client/drain.ts'
 export type { Admission } from './client/enqueue.ts'
 export type { JobResult } from './client/text.ts'
@@ -49,4 +51,4 @@ export type {
   Versions,
 } from './contract/wire-types.ts'
 export { SSE_HEADERS, SSE_HEARTBEAT, formatSse, toSse } from './http/sse.ts'
-export type { SseEvent, SseOptions } from './http/sse.ts'
+export type { SseEvent, SseOptions, SseStream } from './http/sse.ts'
