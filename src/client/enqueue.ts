@@ -40,12 +40,13 @@ interface EnqueueChoices {
 
 /** A job that was accepted: it will reach its terminal event. */
 export interface Admission {
+  /** The job's id: what every other call takes. Whoever knows it can read, cancel and erase the job. */
   readonly job_id: string
   /** How many jobs were ahead of it, from 0. */
   readonly queue_position: number
   /** How long it is expected to wait (ms), if the pool's pace is known. */
   readonly predicted_start_ms?: number | undefined
-  /** The id was accepted before with the same body: this is that job. */
+  /** Whether the id was accepted before with the same body: this is that job. */
   readonly existing: boolean
 }
 

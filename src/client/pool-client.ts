@@ -40,8 +40,13 @@ import { createStartForecast } from './start-forecast.ts'
 import { resultOf, textOf } from './text.ts'
 import type { JobResult } from './text.ts'
 
-/** Options of every call. An abort ends the wait; a command already sent to Redis may still take effect. */
+/** Options of every call. */
 export interface CallOptions {
+  /**
+   * Ends the wait: the call rejects with the signal's reason. A command already sent to Redis may still take effect.
+   *
+   * @defaultValue nothing ends it but its own time limits
+   */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -53,24 +58,36 @@ export interface EventsOptions extends CallOptions {
 
 /** Options of an enqueue. */
 export interface EnqueueOptions extends CallOptions {
-  /** The idempotency key: the same id with the same body is the same job. @defaultValue one is made */
+  /**
+   * The idempotency key: the same id with the same body is the same job, and with another body an `ID_CONFLICT`. 1 to 128 of
+   * `A-Z a-z 0-9 . _ -`, a letter or digit first, not digits only and no word of BullMQ's (`wait`, `meta`, `events`, …).
+   *
+   * @defaultValue a new id of 122 random bits
+   */
   readonly jobId?: string | undefined
   /**
-   * The job's `correlation_id` if its body has none. It is not part of the body: the same body with another one is the same job.
+   * The job's `correlation_id` if its body has none: 1 to 64 of `A-Z a-z 0-9 . _ -`. It is not part of the body: the same body with
+   * another one is the same job.
+   *
+   * @defaultValue none
    */
   readonly correlationId?: string | undefined
 }
 
 /** Options of a cancel. */
 export interface CancelOptions extends CallOptions {
-  /** Included in the job's `error` event; one line of at most 200 characters. */
+  /**
+   * Included in the job's `error` event, as one line of at most 200 characters; the rest is cut.
+   *
+   * @defaultValue none
+   */
   readonly reason?: string | undefined
 }
 
 /** Options of a drain. */
 export interface DrainOptions extends CallOptions {
   /**
-   * Grace period for running attempts (whole ms); those that are left are handed to other replicas.
+   * Grace period for running attempts (whole ms, 0 to 2,147,483,647); those that are left are handed to other replicas.
    *
    * @defaultValue as long as its worker gives them when it stops
    */
@@ -82,6 +99,7 @@ export interface DrainOptions extends CallOptions {
  * `REDIS_UNAVAILABLE`, and its signal's reason.
  */
 export interface PoolClient {
+  /** The pool's name. */
   readonly pool: string
   /**
    * Enqueues a job. Once this resolves, the job will reach its terminal event.
@@ -97,11 +115,24 @@ export interface PoolClient {
    * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS` for an invalid cursor; the signal's reason.
    */
   events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
-  /** A job's text as it comes. @throws {@link PoolError} the code of the job's `error` event. */
+  /**
+   * A job's text as it comes, special tokens left out; ends with the answer. Leaving the loop does not cancel the job.
+   *
+   * @throws {@link PoolError} as {@link PoolClient.events}; the code of the job's `error` event; `REPLAY_DIVERGED` if Redis lost tokens
+   * that were yielded and they came out otherwise.
+   */
   text(jobId: string, options?: CallOptions): AsyncGenerator<string, unknown, undefined>
-  /** A job's answer. @throws {@link PoolError} the code of the job's `error` event. */
+  /**
+   * Waits for a job's whole answer, at most until its deadline.
+   *
+   * @throws {@link PoolError} as {@link PoolClient.events}; the code of the job's `error` event (then `ofJob` is true).
+   */
   result(jobId: string, options?: CallOptions): Promise<JobResult>
-  /** Cancels a job, waiting or running. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
+  /**
+   * Cancels a job, waiting or running. No token is appended after this returns.
+   *
+   * @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`.
+   */
   cancel(jobId: string, options?: CancelOptions): Promise<CancelOutcome>
   /**
    * Erases a job: its prompt, its events, its place in the queue. One that is not over is cancelled first.
@@ -111,15 +142,23 @@ export interface PoolClient {
   forget(jobId: string, options?: CallOptions): Promise<void>
   /** Whether the pool knows the job: by its events, or by its place in the queue. */
   has(jobId: string, options?: CallOptions): Promise<boolean>
-  /** Where a job stands. @throws `UNKNOWN_JOB`. */
+  /** Where a job stands. @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`. */
   job(jobId: string, options?: CallOptions): Promise<JobState>
-  /** The pool's config. @throws `POOL_UNAVAILABLE`. */
+  /** The pool's settings, defaults filled in. @throws {@link PoolError} `POOL_UNAVAILABLE`. */
   config(options?: CallOptions): Promise<PoolConfig>
-  /** Creates the pool unless it exists; existing settings stay. */
+  /**
+   * Creates the pool unless it exists; existing settings stay.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS` for an invalid setting; `POOL_UNAVAILABLE` if the Redis user may not create pools.
+   */
   create(change?: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
-  /** Changes the pool's config. @throws `POOL_UNAVAILABLE`. */
+  /**
+   * Changes settings of the pool. Jobs that are already accepted keep what they were accepted with.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS` for an invalid setting, `POOL_UNAVAILABLE`.
+   */
   set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
-  /** The pool's replicas, by id. @throws `POOL_UNAVAILABLE`. */
+  /** The pool's replicas, by id. @throws {@link PoolError} `POOL_UNAVAILABLE`. */
   replicas(options?: CallOptions): Promise<ReplicaEntry[]>
   /**
    * Stops a replica from taking jobs until it is undrained; survives worker restarts. Returns at once; `replicas` shows when

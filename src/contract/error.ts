@@ -53,15 +53,17 @@ const OF_JOBS = { ...OF_CALLS, ...CODES }
  * `cause` holds the original error.
  */
 export class PoolError extends Error {
+  /** Always `PoolError`. */
   override readonly name = 'PoolError'
+  /** What went wrong: decide by this, not by the message. */
   readonly kind: ErrorKind
   /** Whether a retry can succeed. */
   readonly retriable: boolean
   /** The HTTP status for this error. */
   readonly status: number
-  /** This is how a job ended, not a fault of the call. */
+  /** Whether this is how a job ended, and not a fault of the call. */
   readonly ofJob: boolean
-  /** How long to wait before a retry (ms), if known. */
+  /** How long to wait before a retry (ms); undefined if unknown. */
   readonly retryAfterMs: number | undefined
 
   constructor(

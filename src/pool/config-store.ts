@@ -9,7 +9,7 @@ import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
 
-/** Fields of a config that differ from the defaults. */
+/** Settings of a pool to set; the others stay as they are. */
 export type PoolConfigChange = Partial<PoolConfig>
 
 /**
@@ -150,10 +150,11 @@ function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
 
 /** A pool in a list. */
 export interface ListedPool {
+  /** The pool's name. */
   readonly pool_id: string
-  /** Absent if it cannot be read. */
+  /** Its settings. Absent if they cannot be read. */
   readonly config?: PoolConfig
-  /** Why its config cannot be read. */
+  /** Why its settings cannot be read. Absent if they can. */
   readonly error?: string
 }
 
