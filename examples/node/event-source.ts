@@ -2,14 +2,14 @@
  * The events of jobs for an `EventSource`: `new EventSource('http://127.0.0.1:3000/<job id>')`. It comes back after a lost
  * connection by itself, and misses nothing.
  *
- *     REDIS_URL=redis://127.0.0.1:6379 PORT=3000 node examples/node/event-source.ts
+ *     REDIS_URL=redis://127.0.0.1:6379 TGI_POOL=p PORT=3000 node examples/node/event-source.ts
  */
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { openPool, sseResponse } from 'tgi-pool'
 
-const pool = await openPool({ pool: 'p' })
+const pool = await openPool({ pool: process.env['TGI_POOL'] ?? 'p' })
 createServer(async (request, response) => {
   const jobId = request.url?.slice(1) ?? ''
   const after = request.headers['last-event-id']?.toString()
