@@ -43,7 +43,7 @@ interface Interface {
 
 const job = toSchema(jobSchema, 'input')
 const parameters = inside(job, 'parameters')
-const message = elementOf(inside(job, 'messages'))
+const chatMessage = elementOf(inside(job, 'messages'))
 const started = toSchema(EVENT_SCHEMAS.started, 'output')
 const token = toSchema(EVENT_SCHEMAS.token, 'output')
 const config = toSchema(poolConfigSchema, 'output')
@@ -76,13 +76,13 @@ const INTERFACES: Readonly<Record<string, Interface>> = {
   },
   ChatMessage: {
     doc: "A message of a chat, in the terms of the model's own template.",
-    schema: message,
+    schema: chatMessage,
     names: { 'content[]': 'TextPart' },
     isInput: true,
   },
   TextPart: {
     doc: 'A part of a message.',
-    schema: elementOf(inside(message, 'content')),
+    schema: elementOf(inside(chatMessage, 'content')),
     isInput: true,
   },
   GenerationParameters: {
@@ -247,6 +247,7 @@ function typeOf(schema: Schema, path: string, of: Interface): string {
     case 'object':
       if (schema.properties === undefined) return 'Record<string, unknown>'
       return `{\n${fieldsOf(schema, `${path}.`, of)}}`
+    case undefined:
     default:
       throw new Error(`${path}: no type for ${JSON.stringify(schema)}`)
   }

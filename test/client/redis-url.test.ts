@@ -7,6 +7,8 @@ import { test } from '../support/redis.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 
+const refused = () => Promise.reject(new PoolError('REDIS_UNAVAILABLE', 'no answer'))
+
 describe('the address of Redis', () => {
   test('is that of REDIS_URL if none is given', async ({ redis }) => {
     vi.stubEnv('REDIS_URL', redis.url)
@@ -45,7 +47,6 @@ describe('the address of Redis', () => {
 
   test('that is the default one says so where nothing answers', async () => {
     vi.stubEnv('REDIS_URL', undefined)
-    const refused = () => Promise.reject(new PoolError('REDIS_UNAVAILABLE', 'no answer'))
     await expect(connectTo(findRedis(undefined), refused)).rejects.toMatchObject({
       kind: 'REDIS_UNAVAILABLE',
       message: 'no answer; this is the default address, since neither redisUrl nor REDIS_URL is set',

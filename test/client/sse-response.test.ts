@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -106,11 +107,12 @@ describe('a request for events', () => {
   test('whose client leaves is read no longer, though nothing happens to its job', async ({ lab }) => {
     const { client, left } = watchReads(await lab.client())
     const { job_id: jobId } = await client.enqueue({ inputs: 'x' })
-    const server = createServer(async (_request, response) => {
+    const send = async (response: ServerResponse) => {
       const { status, headers, body } = await sseResponse(client, jobId)
       response.writeHead(status, Object.fromEntries(headers))
       await pipeline(body ? Readable.fromWeb(body) : [], response).catch(() => undefined)
-    })
+    }
+    const server = createServer((_request, response) => void send(response))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const leave = new AbortController()
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

@@ -24,6 +24,7 @@ import type {
 } from '../../src/index.ts'
 
 /** Two types are equal if no conditional type can tell them apart; unlike `toEqualTypeOf` this sees `readonly` and `?`. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- it is what makes the two comparable
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
 /** An intersection or a mapped type as the object that it is, at every depth. */
