@@ -48,6 +48,6 @@ export async function forgetJob(request: ForgetRequest): Promise<void> {
     }
     await sleep(LOOK_MS)
   }
-  const touched = [keys.events(jobId), keys.deadlines, ...keys.indexes]
+  const touched = [keys.events(jobId), keys.deadlines, keys.batchIndex, ...keys.indexes]
   await redis.eval(ERASE, touched.length, ...touched, jobId)
 }

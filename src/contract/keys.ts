@@ -18,6 +18,7 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
  * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → when it entered that state (ms since 1970); a finished job leaves with its stream |
+ * | `<prefix>:{<pool>}:index:batch` | ZSET id of a batch job in the index → when it ended (ms since 1970), `inf` until then |
  * | `<prefix>:{<pool>}:scan` | which process scans for waiting jobs of plain BullMQ producers, with a TTL |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
@@ -36,6 +37,8 @@ export interface PoolKeys {
   readonly counters: string
   /** One for each of {@link JOB_STATES}, in that order. */
   readonly indexes: readonly string[]
+  /** Which jobs in the index are batch jobs. */
+  readonly batchIndex: string
   readonly scan: string
   readonly replicas: string
   readonly drains: string
@@ -72,6 +75,7 @@ export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKey
     deadlines: `${base}:deadlines`,
     counters: `${base}:counters`,
     indexes: JOB_STATES.map(index),
+    batchIndex: `${base}:index:batch`,
     index,
     scan: `${base}:scan`,
     replicas: `${base}:replicas`,

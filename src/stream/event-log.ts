@@ -57,7 +57,7 @@ interface StreamSnapshot {
 }
 
 /** The error for a stream that begins in the middle of a job. */
-const UNCOUNTED = { state: 'started', adds: [] } as const
+const UNCOUNTED = { state: 'started', priority: '', adds: [] } as const
 
 /** The event streams of one pool, over one connection. Each method is one round trip; errors of Redis pass through. */
 export interface EventLog {
@@ -88,7 +88,7 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
       const args = [expect, ...packEntries(entries)]
       const change = changeOf(entries, priority ?? '') ?? (expect === START ? UNCOUNTED : undefined)
       if (change !== undefined) {
-        names.push(keys.deadlines, keys.counters, ...keys.indexes)
+        names.push(keys.deadlines, keys.counters, keys.batchIndex, ...keys.indexes)
         args.push(jobId, deadlineAt, retentionMs, keys.cancelChannel, ...packChange(change))
       }
       const count = names.length

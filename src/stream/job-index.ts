@@ -31,12 +31,13 @@ export async function forgetDeadline(
   jobId: string,
   last: Cursor,
 ): Promise<void> {
-  const touched = [keys.events(jobId), keys.deadlines, ...keys.indexes]
+  const touched = [keys.events(jobId), keys.deadlines, keys.batchIndex, ...keys.indexes]
   await redis.eval(FORGET_DEADLINE, touched.length, ...touched, jobId, last)
 }
 
 /** Removes jobs whose streams have expired, so that the index does not outgrow them. */
 export async function trimIndex(redis: RedisConnection, keys: PoolKeys, retentionMs: number): Promise<void> {
   const until = (await redisTimeMs(redis, keys.config)) - retentionMs
-  await Promise.all(OVER_STATES.map((state) => redis.zremrangebyscore(keys.index(state), '-inf', until)))
+  const over = [...OVER_STATES.map((state) => keys.index(state)), keys.batchIndex]
+  await Promise.all(over.map((key) => redis.zremrangebyscore(key, '-inf', until)))
 }

@@ -5,14 +5,15 @@
 --          may not touch one is refused before anything is written (Lua does not roll back):
 -- KEYS[2]  deadlines: ZSET job id -> deadline (ms since 1970)
 -- KEYS[3]  counters: HASH of whole numbers
--- KEYS[4…] the index: a ZSET job id -> ms since 1970 for each state, in the order of JOB_STATES
+-- KEYS[4]  batch jobs: ZSET job id -> when it ended (ms since 1970), 'inf' until then
+-- KEYS[5…] the index: a ZSET job id -> ms since 1970 for each state, in the order of JOB_STATES
 -- ARGV[1]  expect: the id that must be the stream's last one now;
 --          '0-0' there is no stream, create it; '*' whatever is there, but not nothing
 -- ARGV[2…] runs of entries, four arguments each: id of the first, how many, event, their data joined by newlines
 --          (compact JSON holds none); within a run ids count up by one, from run to run they ascend
 -- then, with KEYS[2]: job id, deadline (ms since 1970), retention (ms), the channel that is told of a seal (sharded
--- pub/sub: it wakes only), the state the job is in now (which index, from 1), what to add to the counters: field and
--- whole number in turn, with a blank between; '?' is how many tokens the stream had before
+-- pub/sub: it wakes only), the job's priority (empty: unknown), the state it is in now (which index, from 1), what to add
+-- to the counters: field and whole number in turn, with a blank between; '?' is how many tokens the stream had before
 --
 -- Returns  1 written; the last id, refused: '0-0' when there is no stream; nothing was changed.
 -- Error    ids do not ascend: nothing was changed (Lua does not roll back, so they are checked first).
@@ -30,7 +31,7 @@ elseif expect ~= last then
   return last
 end
 
-local runs_end = KEYS[2] and #ARGV - 6 or #ARGV
+local runs_end = KEYS[2] and #ARGV - 7 or #ARGV
 
 -- An emptied stream cannot be (entries are never deleted), so the last id is also the last generated one.
 local epoch, n = string.match(last, ID)
@@ -68,19 +69,29 @@ local function published()
 end
 
 if KEYS[2] then
-  local job, deadline, retention, channel, state, adds = unpack(ARGV, runs_end + 1)
+  local job, deadline, retention, channel, priority, state, adds = unpack(ARGV, runs_end + 1)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if expect == '0-0' then
+    -- The id may have been that of another job, whose events have expired.
+    if priority == 'batch' then
+      redis.call('ZADD', KEYS[4], 'inf', job)
+    elseif priority ~= '' then
+      redis.call('ZREM', KEYS[4], job)
+    end
+  end
   if ARGV[runs_end - 3] == SEAL then
     redis.call('PEXPIRE', stream, retention)
     redis.call('ZREM', KEYS[2], job)
+    redis.call('ZADD', KEYS[4], 'XX', now, job)
     redis.call('SPUBLISH', channel, job)
   elseif expect == '0-0' then
     redis.call('PEXPIREAT', stream, deadline + retention)
     redis.call('ZADD', KEYS[2], deadline, job)
   end
-  local time = redis.call('TIME')
-  for i = 4, #KEYS do
-    if i - 3 == tonumber(state) then
-      redis.call('ZADD', KEYS[i], time[1] * 1000 + math.floor(time[2] / 1000), job)
+  for i = 5, #KEYS do
+    if i - 4 == tonumber(state) then
+      redis.call('ZADD', KEYS[i], now, job)
     else
       redis.call('ZREM', KEYS[i], job)
     end
