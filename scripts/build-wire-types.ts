@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { EVENT_SCHEMAS } from '../src/contract/event.ts'
 import { jobSchema } from '../src/contract/job.ts'
 import { jobStateSchema } from '../src/contract/job-state.ts'
+import { jobSummarySchema } from '../src/contract/job-summary.ts'
 import { poolConfigSchema } from '../src/contract/pool-config.ts'
 import { replicaEntrySchema } from '../src/contract/replica-entry.ts'
 
@@ -128,6 +129,10 @@ const INTERFACES: Readonly<Record<string, Interface>> = {
     doc: 'Where a job stands.',
     schema: toSchema(jobStateSchema, 'output'),
     names: { end: 'EndData', error: 'ErrorData' },
+  },
+  JobSummary: {
+    doc: 'A job in a list.',
+    schema: toSchema(jobSummarySchema, 'output'),
   },
   PoolConfig: {
     doc: "A pool's settings, whole.",

@@ -17,6 +17,7 @@ export { sseResponse } from './client/sse-response.ts'
 export type { SseResponse, SseResponseOptions } from './client/sse-response.ts'
 export type { DrainOutcome, UndrainOutcome } from './client/drain.ts'
 export type { Admission } from './client/enqueue.ts'
+export type { JobFilter, JobListOptions, JobPage } from './client/job-list.ts'
 export type { JobResult } from './client/text.ts'
 export type { ListedPool, PoolConfigChange } from './pool/config-store.ts'
 export type { Restart } from './stream/reader.ts'
@@ -27,6 +28,7 @@ export type { ErrorKind } from './contract/error.ts'
 export type { ErrorCode } from './contract/codes.ts'
 export type { EventData, EventName, JobEvent } from './contract/event.ts'
 export type { Priority } from './contract/job.ts'
+export type { JobStateName } from './contract/job-states.ts'
 export type { ReplicaState } from './contract/replica-entry.ts'
 export type {
   ChatJob,
@@ -37,6 +39,7 @@ export type {
   JobFields,
   JobInput,
   JobState,
+  JobSummary,
   MetricsData,
   Pin,
   PoolConfig,

@@ -168,6 +168,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     queue_position: position,
     ...predicted(startMs),
     priority: checked.job.priority,
+    ...labelOf(checked.job),
   })
   const writing = ports.log.write({
     jobId: id,
@@ -177,9 +178,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     retentionMs: checked.config.retention_ms,
   })
   const add = async () => {
-    const { correlation_id: correlationId } = checked.job
-    const label = correlationId === undefined ? {} : { correlation_id: correlationId }
-    const body = { v: CONTRACT_VERSION, ...checked.body, ...label }
+    const body = { v: CONTRACT_VERSION, ...checked.body, ...labelOf(checked.job) }
     await ports.queue.add(id, body, checked.job.priority, checked.bytes)
   }
   if (isNew) {
@@ -197,6 +196,10 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     ...predicted(first === undefined ? startMs : first.startMs),
     existing: !written,
   }
+}
+
+function labelOf({ correlation_id: correlationId }: Job): { correlation_id?: string } {
+  return correlationId === undefined ? {} : { correlation_id: correlationId }
 }
 
 /** The job that has the id already, if it is the same one. */

@@ -34,6 +34,8 @@ import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
 import { forgetJob } from './forget.ts'
 import type { MemoryWatch } from './memory-watch.ts'
+import { listJobs } from './job-list.ts'
+import type { JobListOptions, JobPage } from './job-list.ts'
 import { readJobState } from './job-state.ts'
 import { leavable } from './leavable.ts'
 import { createStartForecast } from './start-forecast.ts'
@@ -144,6 +146,13 @@ export interface PoolClient {
   has(jobId: string, options?: CallOptions): Promise<boolean>
   /** Where a job stands. @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`. */
   job(jobId: string, options?: CallOptions): Promise<JobState>
+  /**
+   * The pool's jobs, newest first: by when they entered their state. Finished jobs are listed until their events expire. A job
+   * that does not change its state is on exactly one page.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS`, `POOL_UNAVAILABLE`.
+   */
+  jobs(options?: JobListOptions): Promise<JobPage>
   /** The pool's settings, defaults filled in. @throws {@link PoolError} `POOL_UNAVAILABLE`. */
   config(options?: CallOptions): Promise<PoolConfig>
   /**
@@ -293,6 +302,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     has: (jobId, options) =>
       call(options, async () => (await redis.exists(keys.events(jobId))) === 1 || queue.holds(jobId)),
     job: (jobId, options) => inPool(options, () => readJobState(log, queue, keys, jobId)),
+    jobs: (options) => inPool(options, () => listJobs(redis, keys, options)),
     config: (options) => inPool(options, async (config) => config),
     create: (change, options) =>
       call(options, async () => {

@@ -20,6 +20,7 @@ const queuedSchema = z.object({
     .enum(['interactive', 'batch'])
     .optional()
     .describe('Interactive jobs go before batch jobs. Absent in events of older producers'),
+  correlation_id: labelSchema.optional().describe("The job's own"),
 })
 
 /** An attempt begins; every older attempt is fenced from here on. */

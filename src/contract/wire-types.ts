@@ -243,6 +243,8 @@ export interface QueuedData {
   predicted_start_ms?: number | undefined
   /** Interactive jobs go before batch jobs. Absent in events of older producers. */
   priority?: 'interactive' | 'batch' | undefined
+  /** The job's own. */
+  correlation_id?: string | undefined
 }
 
 /** The `data` of a `started` event: a worker begins an attempt. */
@@ -428,6 +430,42 @@ export interface JobState {
   end?: EndData | undefined
   /** The terminal event of a job that has `failed` or was `cancelled`. */
   error?: ErrorData | undefined
+}
+
+/** A job in a list. */
+export interface JobSummary {
+  /** The job's id. */
+  job_id: string
+  /** `failed` is any `error` but `CANCELLED`, which is `cancelled`. */
+  state: 'queued' | 'started' | 'ended' | 'failed' | 'cancelled'
+  /** When it entered that state (ms since 1970, by Redis's clock). */
+  since: number
+  /** Interactive jobs go before batch jobs. */
+  priority: 'interactive' | 'batch'
+  /** When the job was accepted (ms since 1970, by Redis's clock). Absent when its events do not say it. */
+  accepted_at?: number | undefined
+  /**
+   * When the job ends in `error` at the latest (ms since 1970, by Redis's clock). Absent when its events do
+   * not say it.
+   */
+  deadline_at?: number | undefined
+  /** The job's own. */
+  correlation_id?: string | undefined
+  /** The code of its `error` event. Absent without one. */
+  code?:
+    | 'INVALID_PARAMS'
+    | 'DEADLINE_UNMET'
+    | 'DECODE_TIMEOUT'
+    | 'ADMISSION_REJECT'
+    | 'QUEUE_FULL_DROP_LRU'
+    | 'POOL_UNREADY'
+    | 'POOL_UNAVAILABLE'
+    | 'REPLICA_EXHAUSTED'
+    | 'WORKER_RESET'
+    | 'REPLAY_DIVERGED'
+    | 'CANCELLED'
+    | 'INTERNAL'
+    | undefined
 }
 
 /** A pool's settings, whole. */

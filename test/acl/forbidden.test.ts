@@ -93,7 +93,6 @@ const OPERATORS_ONLY: readonly Command[] = [
   ['DEL', KEYS.counters],
   ['HSET', KEYS.counters, 'tokens:out', '0'],
   ['DEL', KEYS.index('queued')],
-  ['ZRANGE', KEYS.index('queued'), '0', '-1'],
   ['DEL', KEYS.replicas],
   ['HSET', KEYS.drains, 'r1', '{}'],
   ['HDEL', KEYS.drains, 'r1'],
@@ -108,6 +107,8 @@ const OPERATORS_ONLY: readonly Command[] = [
 /** What each role must not do beyond that: mostly, the work of another. */
 const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>> = {
   producer: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['XREAD', 'COUNT', '1', 'STREAMS', EVENTS, '0'],
     ['UNLINK', EVENTS],
     ['ZRANGE', KEYS.deadlines, '0', '-1'],
@@ -171,6 +172,8 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['CLIENT', 'UNBLOCK', '1'],
   ],
   consumer: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['XADD', EVENTS, '9-1', 'event', 'token', 'data', '{}'],
     ['UNLINK', EVENTS],
     ['PEXPIRE', EVENTS, '1'],
@@ -197,6 +200,8 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['CLIENT', 'UNBLOCK', '1'],
   ],
   worker: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['UNLINK', EVENTS],
     ['XREAD', 'COUNT', '1', 'STREAMS', EVENTS, '0'],
     ['HSETNX', KEYS.config, 'max_queued', '1'],
@@ -218,6 +223,8 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['SSUBSCRIBE', KEYS.cancelChannel],
   ],
   metrics: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['XADD', EVENTS, '9-1', 'event', 'token', 'data', '{}'],
     ['XREAD', 'COUNT', '1', 'STREAMS', EVENTS, '0'],
     ['UNLINK', EVENTS],

@@ -370,7 +370,18 @@ test('a gateway does what a producer and a consumer do, keeps deadlines, and for
   expect((await gateway.result(id)).text).not.toBe('')
   await gateway.replicas()
   await gateway.waiting()
+  expect((await gateway.jobs({ priority: 'interactive', olderThanMs: 0 })).jobs.length).toBeGreaterThan(0)
   expect(await acl.refused()).toEqual([])
+})
+
+test('only operators and gateways list jobs: an id is all it takes to read one', async ({ acl }) => {
+  const operator = await clientAs(acl, 'operator')
+  await operator.create()
+  await (await clientAs(acl, 'producer')).enqueue(JOB, { jobId: 'j' })
+  expect((await operator.jobs()).jobs).toMatchObject([{ job_id: 'j' }])
+  for (const role of ['producer', 'consumer', 'worker', 'metrics'] as const) {
+    await expect((await clientAs(acl, role)).jobs()).rejects.toMatchObject({ kind: 'REDIS_UNAVAILABLE' })
+  }
 })
 
 /** What was refused, without a consumer's attempts to keep deadlines, which others do, and to end its own blocking reads. */

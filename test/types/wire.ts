@@ -7,6 +7,7 @@ import type { z } from 'zod'
 import type { EVENT_SCHEMAS } from '../../src/contract/event.ts'
 import type { jobSchema } from '../../src/contract/job.ts'
 import type { jobStateSchema } from '../../src/contract/job-state.ts'
+import type { jobSummarySchema } from '../../src/contract/job-summary.ts'
 import type { parametersSchema } from '../../src/contract/parameters.ts'
 import type { poolConfigSchema } from '../../src/contract/pool-config.ts'
 import type { replicaEntrySchema } from '../../src/contract/replica-entry.ts'
@@ -18,6 +19,7 @@ import type {
   JobFields,
   JobInput,
   JobState,
+  JobSummary,
   PoolConfig,
   PromptJob,
   ReplicaEntry,
@@ -49,6 +51,7 @@ same<EventData, { readonly [Name in keyof typeof EVENT_SCHEMAS]: z.output<(typeo
   true,
 )
 same<JobState, z.output<typeof jobStateSchema>>(true)
+same<JobSummary, z.output<typeof jobSummarySchema>>(true)
 same<PoolConfig, z.output<typeof poolConfigSchema>>(true)
 same<ReplicaEntry, z.output<typeof replicaEntrySchema>>(true)
 
