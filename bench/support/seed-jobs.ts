@@ -7,6 +7,7 @@ import { formatEntry } from '../../src/stream/entry.ts'
 import type { LogEntry } from '../../src/stream/entry.ts'
 import { createEventLog } from '../../src/stream/event-log.ts'
 import { errorSeal } from '../../src/stream/seal.ts'
+import { inParallel } from './in-parallel.ts'
 
 /** A job that is in a state since a time (ms since 1970). */
 export interface SeededJob {
@@ -19,6 +20,12 @@ export interface SeededJob {
 
 const RETENTION_MS = 3_600_000
 
+/** How long after it entered its state a seeded job has its deadline (ms): a week. */
+export const SEEDED_DEADLINE_MS = 604_800_000
+
+/** Jobs that are written at once: a busy machine answers that many within a command's time limit. */
+const AT_ONCE = 100
+
 /** Writes the events of jobs as producers and workers do, and then when they entered their states. */
 export async function seedJobs(
   redis: RedisConnection,
@@ -26,15 +33,15 @@ export async function seedJobs(
   jobs: readonly SeededJob[],
 ): Promise<void> {
   const log = createEventLog(redis, keys)
-  await Promise.all(
-    jobs.map(async (job) => {
-      const { jobId, state, since } = job
-      const deadlineAt = since + RETENTION_MS
-      const write = { jobId, expect: START, deadlineAt, retentionMs: RETENTION_MS } as const
-      await log.write({ ...write, entries: entriesOf(job, deadlineAt) })
-      await redis.zadd(keys.index(state), 'XX', since, jobId)
-    }),
-  )
+  await inParallel(jobs.length, AT_ONCE, async (nth) => {
+    const job = jobs[nth]
+    if (job === undefined) return
+    const { jobId, state, since } = job
+    const deadlineAt = since + SEEDED_DEADLINE_MS
+    const entries = entriesOf(job, deadlineAt)
+    await log.write({ jobId, expect: START, entries, deadlineAt, retentionMs: RETENTION_MS })
+    await redis.zadd(keys.index(state), 'XX', since, jobId)
+  })
 }
 
 function entriesOf(

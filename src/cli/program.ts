@@ -13,6 +13,7 @@ import { addForget } from './forget.ts'
 import { addGateway } from './gateway.ts'
 import { addGenerate } from './generate.ts'
 import { addJob } from './job.ts'
+import { addJobs } from './jobs.ts'
 import { addMetrics } from './metrics.ts'
 import { addPool } from './pool.ts'
 import { addReplicas } from './replicas.ts'
@@ -90,6 +91,7 @@ function buildProgram(): Command {
     addCancel,
     addForget,
     addJob,
+    addJobs,
     addPool,
     addReplicas,
     addDrain,

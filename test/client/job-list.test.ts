@@ -6,7 +6,7 @@ import { JOB_STATES } from '../../src/contract/job-states.ts'
 import { jobSummarySchema } from '../../src/contract/wire-types.ts'
 import type { JobSummary } from '../../src/contract/wire-types.ts'
 import { newJobId } from '../../src/contract/ids.ts'
-import { seedJobs } from '../../bench/support/seed-jobs.ts'
+import { SEEDED_DEADLINE_MS, seedJobs } from '../../bench/support/seed-jobs.ts'
 import type { SeededJob } from '../../bench/support/seed-jobs.ts'
 import { test as base } from '../support/redis.ts'
 
@@ -63,7 +63,11 @@ describe('a list of jobs', () => {
     )
     const { jobs, next_cursor: next } = await stage.client.jobs()
     expect(next).toBeUndefined()
-    const times = (since: number) => ({ since, accepted_at: since - 1000, deadline_at: since + 3_600_000 })
+    const times = (since: number) => ({
+      since,
+      accepted_at: since - 1000,
+      deadline_at: since + SEEDED_DEADLINE_MS,
+    })
     const about = (at: number) => ({
       priority: at % 2 === 0 ? 'interactive' : 'batch',
       correlation_id: `c-${at}`,
