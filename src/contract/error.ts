@@ -17,6 +17,7 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  * - `NOT_FOUND`, `METHOD_NOT_ALLOWED`: no such route; the route does not take the method.
  * - `UNAUTHORIZED`, `FORBIDDEN`: the bearer key is missing or wrong; the request comes from a web page or under a name
  *   that is not trusted here.
+ * - `INSUFFICIENT_SCOPE`: the bearer key may not do this.
  * - `TOO_LARGE`, `HEADERS_TOO_LARGE`, `REQUEST_TIMEOUT`: the body, the headers, or how long they took to arrive.
  * - `UNSUPPORTED_MEDIA_TYPE`: the body is not plain JSON.
  * - `OVERLOADED`: this process holds as many streams open as it may, or is stopping.
@@ -34,6 +35,7 @@ const LOCAL_KINDS = {
   METHOD_NOT_ALLOWED: { retriable: false, status: 405 },
   UNAUTHORIZED: { retriable: false, status: 401 },
   FORBIDDEN: { retriable: false, status: 403 },
+  INSUFFICIENT_SCOPE: { retriable: false, status: 403 },
   TOO_LARGE: { retriable: false, status: 413 },
   HEADERS_TOO_LARGE: { retriable: false, status: 431 },
   REQUEST_TIMEOUT: { retriable: true, status: 408 },

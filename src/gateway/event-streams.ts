@@ -7,6 +7,7 @@ import { formatSse } from '../http/sse.ts'
 import type { SseEvent } from '../http/sse.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { within } from '../runtime/within.ts'
+import type { Caller } from './caller.ts'
 import { openEventSink } from './event-sink.ts'
 import type { EventSink } from './event-sink.ts'
 import { inTime } from './in-time.ts'
@@ -23,8 +24,8 @@ interface StreamRequest {
   readonly find: (signal: AbortSignal) => Promise<FoundJob>
   /** The last event the client has. */
   readonly after: Cursor
-  /** The name of who asks (caller.ts). */
-  readonly caller: string
+  /** Who asks. Those of one name share a bound, so that a key can be rotated. */
+  readonly caller: Pick<Caller, 'id' | 'name'>
   readonly outgoing: ServerResponse
   /** Called for each event that goes out. */
   readonly onEvent: () => void
@@ -44,8 +45,8 @@ export interface EventStreams {
    * caller's key is revoked meanwhile.
    */
   open(request: StreamRequest): Promise<StreamOutcome>
-  /** Ends the streams of every caller that may no longer call. */
-  revoke(mayCall: (caller: string) => boolean): void
+  /** Ends the streams of every key that may no longer call, also where another key of its name may. */
+  revoke(mayCall: (id: string) => boolean): void
   /** Ends every one after an event, so that its reader goes on elsewhere, and takes no more. */
   end(): void
 }
@@ -63,11 +64,11 @@ export interface EventStreamsOptions {
 
 /** Serves event streams; leaving one is no cancel of its job. */
 export function createEventStreams(options: EventStreamsOptions): EventStreams {
-  const open = new Map<AbortController, string>()
+  const open = new Map<AbortController, StreamRequest['caller']>()
   const perCaller = new Map<string, number>()
   let over = false
 
-  function reserve(caller: string): AbortController {
+  function reserve(caller: StreamRequest['caller']): AbortController {
     if (over) throw STOPPING
     if (open.size >= options.maxStreams) {
       throw new PoolError(
@@ -75,7 +76,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         `this gateway holds ${options.maxStreams} event streams open, as many as it may`,
       )
     }
-    const held = perCaller.get(caller) ?? 0
+    const held = perCaller.get(caller.name) ?? 0
     if (held >= options.maxStreamsPerCaller) {
       throw new PoolError(
         'TOO_MANY_STREAMS',
@@ -84,17 +85,17 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
     }
     const stop = new AbortController()
     open.set(stop, caller)
-    perCaller.set(caller, held + 1)
+    perCaller.set(caller.name, held + 1)
     return stop
   }
 
   function release(stop: AbortController): void {
-    const caller = open.get(stop)
-    if (caller === undefined) return
+    const name = open.get(stop)?.name
+    if (name === undefined) return
     open.delete(stop)
-    const left = (perCaller.get(caller) ?? 0) - 1
-    if (left > 0) perCaller.set(caller, left)
-    else perCaller.delete(caller)
+    const left = (perCaller.get(name) ?? 0) - 1
+    if (left > 0) perCaller.set(name, left)
+    else perCaller.delete(name)
   }
 
   /** The first event, where only it tells whether there is something to send; throws where there is not. */
@@ -155,7 +156,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       return 'streaming'
     },
     revoke(mayCall) {
-      for (const [stop, caller] of open) if (!mayCall(caller)) stop.abort(REVOKED)
+      for (const [stop, { id }] of open) if (!mayCall(id)) stop.abort(REVOKED)
     },
     end() {
       over = true

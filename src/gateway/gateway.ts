@@ -13,6 +13,7 @@ import type { EventStreams } from './event-streams.ts'
 import { admit } from './guard.ts'
 import { inTime } from './in-time.ts'
 import { createJobRoutes } from './job-routes.ts'
+import { createListRoutes } from './list-routes.ts'
 import { buildOpenApi } from './openapi.ts'
 import { settle } from './options.ts'
 import type { GatewayOptions, GatewaySettings } from './options.ts'
@@ -56,7 +57,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...settings,
     onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
   })
-  const onRemoved = (left: BearerKeys) => streams.revoke((caller) => left.has(caller))
+  const onRemoved = (left: BearerKeys) => streams.revoke((id) => left.has(id))
   const keys = file === undefined ? undefined : await openBearerKeys({ file, logger, onRemoved })
   let pools: Pools | undefined
   try {
@@ -80,8 +81,10 @@ async function listen(settings: GatewaySettings, { pools, keys, streams }: Parts
   const cors = createCors(settings.corsOrigins ?? [])
   const guard = { keys, cors, open: OPEN_ROUTES }
   const document = buildOpenApi()
+  const finder = createPoolFinder(pools)
   const app = createApp({
-    jobs: createJobRoutes({ ...settings, finder: createPoolFinder(pools), streams, log }),
+    jobs: createJobRoutes({ ...settings, finder, streams, log }),
+    lists: createListRoutes({ finder, log, redisTimeoutMs }),
     pools: (context) =>
       inTime(redisTimeoutMs, async (signal) => context.json({ pools: await pools.list({ signal }) })),
     readiness: () =>

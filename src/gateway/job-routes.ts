@@ -139,7 +139,7 @@ async function stream(
   const facts = ports.log.of(incoming)
   facts.events = 0
   const onEvent = () => void (facts.events = (facts.events ?? 0) + 1)
-  const caller = facts.caller?.name ?? ''
+  const caller = facts.caller ?? { id: '', name: '' }
   const outcome = await ports.streams.open({ find, after, caller, outgoing, onEvent })
   return outcome === 'streaming' ? RESPONSE_ALREADY_SENT : context.body(null, 204)
 }

@@ -8,6 +8,7 @@ import { errorEnvelopeSchema } from '../http/envelope.ts'
 import { addressSchema, cancelSchema } from './job-routes.ts'
 import { eventSchemaName } from './openapi-parts.ts'
 import type { Json } from './openapi-parts.ts'
+import { LIST_PATHS, LIST_SCHEMAS } from './openapi-lists.ts'
 import { PATHS } from './openapi-paths.ts'
 
 /** The answer to a job that was accepted. */
@@ -57,7 +58,8 @@ bearer key: nobody else can compute it, and another bearer key gives another id.
 can be guessed as well as the key.
 
 The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
-bounds its open event streams in all (503 \`OVERLOADED\`) and for each caller (429 \`TOO_MANY_STREAMS\`).
+bounds its open event streams in all (503 \`OVERLOADED\`) and for each caller (429 \`TOO_MANY_STREAMS\`). Keys of one name are one
+caller.
 
 Every answer has an \`X-Correlation-Id\`: the request's, or one that was made. Every error has the same envelope;
 \`retriable\` says whether the same request may work later, \`Retry-After\` when.`
@@ -79,13 +81,14 @@ export function buildOpenApi(): Json {
       { name: 'operation', description: 'For probes and people' },
     ],
     security: [{}, { bearer: [] }],
-    paths: PATHS,
+    paths: joinPaths(PATHS as Record<string, Json>, LIST_PATHS),
     components: {
       securitySchemes: {
         bearer: {
           type: 'http',
           scheme: 'bearer',
-          description: 'A line of the gateway’s file of bearer keys; a gateway on loopback may have none',
+          description:
+            'The key on a line of the gateway’s file of bearer keys. A line `name+operate key` gives the key the scope `operate`. A gateway on loopback may have none',
         },
       },
       schemas: {
@@ -97,10 +100,20 @@ export function buildOpenApi(): Json {
         Pools: convert(poolsSchema, 'output'),
         Health: convert(healthSchema, 'output'),
         Error: convert(errorEnvelopeSchema, 'output'),
+        ...Object.fromEntries(
+          Object.entries(LIST_SCHEMAS).map(([name, schema]) => [name, convert(schema, 'output')]),
+        ),
         ...eventSchemas(),
       },
     },
   }
+}
+
+/** Paths with the methods of both. */
+function joinPaths(paths: Readonly<Record<string, Json>>, more: Readonly<Record<string, Json>>): Json {
+  const joined = { ...paths }
+  for (const [path, methods] of Object.entries(more)) joined[path] = { ...joined[path], ...methods }
+  return joined
 }
 
 /** A job and where it goes: one flat object. */

@@ -103,5 +103,10 @@ function parseReplicaEntry(field: string, text: string): ReplicaEntry {
   const result = replicaEntrySchema.safeParse(value)
   if (!result.success)
     throw new PoolError('INTERNAL', `registry entry ${field}: ${formatIssues(result.error)}`)
-  return result.data
+  return { ...result.data, url: plainUrl(result.data.url) }
+}
+
+/** An address without user info, query and fragment. Workers publish none of these, but others may write entries, too. */
+function plainUrl(url: string): string {
+  return url.replace(/[?#].*$/s, '').replace(/^([a-z][a-z\d+.-]*:\/\/)?[^/]*@/i, '$1')
 }
