@@ -371,6 +371,7 @@ test('a gateway does what a producer and a consumer do, keeps deadlines, and for
   await gateway.replicas()
   await gateway.waiting()
   expect((await gateway.jobs({ priority: 'interactive', olderThanMs: 0 })).jobs.length).toBeGreaterThan(0)
+  expect((await gateway.jobs({ priority: 'batch' })).jobs).toEqual([])
   expect(await acl.refused()).toEqual([])
 })
 

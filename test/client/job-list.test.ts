@@ -181,6 +181,41 @@ describe('pages', () => {
     }
   })
 
+  test('of a rare priority are found behind any number of other jobs', async ({ stage }) => {
+    // More of one state than Redis filters by itself, and fewer of another one.
+    const jobs = Array.from({ length: 12_500 }, (_, at) =>
+      job(`job-${String(at).padStart(5, '0')}`, {
+        state: at % 6 === 0 ? 'failed' : 'queued',
+        since: NOW - Math.floor(at / 3),
+        priority: at % 500 === 499 || at % 500 === 0 ? 'batch' : 'interactive',
+      }),
+    )
+    await stage.seed(jobs)
+    for (const state of [undefined, 'failed'] as const) {
+      const expected = jobs
+        .filter((one) => one.priority === 'batch' && (state === undefined || one.state === state))
+        .toSorted((a, b) => b.since - a.since || (a.jobId < b.jobId ? 1 : -1))
+        .map(({ jobId }) => jobId)
+      expect(expected.length).toBeGreaterThan(8)
+      expect(idsOf(await stage.all({ priority: 'batch', state, limit: 7 }))).toEqual(expected)
+    }
+  })
+
+  test('of the priority that nearly all others lack are found as well', async ({ stage }) => {
+    const jobs = Array.from({ length: 2000 }, (_, at) =>
+      job(`job-${String(at).padStart(4, '0')}`, {
+        state: JOB_STATES[at % 5] ?? 'queued',
+        since: NOW - at,
+        priority: at % 200 === 0 ? 'interactive' : 'batch',
+      }),
+    )
+    await stage.seed(jobs)
+    const found = await stage.all({ priority: 'interactive', limit: 3 })
+    expect(idsOf(found)).toEqual(
+      Array.from({ length: 10 }, (_, at) => `job-${String(at * 200).padStart(4, '0')}`),
+    )
+  })
+
   test('go on where thousands share one millisecond', async ({ stage }) => {
     const jobs = Array.from({ length: 2500 }, (_, at) => job(`job-${String(at).padStart(4, '0')}`))
     await stage.seed(jobs)
@@ -221,9 +256,9 @@ const MOST: readonly (readonly [options: JobListOptions, jobs: number, commands:
   [{ state: 'queued' }, 100, 110],
   [{ state: 'failed' }, 100, 210],
   [{ priority: 'interactive' }, 100, 130],
-  // At the far end.
-  [{ priority: 'batch' }, 10, 60],
-  [{ priority: 'batch', state: 'ended' }, 2, 20],
+  // At the far end: a page of each state, how many there are, and those of the priority.
+  [{ priority: 'batch' }, 10, 40],
+  [{ priority: 'batch', state: 'ended' }, 2, 15],
   [{ olderThanMs: 900_000 }, 100, 130],
 ]
 
