@@ -8,6 +8,7 @@ export type { PoolClientOptions, Pools, PoolsOptions } from './client/pools.ts'
 export type {
   CallOptions,
   CancelOptions,
+  DeletePoolOptions,
   DrainOptions,
   EnqueueOptions,
   EventsOptions,
@@ -15,6 +16,7 @@ export type {
 } from './client/pool-client.ts'
 export { sseResponse } from './client/sse-response.ts'
 export type { SseResponse, SseResponseOptions } from './client/sse-response.ts'
+export type { PoolContents } from './client/delete-pool.ts'
 export type { DrainOutcome, UndrainOutcome } from './client/drain.ts'
 export type { Admission } from './client/enqueue.ts'
 export type { JobFilter, JobListOptions, JobPage } from './client/job-list.ts'

@@ -134,6 +134,8 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
   function reportFault(error: unknown, pool?: string): void {
     if (stopping.signal.aborted) return
+    // Deleted, or being deleted, since its name was read.
+    if (pool !== undefined && error instanceof PoolError && error.kind === 'POOL_UNAVAILABLE') return
     // A user who only reads, or may not see other pools.
     if (isForbidden(error)) {
       if (pool === undefined || options.pool !== undefined) stopping.abort()

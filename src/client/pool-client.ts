@@ -28,6 +28,8 @@ import type { Restart } from '../stream/reader.ts'
 import { cancelJob } from '../stream/seal.ts'
 import type { CancelOutcome } from '../stream/seal.ts'
 import { createAdmissionBound } from './admission-bound.ts'
+import { deletePool, forgetDeletion } from './delete-pool.ts'
+import type { PoolContents } from './delete-pool.ts'
 import { drainReplica, undrainReplica } from './drain.ts'
 import type { DrainOutcome, UndrainOutcome } from './drain.ts'
 import { enqueueJob } from './enqueue.ts'
@@ -94,6 +96,14 @@ export interface DrainOptions extends CallOptions {
    * @defaultValue as long as its worker gives them when it stops
    */
   readonly graceMs?: number | undefined
+}
+
+/** Options of deleting a pool. */
+export interface DeletePoolOptions extends CallOptions {
+  /** Delete the pool although workers hold leases on its replicas: they stop first. @defaultValue false */
+  readonly force?: boolean | undefined
+  /** Called with what is about to be lost, before anything changes. If it throws, nothing is deleted. */
+  readonly confirm?: ((contents: PoolContents) => void | Promise<void>) | undefined
 }
 
 /**
@@ -167,6 +177,13 @@ export interface PoolClient {
    * @throws {@link PoolError} `INVALID_PARAMS` for an invalid setting, `POOL_UNAVAILABLE`.
    */
   set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
+  /**
+   * Deletes the pool: cancels jobs that are not over, then removes every key of the pool. If it is interrupted, the pool stays closed,
+   * and the next call goes on. For a day, workers of the pool do not start until {@link PoolClient.create} makes a new one.
+   *
+   * @throws {@link PoolError} `POOL_UNAVAILABLE`; `POOL_IN_USE` if a worker holds a lease and `force` is not set, or does not stop.
+   */
+  delete(options?: DeletePoolOptions): Promise<void>
   /** The pool's replicas, by id. @throws {@link PoolError} `POOL_UNAVAILABLE`. */
   replicas(options?: CallOptions): Promise<ReplicaEntry[]>
   /**
@@ -208,12 +225,12 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   let sweeper: Sweeper | undefined
   let closed: PoolError | undefined
 
-  /** A failing listener must not fail the cancel: the job is over. */
-  function onSealed(jobId: string): ((seal: LogEntry) => void) | undefined {
-    const { onJobEnd } = ports
-    if (onJobEnd === undefined) return undefined
-    return (seal) => void readEnd(log, keys.pool, jobId, seal).then(onJobEnd)
+  async function reportEnd(jobId: string, seal: LogEntry): Promise<void> {
+    if (ports.onJobEnd !== undefined) ports.onJobEnd(await readEnd(log, keys.pool, jobId, seal))
   }
+
+  /** A failing listener must not fail the cancel: the job is over. */
+  const onSealed = (jobId: string) => (seal: LogEntry) => void reportEnd(jobId, seal)
 
   async function call<T>(options: CallOptions | undefined, work: () => Promise<T>): Promise<T> {
     options?.signal?.throwIfAborted()
@@ -306,11 +323,14 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     config: (options) => inPool(options, async (config) => config),
     create: (change, options) =>
       call(options, async () => {
+        await forgetDeletion(redis, keys)
         const config = await ensurePool(redis, keys, change)
         await fillQueueMeta(redis, keys)
         return config
       }),
     set: (change, options) => call(options, () => changePoolConfig(redis, keys, change)),
+    delete: ({ force = false, confirm, ...options } = {}) =>
+      call(options, () => deletePool({ redis, keys, log, force, confirm, onSealed: reportEnd })),
     replicas: (options) => inPool(options, () => listReplicas(redis, keys)),
     drain: (replicaId, options) =>
       inPool(options, () => drainReplica(redis, keys, replicaId, options?.graceMs)),

@@ -7,6 +7,7 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  * - `ID_CONFLICT`: the job id is taken by another body.
  * - `UNKNOWN_JOB`: no such job, or its events have expired and no cursor says it ever existed.
  * - `UNKNOWN_REPLICA`: no worker has told of such a replica in the pool.
+ * - `POOL_IN_USE`: workers serve the pool, so it is not deleted.
  * - `GONE`: the job's events were here and have expired.
  * - `REDIS_UNAVAILABLE`: Redis does not answer, or refuses us (address, password).
  * - `REPLICA_UNAVAILABLE`: the address does not answer as a TGI server.
@@ -27,6 +28,7 @@ const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
   UNKNOWN_JOB: { retriable: false, status: 404 },
   UNKNOWN_REPLICA: { retriable: false, status: 404 },
+  POOL_IN_USE: { retriable: false, status: 409 },
   GONE: { retriable: false, status: 410 },
   REDIS_UNAVAILABLE: { retriable: true, status: 503 },
   REPLICA_UNAVAILABLE: { retriable: true, status: 503 },

@@ -11,7 +11,7 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | key | what |
  * |---|---|
  * | `<prefix>:pools` | SET of pool names |
- * | `<prefix>:{<pool>}:config` | HASH: defaults, limits, pin |
+ * | `<prefix>:{<pool>}:config` | HASH: defaults, limits, pin; of a deleted pool only a mark, for a day |
  * | `<prefix>:{<pool>}:jobs:…`, `…:batch:…` | BullMQ's own: the queues of interactive and of batch jobs |
  * | `<prefix>:{<pool>}:bytes` | HASH job id → bytes of its body in a queue, and `:total` |
  * | `<prefix>:{<pool>}:events:<job_id>` | the job's stream |

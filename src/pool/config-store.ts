@@ -8,6 +8,8 @@ import type { PoolConfig } from '../contract/pool-config.ts'
 import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
+import { deletedPoolError, deletionIn, readDeletion } from './deletion.ts'
+import type { Deletion } from './deletion.ts'
 
 /** Settings of a pool to set; the others stay as they are. */
 export type PoolConfigChange = Partial<PoolConfig>
@@ -23,12 +25,17 @@ export async function readPoolConfig(redis: RedisConnection, keys: PoolKeys): Pr
     redis.sismember(keys.pools, keys.pool),
     redis.hgetall(keys.config),
   ])
-  if (known !== 1) throw await unknownPool(redis, keys)
+  if (known !== 1 && deletionIn(fields) === undefined) throw await unknownPool(redis, keys)
   return parsePoolConfig(fields, keys.pool)
+}
+
+function refuseDeleted(deletion: Deletion | undefined, pool: string): void {
+  if (deletion !== undefined) throw deletedPoolError(pool, deletion)
 }
 
 /** Reads the HASH of a pool's config: one JSON value a field. */
 function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string): PoolConfig {
+  refuseDeleted(deletionIn(fields), pool)
   const values = Object.entries(fields).map(([field, text]) => {
     try {
       return [field, JSON.parse(text) as unknown]
@@ -88,7 +95,7 @@ export function invalidNamesError(invalid: readonly string[]): PoolError {
 /**
  * Makes a pool unless it is there, and answers its config. What is already set stays.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value.
+ * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value; `POOL_UNAVAILABLE` for a pool that was deleted.
  */
 export async function ensurePool(
   redis: RedisConnection,
@@ -97,10 +104,13 @@ export async function ensurePool(
 ): Promise<PoolConfig> {
   parseOrThrow(poolIdSchema, keys.pool, 'pool')
   const checked = checkChange(change)
+  const known = await redis.sismember(keys.pools, keys.pool)
+  // After that: a deletion marks the config before it takes the name out.
+  refuseDeleted(await readDeletion(redis, keys), keys.pool)
   await setFields(redis, keys, 'HSETNX', checked)
   // Last, and by itself: on a Cluster it may be on another node. Until then the pool is not there, as it was. A worker that
   // starts when Redis is out of memory finds its pool there.
-  if ((await redis.sismember(keys.pools, keys.pool)) !== 1) await addName(redis, keys)
+  if (known !== 1) await addName(redis, keys)
   return readPoolConfig(redis, keys)
 }
 
