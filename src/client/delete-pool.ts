@@ -62,9 +62,9 @@ const SEALED_FOR_MS = 60_000
  */
 export async function deletePool(request: DeletePoolRequest): Promise<void> {
   const { redis, keys, force, confirm } = request
-  await mustBeThere(redis, keys)
+  const hasBegun = await findPool(redis, keys)
   await mustBeAllowedToScan(redis, keys.config)
-  const contents = await readContents(redis, keys)
+  const contents = await readContents(redis, keys, hasBegun)
   if (!force) refuseInUse(keys.pool, contents.leasedReplicas)
   await confirm?.(contents)
   await markDeletion(redis, keys, 'under_way')
@@ -86,10 +86,12 @@ export async function forgetDeletion(redis: RedisConnection, keys: PoolKeys): Pr
   await clearDeletion(redis, keys)
 }
 
-async function mustBeThere(redis: RedisConnection, keys: PoolKeys): Promise<void> {
+/** Whether a deletion of the pool has begun. @throws `POOL_UNAVAILABLE` if there is no such pool. */
+async function findPool(redis: RedisConnection, keys: PoolKeys): Promise<boolean> {
   const { pools } = await readPoolNames(redis, keys.pools)
-  if (pools.includes(keys.pool) || (await readMark(redis, keys)) !== undefined) return
-  throw unknownPoolError(keys.pool, pools)
+  const mark = await readMark(redis, keys)
+  if (mark === undefined && !pools.includes(keys.pool)) throw unknownPoolError(keys.pool, pools)
+  return mark !== undefined
 }
 
 /** A config that is no HASH is deleted like any other. */
@@ -100,15 +102,19 @@ async function readMark(redis: RedisConnection, keys: PoolKeys): Promise<Deletio
   })
 }
 
-async function readContents(redis: RedisConnection, keys: PoolKeys): Promise<PoolContents> {
+async function readContents(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  hasBegun: boolean,
+): Promise<PoolContents> {
   const [queued, started, depth, leasedReplicas] = await Promise.all([
     redis.zcard(keys.index('queued')),
     redis.zcard(keys.index('started')),
     readQueueDepth(redis, keys),
     listLeased(redis, keys),
   ])
-  // Jobs of plain BullMQ producers are in the queue alone until they start.
-  const inQueue = depth.interactive + depth.batch + depth.delayed + depth.active
+  // Jobs of plain BullMQ producers are in the queue alone until they start. An earlier call leaves cancelled ones there.
+  const inQueue = hasBegun ? 0 : depth.interactive + depth.batch + depth.delayed + depth.active
   return { unfinishedJobs: Math.max(queued + started, inQueue), leasedReplicas }
 }
 

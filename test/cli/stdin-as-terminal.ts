@@ -1,0 +1,4 @@
+/** Loaded before the command: makes it believe that its stdin and stderr are terminals, so that it asks. */
+import './as-terminal.ts'
+
+Object.assign(process.stdin, { isTTY: true })
