@@ -39,7 +39,8 @@ export function isBlank(line: Buffer): boolean {
   return line.length < 1000 && line.toString('utf8').trim() === ''
 }
 
-async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/** Lines as {@link openLines} yields them, whatever is in them. */
+export async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let parts: Buffer[] = []
   let size = 0
   let afterCr = false

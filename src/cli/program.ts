@@ -17,7 +17,9 @@ import { addJobs } from './jobs.ts'
 import { addMetrics } from './metrics.ts'
 import { addPool } from './pool.ts'
 import { addReplicas } from './replicas.ts'
+import { addResults } from './results.ts'
 import { addSimulator } from './simulator.ts'
+import { addWait } from './wait.ts'
 import { addWorker } from './worker.ts'
 
 /** Runs the command line; resolves with the exit status, errors printed. */
@@ -88,6 +90,8 @@ function buildProgram(): Command {
     addEnqueue,
     addEvents,
     addGenerate,
+    addResults,
+    addWait,
     addCancel,
     addForget,
     addJob,
