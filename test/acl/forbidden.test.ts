@@ -24,7 +24,6 @@ const NOBODY: readonly Command[] = [
   ['ACL', 'LIST'],
   ['ACL', 'SETUSER', 'me', 'on', 'nopass', '+@all'],
   ['KEYS', '*'],
-  ['SCAN', '0'],
   ['RANDOMKEY'],
   ['DBSIZE'],
   ['MONITOR'],
@@ -75,6 +74,8 @@ const NOBODY: readonly Command[] = [
 
 /** Whoever is not an operator changes no pool and loses no stream. */
 const OPERATORS_ONLY: readonly Command[] = [
+  // It shows the names of all keys, other programs' too.
+  ['SCAN', '0'],
   ['CONFIG', 'GET', 'maxmemory'],
   ['HSET', KEYS.config, 'max_queued', '1'],
   ['DEL', KEYS.config],
