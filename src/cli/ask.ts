@@ -18,6 +18,10 @@ export async function ask(question: string, signal: AbortSignal): Promise<string
   try {
     signal.throwIfAborted()
     return (await promise).trim()
+  } catch (error) {
+    // The question is still on the line.
+    err('\n')
+    throw error
   } finally {
     signal.removeEventListener('abort', onAbort)
     lines.close()

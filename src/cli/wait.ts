@@ -123,8 +123,8 @@ interface IdQueue {
 /** Reads ids as they come, so that it is known how many there are: an id takes little memory. */
 function readAhead(ids: AsyncIterable<string>, onRead: () => void): IdQueue {
   const waiting: string[] = []
-  let [head, finished, isOver] = [0, 0, false]
-  let failure: unknown
+  let [head, finished] = [0, 0]
+  const reading: { isOver: boolean; failure?: unknown } = { isOver: false }
   let more = Promise.withResolvers<void>()
   const wake = () => {
     more.resolve()
@@ -138,9 +138,9 @@ function readAhead(ids: AsyncIterable<string>, onRead: () => void): IdQueue {
         onRead()
       }
     } catch (error) {
-      failure = error
+      reading.failure = error
     }
-    isOver = true
+    reading.isOver = true
     wake()
   })()
   return {
@@ -148,8 +148,8 @@ function readAhead(ids: AsyncIterable<string>, onRead: () => void): IdQueue {
       return waiting.length - finished
     },
     async take() {
-      while (head === waiting.length && !isOver) await more.promise
-      if (failure !== undefined) throw failure
+      while (head === waiting.length && !reading.isOver) await more.promise
+      if (reading.failure !== undefined) throw reading.failure
       const id = waiting[head]
       if (id !== undefined) head += 1
       return id
