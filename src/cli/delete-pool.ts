@@ -26,7 +26,7 @@ export function addDeletePool(pool: Command): void {
       'Delete a pool: cancel jobs that are not over, then remove its jobs, results, settings and counters for good',
     )
     .argument('[pool]', 'the pool')
-    .addOption(new Option('--pool <pool>', 'the pool, too').env('TGI_POOL'))
+    .addOption(new Option('--pool <pool>', 'the pool, instead of the argument').env('TGI_POOL'))
     .option('--yes', 'delete it although jobs are queued or running, without a question')
     .option('--force', "delete it although workers serve it: they stop; asks for the pool's name")
     .option('--confirm <pool>', "the pool's name once more, where nobody can be asked")
