@@ -2,6 +2,7 @@ import '../runtime/need-node.ts'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { PoolError } from '../contract/error.ts'
+import { addBatch } from './batch.ts'
 import { addCancel } from './cancel.ts'
 import { addDemo } from './demo.ts'
 import { addDoctor } from './doctor.ts'
@@ -88,6 +89,7 @@ function buildProgram(): Command {
     addGateway,
     addMetrics,
     addEnqueue,
+    addBatch,
     addEvents,
     addGenerate,
     addResults,

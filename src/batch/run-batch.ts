@@ -1,0 +1,402 @@
+/**
+ * Runs a file of jobs and writes a file of answers, each line of the input exactly once, whatever dies meanwhile.
+ *
+ * ```
+ * input ──line──▶ window ──enqueue──▶ Redis ──seal──▶ record ──fsync──▶ file of answers ──▶ forget
+ * ```
+ *
+ * A line is done when its record is on the disk, and nothing else says so. Only then its job is erased from Redis. Whatever dies
+ * before that, the next run of the same command makes the same id of the same line: if Redis has the job still, the command waits
+ * for that, else it runs again. So the file of answers never has two records of a line, and never misses one.
+ */
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startSweeper } from '../attempt/sweeper.ts'
+import type { PoolClient } from '../client/pool-client.ts'
+import { openPool } from '../client/pools.ts'
+import { PoolError } from '../contract/error.ts'
+import type { TerminalEvent } from '../contract/event.ts'
+import type { JobInput } from '../contract/job.ts'
+import { poolKeys } from '../contract/keys.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import { openJobQueue } from '../queue/job-queue.ts'
+import { connectToShard, disconnectRedis } from '../redis/connect.ts'
+import { isForbidden } from '../redis/fault.ts'
+import { watchEnds } from '../stream/end-watch.ts'
+import type { EndWatch } from '../stream/end-watch.ts'
+import { createEventLog } from '../stream/event-log.ts'
+import { readInput } from './input.ts'
+import type { InputLine } from './input.ts'
+import { isOfLine, parseJobLine, sizeOfInput } from './job-lines.ts'
+import { createLimit } from './limit.ts'
+import { LINE } from './line-set.ts'
+import { openOutFile } from './out-file.ts'
+import type { OutFile } from './out-file.ts'
+import { createPatience } from './patience.ts'
+import type { Patience } from './patience.ts'
+import { prepareRun } from './prepare.ts'
+import type { Prepared } from './prepare.ts'
+import { recordOf, refusalOf } from './record.ts'
+import type { Answer, Failure } from './record.ts'
+import { idOfLine, tryCounts, writeRunState } from './run-state.ts'
+import { createPace, windowFor } from './window.ts'
+
+/** What to run. */
+export interface BatchOptions {
+  readonly redisUrl: string
+  readonly pool: string
+  readonly prefix: string
+  /** A file; it is read twice, so no pipe. */
+  readonly input: string
+  readonly out: string
+  /** How many jobs may be in Redis at once. @defaultValue by slots and pace (window.ts) */
+  readonly window?: number | undefined
+  /** Run the lines again whose record is an error. */
+  readonly retryFailed: boolean
+  /** Ends the run at once; jobs stay in the queue. */
+  readonly signal: AbortSignal
+  readonly report: BatchReport
+}
+
+/** What a run reports while it works. */
+export interface BatchReport {
+  /** The files are read, and jobs begin. The progress stays the same object and changes. */
+  onStart(progress: BatchProgress): void
+  onFull(error: PoolError): void
+  onAway(error: PoolError): void
+  onBack(): void
+  /** Jobs cannot be erased from Redis: their events stay until they expire. */
+  onKept(error: PoolError): void
+}
+
+/** How far a run is, records of earlier runs included. */
+export interface BatchProgress {
+  /** Lines that are not blank. */
+  readonly total: number
+  /** Lines on record with an answer. */
+  readonly answered: number
+  /** Lines on record with an error. */
+  readonly failed: number
+  /** The same by code. */
+  readonly codes: ReadonlyMap<string, number>
+  /** Lines without a record. */
+  readonly left: number
+  /** Lines that this run has recorded, a second. */
+  readonly perSecond: number
+}
+
+/** Enqueues at once, and jobs that are being erased at once. */
+const [ENQUEUES, FORGETS] = [64, 32]
+/** Above this many jobs on record that Redis still has, no line is begun. */
+const MAX_UNSETTLED = 1024
+/** How many bytes of lines the window holds at most, unless one line alone is larger. */
+const WINDOW_BYTES = 32 * 1024 * 1024
+/** How often the window is measured anew (ms). */
+const MEASURE_MS = 2000
+/** How often a job is erased again whose worker does not let go of it. */
+const FORGET_TRIES = 10
+
+/**
+ * Runs what is left of a file of jobs; resolves when each line has its record.
+ *
+ * @throws {@link PoolError} `CONFIG` or `INVALID_PARAMS` if the files do not belong together, `REDIS_UNAVAILABLE` if Redis does not
+ * answer at the start, `POOL_UNAVAILABLE`, `INTERNAL` if the file of answers cannot be written; the signal's reason.
+ */
+export async function runBatch(options: BatchOptions): Promise<BatchProgress> {
+  await sizeOfInput(options.input, 'the file of jobs')
+  const file = await openOutFile(options.out)
+  try {
+    const pool = await openPool(options)
+    try {
+      await pool.config({ signal: options.signal })
+      const prepared = await prepareRun({ ...options, file })
+      return await new BatchRun(options, { pool, file, prepared }).run()
+    } finally {
+      await pool.close()
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** A line whose job is in Redis, or on its way there. */
+interface OpenJob {
+  readonly line: number
+  readonly job: JobInput
+  /** Makes room in the window. */
+  readonly release: () => void
+  /** The enqueue that is under way. */
+  enqueuing: Promise<void> | undefined
+  over: boolean
+}
+
+class BatchRun {
+  private readonly options: BatchOptions
+  private readonly pool: PoolClient
+  private readonly file: OutFile
+  private readonly prepared: Prepared
+  private readonly keys: PoolKeys
+  private readonly failed = new AbortController()
+  private readonly stop: AbortSignal
+  private readonly patience: Patience
+  private readonly enqueues = createLimit(ENQUEUES)
+  private readonly forgets = createLimit(FORGETS)
+  private readonly tries: Uint16Array
+  private readonly open = new Map<string, OpenJob>()
+  private readonly pace = createPace()
+  private watch: EndWatch | undefined
+  /** Lines that are begun and not on record. */
+  private begun = 0
+  private begunBytes = 0
+  private unsettled = 0
+  private slots = 0
+  private mayForget = true
+  private wake: (() => void) | undefined
+  private readonly progress: { -readonly [Key in keyof BatchProgress]: BatchProgress[Key] } & {
+    codes: Map<string, number>
+  }
+
+  constructor(
+    options: BatchOptions,
+    ports: { readonly pool: PoolClient; readonly file: OutFile; readonly prepared: Prepared },
+  ) {
+    this.options = options
+    this.pool = ports.pool
+    this.file = ports.file
+    this.prepared = ports.prepared
+    this.keys = poolKeys(options.pool, options.prefix)
+    this.stop = AbortSignal.any([options.signal, this.failed.signal])
+    setMaxListeners(0, this.stop)
+    const { onFull, onAway, onBack } = options.report
+    this.patience = createPatience({ signal: this.stop, onFull, onAway, onBack })
+    const { state, counts } = ports.prepared
+    this.tries = tryCounts(state.retries, state.input.lines)
+    const codes = new Map([...counts].filter(([code]) => code !== ''))
+    const failed = [...codes.values()].reduce((sum, count) => sum + count, 0)
+    const answered = counts.get('') ?? 0
+    const total = state.input.jobs
+    const { pace } = this
+    this.progress = {
+      total,
+      answered,
+      failed,
+      codes,
+      left: total - answered - failed,
+      get perSecond() {
+        return pace.perSecond()
+      },
+    }
+  }
+
+  async run(): Promise<BatchProgress> {
+    const { options, keys, progress } = this
+    const redis = await connectToShard(options.redisUrl, keys.config, { role: 'lookup' })
+    const queue = openJobQueue(redis, keys)
+    // It waits for jobs, so it sees to it that deadlines are kept, though no worker may run.
+    const sweeper = startSweeper({
+      redis,
+      prefix: options.prefix,
+      pool: { keys, log: createEventLog(redis, keys), queue },
+      onError: () => undefined,
+    })
+    this.watch = watchEnds({
+      redis,
+      keys,
+      onEnd: (jobId, event) => this.end(jobId, event),
+      onMissing: (jobId) => this.enqueueAgain(jobId),
+      onReconnect: () => {
+        for (const jobId of this.open.keys()) this.enqueueAgain(jobId)
+      },
+    })
+    const measuring = this.measure()
+    this.onStop(() => this.wake?.())
+    try {
+      options.report.onStart(progress)
+      const settling = this.settleEarlier()
+      await this.readLines()
+      await settling
+      while (this.begun > 0 || this.unsettled > 0) await this.change()
+      // Jobs on record are erased, so the next run need not look for them.
+      await writeRunState(options.out, { ...this.prepared.state, settled_bytes: this.file.size })
+      return progress
+    } catch (error) {
+      this.failed.abort(error)
+      throw error
+    } finally {
+      this.failed.abort(new Error('the run is over'))
+      await this.watch.stop()
+      await measuring
+      // A Redis that is away would keep these.
+      disconnectRedis(redis)
+      await sweeper.stop()
+      await queue.close()
+    }
+  }
+
+  private onStop(act: () => void): void {
+    this.stop.addEventListener('abort', act, { once: true })
+  }
+
+  /** Resolves at the next change of what is under way. @throws why the run stops. */
+  private async change(): Promise<void> {
+    this.stop.throwIfAborted()
+    await new Promise<void>((resolve) => {
+      this.wake = resolve
+    })
+    this.stop.throwIfAborted()
+  }
+
+  private async readLines(): Promise<void> {
+    const { input } = this.options
+    const before = this.prepared.state.input
+    for await (const line of readInput({ file: input, signal: this.stop, before })) {
+      if (this.prepared.lines.get(line.line) !== LINE.open) continue
+      while (this.isFull(line.bytes.length)) await this.change()
+      this.begun += 1
+      this.begunBytes += line.bytes.length
+      this.begin(line)
+    }
+  }
+
+  private isFull(bytes: number): boolean {
+    if (this.begun === 0) return false
+    const window = this.options.window ?? windowFor(this.slots, this.pace.perSecond())
+    return this.begun >= window || this.begunBytes + bytes > WINDOW_BYTES || this.unsettled >= MAX_UNSETTLED
+  }
+
+  private begin({ line, bytes }: InputLine): void {
+    const release = () => {
+      this.begun -= 1
+      this.begunBytes -= bytes.length
+      this.wake?.()
+    }
+    const tries = this.tries[line] ?? 0
+    const idOf = (own?: string) => idOfLine(this.prepared.state.run_id, { line, bytes, own, tries })
+    try {
+      const { job, jobId: own } = parseJobLine(bytes)
+      if (own !== undefined && !this.prepared.named.add(own))
+        throw new PoolError('ID_CONFLICT', `job_id: expected one of its own, got that of an earlier line`)
+      const jobId = idOf(own)
+      const body = { priority: 'batch' as const, ...job }
+      const open: OpenJob = { line, job: body, release, enqueuing: undefined, over: false }
+      this.open.set(jobId, open)
+      this.enqueue(jobId, open)
+    } catch (error) {
+      if (!isOfLine(error)) throw error
+      this.record(refusalOf(idOf(), line, error), release)
+    }
+  }
+
+  /** Enqueues a job, or finds the one that Redis has already; its end is then waited for. */
+  private enqueue(jobId: string, open: OpenJob): void {
+    const call = async () => {
+      if (open.over) return
+      await this.pool.enqueue(open.job, { jobId })
+    }
+    const enqueuing = this.enqueues(() => this.patience.through(call)).then(
+      () => {
+        if (!open.over) this.watch?.add(jobId)
+      },
+      (error: unknown) => {
+        if (this.stop.aborted || open.over) return
+        // Nothing of it is in Redis, and its id may be another job's.
+        if (isOfLine(error)) this.close(jobId, open, refusalOf(jobId, open.line, error), { erase: false })
+        else this.failed.abort(error)
+      },
+    )
+    open.enqueuing = enqueuing.finally(() => {
+      open.enqueuing = undefined
+    })
+  }
+
+  /** Redis may have lost the job, or half of it; an enqueue of one that it has changes nothing. */
+  private enqueueAgain(jobId: string): void {
+    const open = this.open.get(jobId)
+    if (open === undefined || open.over || open.enqueuing !== undefined) return
+    this.watch?.delete(jobId)
+    this.enqueue(jobId, open)
+  }
+
+  private async end(jobId: string, event: TerminalEvent): Promise<void> {
+    const open = this.open.get(jobId)
+    if (open === undefined || open.over) return
+    this.close(jobId, open, recordOf(jobId, open.line, event), { erase: true })
+    await this.file.room()
+  }
+
+  /** Ends a line with its record; then its job is erased. */
+  private close(jobId: string, open: OpenJob, record: Answer | Failure, { erase }: { erase: boolean }): void {
+    open.over = true
+    this.watch?.delete(jobId)
+    this.open.delete(jobId)
+    this.record(record, () => {
+      if (erase) this.forget(jobId, open.enqueuing)
+      open.release()
+    })
+  }
+
+  private record(record: Answer | Failure, then: () => void): void {
+    const onRecord = () => {
+      const { progress } = this
+      this.pace.count()
+      progress.left -= 1
+      if ('error' in record) {
+        progress.failed += 1
+        progress.codes.set(record.error.code, (progress.codes.get(record.error.code) ?? 0) + 1)
+      } else progress.answered += 1
+      then()
+    }
+    this.file.append(record).then(onRecord, (error: unknown) => this.failed.abort(error))
+  }
+
+  private forget(jobId: string, after?: Promise<void>): void {
+    this.unsettled += 1
+    void this.forgets(async () => {
+      // Else an enqueue that is on its way would make the job anew.
+      await after
+      await this.forgetNow(jobId)
+    }).finally(() => {
+      this.unsettled -= 1
+      this.wake?.()
+    })
+  }
+
+  private async forgetNow(jobId: string): Promise<void> {
+    for (let tries = 0; tries < FORGET_TRIES && this.mayForget; tries += 1) {
+      try {
+        await this.patience.through(() => this.pool.forget(jobId))
+        return
+      } catch (error) {
+        if (this.stop.aborted) return
+        if (!(error instanceof PoolError)) return this.failed.abort(error)
+        if (error.kind === 'UNKNOWN_JOB') return
+        if (isForbidden(error.cause)) {
+          if (this.mayForget) this.options.report.onKept(error)
+          this.mayForget = false
+          return
+        }
+        if (error.kind !== 'POOL_UNREADY') return this.failed.abort(error)
+        await sleep(error.retryAfterMs ?? 1000, undefined, { signal: this.stop }).catch(() => undefined)
+      }
+    }
+  }
+
+  /** Jobs that an earlier run put on record before it died. */
+  private async settleEarlier(): Promise<void> {
+    for (const jobId of this.prepared.unsettled) {
+      if (this.stop.aborted) return
+      const known = await this.patience.through(() => this.pool.has(jobId)).catch(() => false)
+      if (known) this.forget(jobId)
+    }
+  }
+
+  /** Counts the slots of the pool, so that the window follows workers that start and stop. */
+  private async measure(): Promise<void> {
+    while (!this.stop.aborted && this.options.window === undefined) {
+      const replicas = await this.pool.replicas({ signal: this.stop }).catch(() => undefined)
+      if (replicas !== undefined) this.slots = replicas.reduce((sum, { slots }) => sum + slots, 0)
+      this.wake?.()
+      await sleep(MEASURE_MS, undefined, { signal: this.stop }).catch(() => undefined)
+    }
+  }
+}
