@@ -8,6 +8,7 @@ export const LONG = [
   'test/chaos/chaos.test.ts',
   'test/cli/cancel.test.ts',
   'test/cli/delete-pool.test.ts',
+  'test/cli/batch.test.ts',
   'test/cli/demo.test.ts',
   'test/cli/doctor.test.ts',
   'test/cli/drain.test.ts',

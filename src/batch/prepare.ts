@@ -71,7 +71,8 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
     }
     lines.set(line, code === undefined ? LINE.answered : LINE.failed)
     counts.set(code ?? '', (counts.get(code ?? '') ?? 0) + 1)
-    if (!isOfRun(state.run_id, jobId)) named.add(jobId)
+    const isRetried = options.retryFailed && code !== undefined
+    if (!isRetried && !isOfRun(state.run_id, jobId)) named.add(jobId)
     if (endsAt <= state.settled_bytes) return
     unsettled.push(jobId)
     if (unsettled.length > MOST_UNSETTLED) unsettled.shift()

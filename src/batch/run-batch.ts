@@ -21,7 +21,7 @@ import { poolKeys } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import { connectToShard, disconnectRedis } from '../redis/connect.ts'
-import { isForbidden } from '../redis/fault.ts'
+import { isForbidden, redisUnavailable } from '../redis/fault.ts'
 import { watchEnds } from '../stream/end-watch.ts'
 import type { EndWatch } from '../stream/end-watch.ts'
 import { createEventLog } from '../stream/event-log.ts'
@@ -151,6 +151,8 @@ class BatchRun {
   private unsettled = 0
   private slots = 0
   private mayForget = true
+  /** Who sees that Redis is unreachable. */
+  private readonly away = new Set<'calls' | 'watch'>()
   private wake: (() => void) | undefined
   private readonly progress: { -readonly [Key in keyof BatchProgress]: BatchProgress[Key] } & {
     codes: Map<string, number>
@@ -167,8 +169,12 @@ class BatchRun {
     this.keys = poolKeys(options.pool, options.prefix)
     this.stop = AbortSignal.any([options.signal, this.failed.signal])
     setMaxListeners(0, this.stop)
-    const { onFull, onAway, onBack } = options.report
-    this.patience = createPatience({ signal: this.stop, onFull, onAway, onBack })
+    this.patience = createPatience({
+      signal: this.stop,
+      onFull: options.report.onFull,
+      onAway: (error) => this.onAway('calls', error),
+      onBack: () => this.onBack('calls'),
+    })
     const { state, counts } = ports.prepared
     this.tries = tryCounts(state.retries, state.input.lines)
     const codes = new Map([...counts].filter(([code]) => code !== ''))
@@ -204,6 +210,8 @@ class BatchRun {
       keys,
       onEnd: (jobId, event) => this.end(jobId, event),
       onMissing: (jobId) => this.enqueueAgain(jobId),
+      onAway: (error) => this.onAway('watch', redisUnavailable(options.redisUrl, error)),
+      onBack: () => this.onBack('watch'),
       onReconnect: () => {
         for (const jobId of this.open.keys()) this.enqueueAgain(jobId)
       },
@@ -231,6 +239,16 @@ class BatchRun {
       await sweeper.stop()
       await queue.close()
     }
+  }
+
+  /** Reports once that Redis is unreachable, whoever sees it first. */
+  private onAway(who: 'calls' | 'watch', error: PoolError): void {
+    if (this.away.size === 0) this.options.report.onAway(error)
+    this.away.add(who)
+  }
+
+  private onBack(who: 'calls' | 'watch'): void {
+    if (this.away.delete(who) && this.away.size === 0) this.options.report.onBack()
   }
 
   private onStop(act: () => void): void {

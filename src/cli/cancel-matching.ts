@@ -1,6 +1,6 @@
 import type { PoolClient } from '../client/pool-client.ts'
 import type { Priority } from '../contract/job.ts'
-import type { JobSummary } from '../contract/job-summary.ts'
+import type { JobSummary } from '../contract/wire-types.ts'
 import { PoolError } from '../contract/error.ts'
 import { jsonLine } from '../contract/json-line.ts'
 import { ask, canAsk } from './ask.ts'

@@ -20,6 +20,10 @@ export interface EndWatchOptions {
   readonly onEnd: (jobId: string, event: TerminalEvent) => Promise<void>
   /** A watched job has no stream: it was never enqueued, has expired, was erased, or Redis lost it. */
   readonly onMissing: (jobId: string) => void
+  /** Redis did not answer; called once until it does. */
+  readonly onAway: (error: unknown) => void
+  /** Redis answers again. */
+  readonly onBack: () => void
   /** The connection was lost and is back: Redis may have lost what it had last accepted. */
   readonly onReconnect: () => void
 }
@@ -45,6 +49,7 @@ export function watchEnds(options: EndWatchOptions): EndWatch {
   const watched = new Set<string>()
   const stopping = new AbortController()
   let lost = false
+  let away = false
   const onClose = () => {
     lost = true
   }
@@ -80,7 +85,16 @@ export function watchEnds(options: EndWatchOptions): EndWatch {
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       // Whatever it was, the next look is the same question.
-      await look().catch(() => undefined)
+      await look().then(
+        () => {
+          if (away) options.onBack()
+          away = false
+        },
+        (error: unknown) => {
+          if (!away && !stopping.signal.aborted) options.onAway(error)
+          away = true
+        },
+      )
       await sleep(options.everyMs ?? EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
     redis.off('close', onClose)
