@@ -93,7 +93,8 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       // A thousand that are due together are read beside each other, or the next thousand would wait for them.
       await Promise.all(reports)
     }
-    if (sweeps % TRIM_SWEEPS === 0) await trimIndex(redis, pool.keys, retentionMs)
+    if (sweeps % TRIM_SWEEPS === 0)
+      await trimIndex(redis, pool.keys, Math.max(retentionMs, config.max_retention_ms))
     if (sweeps % TIDY_SWEEPS === TIDY_SWEEPS - 1) await pool.queue.tidy()
     const foreign = scans.get(id) ?? createForeignDeadlines(redis, pool.keys)
     scans.set(id, foreign)

@@ -169,6 +169,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     ...predicted(startMs),
     priority: checked.job.priority,
     ...labelOf(checked.job),
+    ...(checked.job.retention_ms === undefined ? {} : { retention_ms: checked.job.retention_ms }),
   })
   const writing = ports.log.write({
     jobId: id,

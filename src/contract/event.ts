@@ -21,6 +21,9 @@ const queuedSchema = z.object({
     .optional()
     .describe('Interactive jobs go before batch jobs. Absent in events of older producers'),
   correlation_id: labelSchema.optional().describe("The job's own"),
+  retention_ms: ms
+    .optional()
+    .describe("How long the events stay readable after the end (ms). Absent: the pool's `retention_ms`"),
 })
 
 /** An attempt begins; every older attempt is fenced from here on. */
@@ -37,6 +40,11 @@ const startedSchema = z.object({
   queue_time_ms: ms.describe('From acceptance to this event (ms)'),
   determinism: z.enum(['best_effort', 'strict']).describe('How exactly a repeated job repeats its answer'),
   window_id: z.string().optional().describe('Reserved: the window in which the job runs alone'),
+  retention_ms: ms
+    .optional()
+    .describe(
+      'As in `queued`, where a plain BullMQ producer has written none: on the first attempt only (ms)',
+    ),
   next_token: count.describe('Index of the token that comes next; drop tokens that you hold at or above it'),
   resume: z
     .object({

@@ -139,6 +139,15 @@ const jobFields = {
     .describe(
       "Time budget in ms, from acceptance, queue wait included; then the job ends in `error`. At most the pool's `max_deadline_ms`. Absent: the pool's `deadline_ms` or `batch_deadline_ms`",
     ),
+  retention_ms: z
+    .number()
+    .int()
+    .positive()
+    .max(Number.MAX_SAFE_INTEGER / 4)
+    .optional()
+    .describe(
+      "How long the events stay readable after the end (ms). At most the pool's `max_retention_ms`. Absent: the pool's `retention_ms`",
+    ),
   determinism: notYet('determinism', ['best_effort']).describe(
     'How exactly a repeated job must repeat its answer. Only `best_effort` is supported yet',
   ),

@@ -18,7 +18,8 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
  * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → when it entered that state (ms since 1970); a finished job leaves with its stream |
- * | `<prefix>:{<pool>}:index:batch` | ZSET id of a batch job in the index → when it ended (ms since 1970), `inf` until then |
+ * | `<prefix>:{<pool>}:index:batch` | ZSET id of a batch job in the index → when its stream expires (ms since 1970), `inf` until it ends |
+ * | `<prefix>:{<pool>}:index:expiry` | ZSET job id → when the stream of a finished job expires (ms since 1970): then it leaves the index |
  * | `<prefix>:{<pool>}:scan` | which process scans for waiting jobs of plain BullMQ producers, with a TTL |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
@@ -39,6 +40,7 @@ export interface PoolKeys {
   readonly indexes: readonly string[]
   /** Which jobs in the index are batch jobs. */
   readonly batchIndex: string
+  readonly expiry: string
   readonly scan: string
   readonly replicas: string
   readonly drains: string
@@ -77,6 +79,7 @@ export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKey
     indexes: JOB_STATES.map(index),
     batchIndex: `${base}:index:batch`,
     index,
+    expiry: `${base}:index:expiry`,
     scan: `${base}:scan`,
     replicas: `${base}:replicas`,
     drains: `${base}:drains`,

@@ -90,7 +90,10 @@ export const poolConfigSchema = z.object({
     .describe('Most attempts of a job that count; overload, drains and refused connections cost none'),
   retention_ms: ms
     .default(3_600_000)
-    .describe('How long the events of a job stay readable after its end (ms)'),
+    .describe(
+      'How long the events of a job that does not say stay readable after its end (ms); at most `max_retention_ms`',
+    ),
+  max_retention_ms: ms.default(604_800_000).describe('Longest `retention_ms` that a job may ask for (ms)'),
   first_token_timeout_ms: ms
     .default(120_000)
     .describe('Longest silence of a replica before the first token (ms); then the attempt has failed'),

@@ -37,6 +37,13 @@ export interface JobFields {
    * Whole number, 1 to 2,251,799,813,685,247.
    */
   deadline_ms?: number | undefined
+  /**
+   * How long the events stay readable after the end (ms). At most the pool's `max_retention_ms`. Absent: the
+   * pool's `retention_ms`.
+   *
+   * Whole number, 1 to 2,251,799,813,685,247.
+   */
+  retention_ms?: number | undefined
   /** How exactly a repeated job must repeat its answer. Only `best_effort` is supported yet. */
   determinism?: 'best_effort' | undefined
   /**
@@ -245,6 +252,8 @@ export interface QueuedData {
   priority?: 'interactive' | 'batch' | undefined
   /** The job's own. */
   correlation_id?: string | undefined
+  /** How long the events stay readable after the end (ms). Absent: the pool's `retention_ms`. */
+  retention_ms?: number | undefined
 }
 
 /** The `data` of a `started` event: a worker begins an attempt. */
@@ -269,6 +278,8 @@ export interface StartedData {
   determinism: 'best_effort' | 'strict'
   /** Reserved: the window in which the job runs alone. */
   window_id?: string | undefined
+  /** As in `queued`, where a plain BullMQ producer has written none: on the first attempt only (ms). */
+  retention_ms?: number | undefined
   /** Index of the token that comes next; drop tokens that you hold at or above it. */
   next_token: number
   /** How an interrupted answer goes on. Absent when the attempt begins at the first token. */
@@ -570,13 +581,22 @@ export interface PoolConfig {
    */
   max_attempts: number
   /**
-   * How long the events of a job stay readable after its end (ms).
+   * How long the events of a job that does not say stay readable after its end (ms); at most
+   * `max_retention_ms`.
    *
    * Whole number, 1 or more.
    *
    * @defaultValue `3600000`
    */
   retention_ms: number
+  /**
+   * Longest `retention_ms` that a job may ask for (ms).
+   *
+   * Whole number, 1 or more.
+   *
+   * @defaultValue `604800000`
+   */
+  max_retention_ms: number
   /**
    * Longest silence of a replica before the first token (ms); then the attempt has failed.
    *

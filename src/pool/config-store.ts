@@ -3,7 +3,7 @@ import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema } from '../contract/ids.ts'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { poolConfigSchema } from '../contract/pool-config.ts'
+import { DEFAULT_POOL_CONFIG, poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
@@ -104,6 +104,7 @@ export async function ensurePool(
 ): Promise<PoolConfig> {
   parseOrThrow(poolIdSchema, keys.pool, 'pool')
   const checked = checkChange(change)
+  checkRetention(checked, DEFAULT_POOL_CONFIG)
   const known = await redis.sismember(keys.pools, keys.pool)
   // After that: a deletion marks the config before it takes the name out.
   refuseDeleted(await readDeletion(redis, keys), keys.pool)
@@ -134,7 +135,7 @@ export async function changePoolConfig(
   change: PoolConfigChange,
 ): Promise<PoolConfig> {
   const checked = checkChange(change)
-  await readPoolConfig(redis, keys)
+  checkRetention(checked, await readPoolConfig(redis, keys))
   await setFields(redis, keys, 'HSET', checked)
   return readPoolConfig(redis, keys)
 }
@@ -156,6 +157,17 @@ async function setFields(
 function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
   const whole = parseOrThrow(poolConfigSchema.strict(), change, 'pool config')
   return Object.fromEntries(Object.entries(whole).filter(([field]) => Object.hasOwn(change, field)))
+}
+
+/** Pools of earlier versions may have a longer retention than the default bound; they keep it until either is changed. */
+function checkRetention(change: PoolConfigChange, config: PoolConfig): void {
+  if (change.retention_ms === undefined && change.max_retention_ms === undefined) return
+  const { retention_ms: usual, max_retention_ms: longest } = { ...config, ...change }
+  if (usual <= longest) return
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `pool config: retention_ms: expected at most ${longest} (max_retention_ms), got ${usual}`,
+  )
 }
 
 /** A pool in a list. */

@@ -34,7 +34,7 @@ export interface WriteRequest {
   readonly entries: readonly LogEntry[]
   /** Used when the stream is created (ms since 1970, by Redis's clock). */
   readonly deadlineAt: number
-  /** How long the stream lives after its seal, or after its deadline (ms). */
+  /** How long the stream lives after its seal, or after its deadline (ms), unless its first entry says (`retention_ms`). */
   readonly retentionMs: number
   /** The job's priority, for the pool's counters. @defaultValue unknown */
   readonly priority?: Priority | undefined
@@ -88,7 +88,7 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
       const args = [expect, ...packEntries(entries)]
       const change = changeOf(entries, priority ?? '') ?? (expect === START ? UNCOUNTED : undefined)
       if (change !== undefined) {
-        names.push(keys.deadlines, keys.counters, keys.batchIndex, ...keys.indexes)
+        names.push(keys.deadlines, keys.counters, keys.batchIndex, keys.expiry, ...keys.indexes)
         args.push(jobId, deadlineAt, retentionMs, keys.cancelChannel, ...packChange(change))
       }
       const count = names.length
