@@ -43,6 +43,11 @@ const jobs = (count: number) => Array.from({ length: count }, (_, index) => job(
 const linesOf = (records: readonly Record[]) => records.map(({ line }) => line).toSorted((a, b) => a - b)
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
 
+async function ended(runs: readonly CliRun[]): Promise<void> {
+  for (const run of runs) run.kill('SIGKILL')
+  await Promise.all(runs.map(({ over }) => over))
+}
+
 /** Waits until a run has put a number of records into its file. */
 async function recorded(
   expect: ExpectStatic,
@@ -345,8 +350,7 @@ describe.concurrent('a Redis', () => {
     const env = { REDIS_URL: first.url }
     await stage.cli(['pool', 'create'], { env })
     const replica = await stage.replica({ tokensPerSecond: 200 })
-    const serve = () => stage.start(['worker', '--replica', replica.url], { env })
-    serve()
+    const workers = [stage.start(['worker', '--replica', replica.url], { env })]
     const files = await batch(stage, jobs(120))
     const run = stage.start([...files.args, '--window', '16'], { env })
     await recorded(expect, run, files.text, 30)
@@ -354,8 +358,9 @@ describe.concurrent('a Redis', () => {
     await run.printed('; waiting\n', 'stderr')
     await stage.redis({ port: first.port })
     await stage.cli(['pool', 'create'], { env })
-    serve()
+    workers.push(stage.start(['worker', '--replica', replica.url], { env }))
     const { status, stderr } = await run.over
+    await ended(workers)
     expect(status).toBe(0)
     expect(stderr).toContain('tgi-pool: Redis is back\n')
     expect(linesOf(await files.records())).toEqual(numbers(120))
@@ -375,8 +380,10 @@ describe.concurrent('a Redis', () => {
     await stage.cli(['pool', 'create'], { env })
     await expect.poll(waiting).toBe(8)
     const replica = await stage.replica()
-    stage.start(['worker', '--replica', replica.url], { env })
-    expect((await run.over).status).toBe(0)
+    const worker = stage.start(['worker', '--replica', replica.url], { env })
+    const { status } = await run.over
+    await ended([worker])
+    expect(status).toBe(0)
     expect(linesOf(await files.records())).toEqual(numbers(8))
   })
 
