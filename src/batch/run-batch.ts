@@ -12,6 +12,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startSweeper } from '../attempt/sweeper.ts'
+import type { Redis } from 'ioredis'
 import type { PoolClient } from '../client/pool-client.ts'
 import { openPool } from '../client/pools.ts'
 import { PoolError } from '../contract/error.ts'
@@ -21,7 +22,7 @@ import { poolKeys } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
 import { connectToShard, disconnectRedis } from '../redis/connect.ts'
-import { isForbidden, redisUnavailable } from '../redis/fault.ts'
+import { bareCause, isForbidden, redisUnavailable } from '../redis/fault.ts'
 import { watchEnds } from '../stream/end-watch.ts'
 import type { EndWatch } from '../stream/end-watch.ts'
 import { createEventLog } from '../stream/event-log.ts'
@@ -119,6 +120,20 @@ export async function runBatch(options: BatchOptions): Promise<BatchProgress> {
   }
 }
 
+/** A run that may not see its jobs end would wait for ever. */
+async function checkRights(redis: Redis, keys: PoolKeys, redisUrl: string): Promise<void> {
+  try {
+    await redis.zmscore(keys.deadlines, '-')
+  } catch (error) {
+    if (!isForbidden(error)) throw redisUnavailable(redisUrl, error)
+    throw new PoolError(
+      'REDIS_UNAVAILABLE',
+      'Redis does not allow its user to see when jobs end (zmscore): run batches as one who may enqueue, read and forget (ops/redis.acl: gateway, operator)',
+      { cause: bareCause(error) },
+    )
+  }
+}
+
 /** A line whose job is in Redis, or on its way there. */
 interface OpenJob {
   readonly line: number
@@ -197,6 +212,10 @@ class BatchRun {
   async run(): Promise<BatchProgress> {
     const { options, keys, progress } = this
     const redis = await connectToShard(options.redisUrl, keys.config, { role: 'lookup' })
+    await checkRights(redis, keys, options.redisUrl).catch((error: unknown) => {
+      disconnectRedis(redis)
+      throw error
+    })
     const queue = openJobQueue(redis, keys)
     // It waits for jobs, so it sees to it that deadlines are kept, though no worker may run.
     const sweeper = startSweeper({
