@@ -170,13 +170,20 @@ export async function* openInput(file: string, signal: AbortSignal): AsyncGenera
   }
 }
 
-/** The size of a file of jobs (bytes). @throws {@link PoolError} `CONFIG` if it cannot be read; `what` names it. */
-export async function sizeOfInput(file: string, what: string): Promise<number> {
+/** A file of jobs, before it is read. */
+interface InputStats {
+  readonly size: number
+  /** No pipe, so that it can be read twice. */
+  isFile(): boolean
+}
+
+/** Looks at a file of jobs. @throws {@link PoolError} `CONFIG` if it cannot be read; `what` names it. */
+export async function statInput(file: string, what: string): Promise<InputStats> {
   const found = await stat(file).catch((cause: unknown) => {
     throw new PoolError('CONFIG', `${what}: cannot read ${file}`, { cause })
   })
   if (found.isDirectory()) throw new PoolError('CONFIG', `${what}: expected a file, got the folder ${file}`)
-  return found.size
+  return found
 }
 
 /** What other languages write instead of JSON, and what to write instead. */

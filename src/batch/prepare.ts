@@ -28,7 +28,7 @@ export interface PrepareOptions {
   readonly signal: AbortSignal
 }
 
-/** More jobs than can be on record and not yet erased (run-batch.ts). */
+/** More jobs than can be on record and not yet erased (batch-run.ts). */
 const MOST_UNSETTLED = 4096
 
 /**

@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress'
 import type { PoolError } from '../contract/error.ts'
-import type { BatchProgress, BatchReport } from '../batch/run-batch.ts'
+import type { BatchProgress, BatchReport } from '../batch/batch-options.ts'
 import { err, errLine, outLine } from './print.ts'
 
 /** How often the progress is printed where it is no terminal (ms). */
@@ -126,6 +126,7 @@ function formatRate(perSecond: number): string {
 
 /** An estimate of the time that is left. */
 function formatLeft({ left, perSecond }: BatchProgress): string {
+  if (left === 0) return 'done'
   if (perSecond < 0.001) return 'time left unknown'
   const seconds = Math.ceil(left / perSecond)
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)]

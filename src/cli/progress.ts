@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress'
-import { sizeOfInput } from '../batch/job-lines.ts'
+import { statInput } from '../batch/job-lines.ts'
 import { terminalLine } from '../runtime/terminal.ts'
 
 /** How far a long command is. */
@@ -10,7 +10,7 @@ interface Progress {
 
 /** A bar on a terminal, nothing elsewhere. By bytes of the file; of a pipe nobody knows the end. */
 export async function startProgress(file: string): Promise<Progress> {
-  const size = file === '-' ? undefined : await sizeOfInput(file, '--file')
+  const size = file === '-' ? undefined : (await statInput(file, '--file')).size
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
   const format =
     size === undefined
