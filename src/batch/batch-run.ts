@@ -189,6 +189,8 @@ export class BatchRun {
 
   /** Reports once that Redis is unreachable, whoever sees it first. */
   private onAway(who: 'calls' | 'watch', error: PoolError): void {
+    // What is on its way when a run stops loses its connection.
+    if (this.stop.aborted) return
     if (this.away.size === 0) this.options.report.onAway(error)
     this.away.add(who)
   }
