@@ -104,7 +104,7 @@ export class BatchRun {
     setMaxListeners(0, this.stop)
     this.patience = createPatience({
       signal: this.stop,
-      onFull: options.report.onFull,
+      onFull: (error) => options.report.onFull(error),
       onAway: (error) => this.onAway('calls', error),
       onBack: () => this.onBack('calls'),
     })
@@ -114,7 +114,7 @@ export class BatchRun {
       patience: this.patience,
       stop: this.stop,
       onSettled: () => this.wake?.(),
-      onKept: options.report.onKept,
+      onKept: (error) => options.report.onKept(error),
       onError: (error) => this.failed.abort(error),
     })
     const { state, counts } = ports.prepared

@@ -58,6 +58,8 @@ export async function openOutFile(path: string): Promise<OutFile> {
   let failure: unknown
   const waiting: (() => void)[] = []
 
+  const isFull = () => pendingBytes > MAX_PENDING_BYTES
+
   async function write(): Promise<void> {
     while (pending.length > 0) {
       const group = pending
@@ -152,7 +154,7 @@ export async function openOutFile(path: string): Promise<OutFile> {
       return written
     },
     async room() {
-      while (pendingBytes > MAX_PENDING_BYTES) await new Promise<void>((resolve) => waiting.push(resolve))
+      while (isFull()) await new Promise<void>((resolve) => waiting.push(resolve))
     },
     async close() {
       await writing

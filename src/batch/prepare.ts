@@ -83,7 +83,7 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
     state = { ...state, retries: [...state.retries, again], settled_bytes: 0 }
     await writeRunState(out, state)
     await file.rewrite(({ code }) => code === undefined)
-    for (const line of [...lines.in(LINE.failed)]) lines.set(line, LINE.open)
+    for (const line of lines.in(LINE.failed)) lines.set(line, LINE.open)
     const answered = counts.get('') ?? 0
     counts.clear()
     if (answered > 0) counts.set('', answered)

@@ -13,6 +13,8 @@ import type { AclRedis, Role } from './stage.ts'
 
 const POOL = 'p'
 
+const nothing = () => undefined
+
 /** Runs a batch of three jobs as a role. */
 async function runAs(
   acl: AclRedis,
@@ -23,7 +25,6 @@ async function runAs(
   const [input, out] = [join(dir, 'jobs.jsonl'), join(dir, 'answers.jsonl')]
   await writeFile(input, '{"inputs":"hello","parameters":{"max_new_tokens":2}}\n'.repeat(3))
   let kept = 0
-  const nothing = () => undefined
   const report = {
     onStart: nothing,
     onFull: nothing,

@@ -55,6 +55,7 @@ const test = base.extend('files', async ({ lab }, { onCleanup }): Promise<Files>
 
 const jobs = (count: number) =>
   Array.from({ length: count }, (_, at) => ({ inputs: `line ${at + 1}`, parameters: { max_new_tokens: 2 } }))
+const body = (tokens: number) => ({ inputs: 'line', parameters: { max_new_tokens: tokens } })
 const numbers = (count: number) => Array.from({ length: count }, (_, at) => at + 1)
 const ascending = (lines: readonly number[]) => lines.toSorted((a, b) => a - b)
 
@@ -100,7 +101,6 @@ describe('a batch', () => {
     const clock = createManualClock()
     const replica = await lab.replica({ clock, tokensPerSecond: 50 })
     await lab.worker(replica)
-    const body = (tokens: number) => ({ inputs: 'line', parameters: { max_new_tokens: tokens } })
     await files.write([body(40), body(3), body(20)])
     const stop = new AbortController()
     const running = files.run(stop.signal)

@@ -11,7 +11,7 @@ import { test } from './stage.ts'
 import type { Stage } from './stage.ts'
 
 /** A record of the file of answers. */
-interface Record {
+interface AnswerLine {
   readonly job_id: string
   readonly line: number
   readonly text?: string
@@ -34,13 +34,15 @@ async function batch(stage: Stage, lines: readonly (string | object)[]) {
     write,
     args: ['batch', 'run', input, '--out', out],
     text: () => readFile(out, 'utf8').catch(() => ''),
-    records: async () => jsonLines(await readFile(out, 'utf8')) as Record[],
+    records: async () => jsonLines(await readFile(out, 'utf8')) as AnswerLine[],
   }
 }
 
 const job = (prompt: string | number) => ({ inputs: `line ${prompt}`, parameters: { max_new_tokens: 3 } })
 const jobs = (count: number) => Array.from({ length: count }, (_, index) => job(index + 1))
-const linesOf = (records: readonly Record[]) => records.map(({ line }) => line).toSorted((a, b) => a - b)
+const linesOf = (records: readonly AnswerLine[]) => records.map(({ line }) => line).toSorted((a, b) => a - b)
+const idIn = (records: readonly AnswerLine[], line: number) =>
+  records.find((record) => record.line === line)?.job_id
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
 
 async function ended(runs: readonly CliRun[]): Promise<void> {
@@ -185,7 +187,9 @@ describe.concurrent('a file of jobs', () => {
       run.kill('SIGKILL')
       await run.over
       // The last line may be cut.
-      for (const { line, job_id: id } of jsonLines((await files.text()).replace(/[^\n]*$/, '')) as Record[]) {
+      for (const { line, job_id: id } of jsonLines(
+        (await files.text()).replace(/[^\n]*$/, ''),
+      ) as AnswerLine[]) {
         expect(ids.get(line) ?? id).toBe(id)
         ids.set(line, id)
       }
@@ -246,8 +250,6 @@ describe.concurrent('a file of jobs', () => {
       undefined,
       'INVALID_PARAMS',
     ])
-    const idIn = (records: readonly Record[], line: number) =>
-      records.find((record) => record.line === line)?.job_id
     expect(idIn(second, 1)).toBe(`${idIn(first, 1)}-r1`)
     expect(idIn(second, 2)).toBe(idIn(first, 2))
     expect(idIn(second, 3)).toBe('mine-r1')

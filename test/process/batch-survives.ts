@@ -45,15 +45,16 @@ export interface Survival {
 /** How often memory is measured (ms). */
 const MEASURE_MS = 1000
 
+const job = (line: number) => ({
+  inputs: `line ${line} ${randomUUID()}`,
+  parameters: { max_new_tokens: 4 },
+})
+
 /** Runs such a batch to its end. */
 export async function surviveKills(lines: number): Promise<Survival> {
   const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-batch-'))
   const out = join(dir, 'answers.jsonl')
   const input = join(dir, 'jobs.jsonl')
-  const job = (line: number) => ({
-    inputs: `line ${line} ${randomUUID()}`,
-    parameters: { max_new_tokens: 4 },
-  })
   await writeFile(
     input,
     Array.from({ length: lines }, (_, at) => `${JSON.stringify(job(at + 1))}\n`).join(''),
