@@ -79,7 +79,7 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
   })
   const again = options.retryFailed ? formatRanges(lines.in(LINE.failed)) : ''
   if (again !== '') {
-    // The state first: a line whose record is gone must not get the id of its last try.
+    // The state first: a line whose record is gone must not get the id of its last try. Its bytes count from a file that is replaced.
     state = { ...state, retries: [...state.retries, again], settled_bytes: 0 }
     await writeRunState(out, state)
     await file.rewrite(({ code }) => code === undefined)
@@ -87,8 +87,8 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
     const answered = counts.get('') ?? 0
     counts.clear()
     if (answered > 0) counts.set('', answered)
-    state = { ...state, settled_bytes: file.size }
+  } else {
+    await writeRunState(out, state)
   }
-  await writeRunState(out, state)
   return { state, lines, named, counts, unsettled }
 }
