@@ -3,7 +3,7 @@
  * and memory that does not grow. A test with a few hundred lines (batch-kill.test.ts); by hand with more:
  *
  * ```
- * node test/process/batch-survives.ts 5000
+ * node test/process/batch-survives.ts 5000 everysec
  * ```
  */
 import { randomUUID } from 'node:crypto'
@@ -50,8 +50,8 @@ const job = (line: number) => ({
   parameters: { max_new_tokens: 4 },
 })
 
-/** Runs such a batch to its end. */
-export async function surviveKills(lines: number): Promise<Survival> {
+/** Runs such a batch to its end. `fsync`: when Redis writes its file to the disk. */
+export async function surviveKills(lines: number, fsync = 'always'): Promise<Survival> {
   const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-batch-'))
   const out = join(dir, 'answers.jsonl')
   const input = join(dir, 'jobs.jsonl')
@@ -60,7 +60,7 @@ export async function surviveKills(lines: number): Promise<Survival> {
     Array.from({ length: lines }, (_, at) => `${JSON.stringify(job(at + 1))}\n`).join(''),
   )
   const from = performance.now()
-  const args = ['--appendfsync', 'always']
+  const args = ['--appendfsync', fsync]
   let server: RedisServer = await startRedisServer({ dir, args })
   const env = { REDIS_URL: server.url, TGI_POOL: 'p' }
   const client = await openPool({ redisUrl: server.url, pool: 'p' })
@@ -166,4 +166,6 @@ export async function surviveKills(lines: number): Promise<Survival> {
 }
 
 if (process.argv[1] === import.meta.filename)
-  process.stdout.write(`${JSON.stringify(await surviveKills(Number(process.argv[2] ?? 5000)), null, 1)}\n`)
+  process.stdout.write(
+    `${JSON.stringify(await surviveKills(Number(process.argv[2] ?? 5000), process.argv[3]), null, 1)}\n`,
+  )
