@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { openInput, parseJsonLine, sizeOfInput, splitLines } from '../batch/job-lines.ts'
+import { openInput, parseJsonLine, statInput, splitLines } from '../batch/job-lines.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema } from '../contract/ids.ts'
@@ -50,7 +50,7 @@ async function* fromArguments(jobs: readonly string[]): AsyncGenerator<string> {
 
 async function* fromFile(file: string, signal: AbortSignal): AsyncGenerator<string> {
   const what = file === '-' ? 'standard input' : file
-  if (file !== '-') await sizeOfInput(file, '--file')
+  if (file !== '-') await statInput(file, '--file')
   let line = 0
   for await (const bytes of splitLines(toUtf8(openInput(file, signal), what))) {
     if (signal.aborted) return
