@@ -2,6 +2,7 @@ import { cancel } from './cancel.ts'
 import { depth } from './depth.ts'
 import { firstByte } from './first-byte.ts'
 import { handover } from './handover.ts'
+import { jobList } from './job-list.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { pickUp } from './pick-up.ts'
@@ -24,6 +25,7 @@ export const BENCHES: readonly Bench[] = [
   handover,
   memory,
   depth,
+  jobList,
   poison,
   rivalsThroughput,
   rivalsLatency,

@@ -2,7 +2,7 @@
 // plain JavaScript without packages. Says what it does on stderr and nothing on stdout.
 //
 //   node scripts/setup.mjs                    packages as in the lock file, and a Node that is new enough
-//   node scripts/setup.mjs --redis            also a valkey-server or redis-server, 7 or newer
+//   node scripts/setup.mjs --redis            also a valkey-server or redis-server, 7 or newer: REDIS_SERVER, or from the PATH
 //   node scripts/setup.mjs --redis=unless-url the same, unless REDIS_URL names one
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -91,8 +91,10 @@ function checkNode() {
 }
 
 function ensureRedis() {
+  const named = process.env.REDIS_SERVER
   const found = findRedis()
   if (found.usable) return
+  if (named) fail(`REDIS_SERVER: expected a server program, ${minRedis} or newer, got ${found.old ?? named}`)
   const why = found.old
     ? `${found.old} is older than ${minRedis}`
     : 'no valkey-server or redis-server on the PATH'
@@ -117,7 +119,8 @@ function ensureRedis() {
 
 function findRedis() {
   let old
-  for (const name of ['valkey-server', 'redis-server']) {
+  const named = process.env.REDIS_SERVER
+  for (const name of named ? [named] : ['valkey-server', 'redis-server']) {
     const { status, stdout } = spawnSync(name, ['--version'], { encoding: 'utf8' })
     if (status !== 0) continue
     const version = /v=(\d+)[\d.]*/.exec(stdout)

@@ -6,7 +6,7 @@ const FLOORS = [
   ['workers', 'index.ts'],
   ['cli'],
   ['demo'],
-  ['gateway', 'doctor'],
+  ['gateway', 'doctor', 'batch'],
   ['worker', 'client', 'simulator', 'metrics'],
   ['attempt'],
   ['pool', 'queue', 'replica', 'tgi', 'stream'],

@@ -6,6 +6,9 @@ export const LONG = [
   'test/acl/rights-everywhere.test.ts',
   'test/bench/bench.test.ts',
   'test/chaos/chaos.test.ts',
+  'test/cli/cancel.test.ts',
+  'test/cli/delete-pool.test.ts',
+  'test/cli/batch.test.ts',
   'test/cli/demo.test.ts',
   'test/cli/doctor.test.ts',
   'test/cli/drain.test.ts',
@@ -14,6 +17,7 @@ export const LONG = [
   'test/cli/generate.test.ts',
   'test/cli/operate.test.ts',
   'test/cli/redis-faults.test.ts',
+  'test/cli/results.test.ts',
   'test/cli/terminal.test.ts',
   'test/cli/usage.test.ts',
   'test/cluster/**/*.test.ts',
@@ -46,6 +50,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // What needs more than Node and Redis: npm run test:ops.
     exclude: ['test/ops/**', ...LONG],
+    globalSetup: new URL('support/versions.ts', import.meta.url).pathname,
     // No test comes near them beside two busy loops; what hangs is seen before long.
     testTimeout: 120_000,
     hookTimeout: 120_000,

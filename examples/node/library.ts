@@ -6,10 +6,8 @@
 import { openPool, PoolError } from 'tgi-pool'
 import type { JobEvent, Restart } from 'tgi-pool'
 
-const pool = await openPool({
-  redisUrl: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379',
-  pool: process.env['TGI_POOL'] ?? 'p',
-})
+// Redis is at `REDIS_URL`, else at 127.0.0.1:6379.
+const pool = await openPool({ pool: process.env['TGI_POOL'] ?? 'p' })
 
 /** What a consumer holds of an answer: the text of each token, special ones empty. */
 const tokens: string[] = []

@@ -8,12 +8,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { openPool, PoolError, SSE_HEADERS, toSse } from 'tgi-pool'
+import { openPool, PoolError, sseResponse } from 'tgi-pool'
 
-const pool = await openPool({
-  redisUrl: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379',
-  pool: process.env['TGI_POOL'] ?? 'p',
-})
+const pool = await openPool({ pool: process.env['TGI_POOL'] ?? 'p' })
 
 async function ask(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { job_id } = await pool.enqueue({ inputs: await text(request), parameters: { max_new_tokens: 100 } })
@@ -23,15 +20,10 @@ async function ask(request: IncomingMessage, response: ServerResponse): Promise<
 
 async function events(jobId: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const after = request.headers['last-event-id']?.toString()
-  const { state, last_id } = await pool.job(jobId)
-  // An EventSource comes again when a stream ends, unless it hears 204: there is nothing after the last event.
-  if (state !== 'queued' && state !== 'started' && after === last_id) {
-    response.writeHead(204).end()
-    return
-  }
-  response.writeHead(200, SSE_HEADERS)
+  const { status, headers, body } = await sseResponse(pool, jobId, { after })
+  response.writeHead(status, Object.fromEntries(headers))
   // When the client leaves, the reading ends; the job does not.
-  await pipeline(Readable.fromWeb(toSse(pool.events(jobId, { after }))), response)
+  await pipeline(body ? Readable.fromWeb(body) : [], response)
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { SEAL_ID } from '../contract/stream-id.ts'
@@ -12,7 +13,7 @@ import { readGivenJob } from './given-job.ts'
 export interface ForeignDeadlines {
   /**
    * Reads the next page of waiting jobs and records a deadline for those without one, so that the sweep ends them like any
-   * other. A no-op while another process scans.
+   * other, and puts them in the index. A no-op while another process scans.
    *
    * A job is found within one beat of the sweeper (0.7 s) for each thousand jobs that wait in its queue.
    */
@@ -25,13 +26,20 @@ const CLAIM_MS = 1500
 const MIN_TIME_MS = 1e12
 
 /**
- * KEYS the job's stream, `deadlines`; ARGV job id, deadline (ms since 1970), the id of a seal. A job that is over has left
- * `deadlines` for good, though its place in the queue may be left, so both keys are read and written in one step.
+ * KEYS the job's stream, `deadlines`, the index of queued jobs, that of batch jobs; ARGV job id, deadline (ms since 1970), the id
+ * of a seal, when it was accepted (ms since 1970), its priority. A job that is over has left `deadlines` for good, though its place
+ * in the queue may be left, so all keys are read and written in one step. A job with a stream is in the index already.
  */
 const ADD_DEADLINE = `${AT_LIMIT}
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last and last[1] == ARGV[3] then return 0 end
-return redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1])`
+if last and last[1] == ARGV[3] then return end
+if redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1]) == 0 or last then return end
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
+if ARGV[5] == 'batch' then
+  redis.call('ZADD', KEYS[4], 'inf', ARGV[1])
+else
+  redis.call('ZREM', KEYS[4], ARGV[1])
+end`
 
 /** KEYS[1] `scan`; ARGV[1] this process, ARGV[2] ms. Returns 1: this process scans; 0: another one does. */
 const CLAIM = `${AT_LIMIT}
@@ -50,8 +58,14 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
     return (await redis.eval(CLAIM, 1, keys.scan, me, CLAIM_MS)) === 1
   }
 
-  async function addDeadline(jobId: string, deadlineAt: number): Promise<void> {
-    await redis.eval(ADD_DEADLINE, 2, keys.events(jobId), keys.deadlines, jobId, deadlineAt, SEAL_ID)
+  async function addDeadline(
+    jobId: string,
+    acceptedAt: number,
+    { deadlineMs, priority }: Terms,
+  ): Promise<void> {
+    const touched = [keys.events(jobId), keys.deadlines, keys.index('queued'), keys.batchIndex]
+    const args = [jobId, acceptedAt + deadlineMs, SEAL_ID, acceptedAt, priority]
+    await redis.eval(ADD_DEADLINE, touched.length, ...touched, ...args)
   }
 
   return {
@@ -64,21 +78,27 @@ export function createForeignDeadlines(redis: RedisConnection, keys: PoolKeys): 
       if (foreign.length === 0) return
       const nowMs = await redisTimeMs(redis, keys.config)
       for await (const { id, addedAtMs, body } of waiting.read(foreign)) {
-        await addDeadline(id, acceptedAtOf(addedAtMs, nowMs) + budgetOf(id, body, config))
+        await addDeadline(id, acceptedAtOf(addedAtMs, nowMs), termsOf(id, body, config))
       }
     },
   }
 }
 
-/** A worker refuses an invalid body at pick-up; until then the default deadline applies. */
-function budgetOf(jobId: string, body: unknown, config: PoolConfig): number {
+/** What a waiting job's body says of it. */
+interface Terms {
+  readonly deadlineMs: number
+  readonly priority: Priority
+}
+
+/** A worker refuses an invalid body at pick-up; until then the defaults apply. */
+function termsOf(jobId: string, body: unknown, config: PoolConfig): Terms {
   try {
     const given = readGivenJob(jobId, body, config)
-    if (given.kind === 'job') return given.budget.deadlineMs
+    if (given.kind === 'job') return { deadlineMs: given.budget.deadlineMs, priority: given.job.priority }
   } catch {
     // One body that cannot be read must not keep the jobs behind it from their deadlines.
   }
-  return config.deadline_ms
+  return { deadlineMs: config.deadline_ms, priority: 'interactive' }
 }
 
 /**

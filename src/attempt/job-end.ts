@@ -9,28 +9,35 @@ import { viewLog } from './log-view.ts'
 
 /** How a job ended, as far as the process that wrote its terminal event knows. */
 export interface JobEnd {
+  /** The job. */
   readonly job_id: string
+  /** Its pool. */
   readonly pool_id: string
-  /** Absent if the job was answered. */
+  /** Why it has no answer. Absent if it has one. */
   readonly code?: ErrorCode | undefined
   /** The last cause; never a prompt. */
   readonly reason?: string | undefined
+  /** The replica of the last attempt. Absent if it never began. */
   readonly replica_id?: string | undefined
+  /** How many attempts began. Absent if the events cannot be read. */
   readonly attempts?: number | undefined
+  /** Tokens of the prompt, if the job was answered and the replica reported them. */
   readonly tokens_in?: number | undefined
+  /** Tokens published. */
   readonly tokens_out?: number | undefined
-  /** From acceptance to the first `started`. */
+  /** From acceptance to the first `started` (ms). */
   readonly queue_time_ms?: number | undefined
-  /** From acceptance to the first token. */
+  /** From acceptance to the first token (ms). */
   readonly first_token_ms?: number | undefined
-  /** From the first token to the last. */
+  /** From the first token to the last (ms). */
   readonly decode_time_ms?: number | undefined
-  /** From acceptance to the terminal event. */
+  /** From acceptance to the terminal event (ms). */
   readonly end_to_end_ms?: number | undefined
+  /** The job's own, if an attempt began. */
   readonly correlation_id?: string | undefined
 }
 
-/** Called for each job that this process ended itself. */
+/** Called once for each job that this process ended itself. Must not throw. */
 export type JobEndListener = (end: JobEnd) => void
 
 const MESSAGES = {

@@ -242,6 +242,8 @@ function begin(
     next_token: view.tokens,
     ...(resumption === undefined ? {} : { resume: resumeOf(resumption) }),
     ...(job.correlation_id === undefined ? {} : { correlation_id: job.correlation_id }),
+    // The stream's first entry has it: `queued`, or this where a plain BullMQ producer wrote none.
+    ...(entries.length > 0 || job.retention_ms === undefined ? {} : { retention_ms: job.retention_ms }),
   }
   const firstTokenMs = published?.tokens[0]?.first_token_ms
   return {

@@ -93,7 +93,8 @@ export function startSweeper(options: SweeperOptions): Sweeper {
       // A thousand that are due together are read beside each other, or the next thousand would wait for them.
       await Promise.all(reports)
     }
-    if (sweeps % TRIM_SWEEPS === 0) await trimIndex(redis, pool.keys, retentionMs)
+    if (sweeps % TRIM_SWEEPS === 0)
+      await trimIndex(redis, pool.keys, Math.max(retentionMs, config.max_retention_ms))
     if (sweeps % TIDY_SWEEPS === TIDY_SWEEPS - 1) await pool.queue.tidy()
     const foreign = scans.get(id) ?? createForeignDeadlines(redis, pool.keys)
     scans.set(id, foreign)
@@ -134,6 +135,8 @@ export function startSweeper(options: SweeperOptions): Sweeper {
   /** One pool that cannot be swept, e.g. for its config, must not stop the others. */
   function reportFault(error: unknown, pool?: string): void {
     if (stopping.signal.aborted) return
+    // Deleted, or being deleted, since its name was read.
+    if (pool !== undefined && error instanceof PoolError && error.kind === 'POOL_UNAVAILABLE') return
     // A user who only reads, or may not see other pools.
     if (isForbidden(error)) {
       if (pool === undefined || options.pool !== undefined) stopping.abort()

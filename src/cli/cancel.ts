@@ -1,20 +1,100 @@
+import { Option } from 'commander'
 import type { Command } from 'commander'
+import type { PoolClient } from '../client/pool-client.ts'
+import { PoolError } from '../contract/error.ts'
+import { jsonLine } from '../contract/json-line.ts'
+import { cancelMatching } from './cancel-matching.ts'
+import type { MatchFlags } from './cancel-matching.ts'
+import { cancelEach } from './cancel-each.ts'
+import { duration } from './duration.ts'
+import { EXIT, Exit } from './exit.ts'
+import { withInterrupt } from './interrupt.ts'
+import { checkIds, idsOf, withIds } from './job-ids.ts'
+import type { IdFlags } from './job-ids.ts'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
-import { jsonLine } from '../contract/json-line.ts'
 import { outLine } from './print.ts'
+
+interface CancelFlags extends PoolFlags, IdFlags, MatchFlags {
+  readonly reason?: string
+  readonly json?: boolean
+}
 
 /** `tgi-pool cancel`. */
 export function addCancel(program: Command): void {
   const command = program
     .command('cancel')
-    .description('Cancel a job, waiting or running; no token follows after this returns')
-    .argument('<job>', 'the job id')
-    .option('--reason <text>', "reason in the job's error event")
-    .option('--json', 'the outcome as JSON')
-  withPool(command).action(async (jobId: string, flags: PoolFlags & { reason?: string; json?: boolean }) => {
-    const outcome = await usingPool(flags, (pool) => pool.cancel(jobId, { reason: flags.reason }))
-    const text = outcome === 'cancelled' ? 'cancelled' : 'had already ended'
-    outLine(flags.json === true ? jsonLine({ job_id: jobId, outcome }) : `job ${jobId} ${text}`)
+    .description('Cancel jobs, waiting or running, by id or by filter; no token follows after this returns')
+  withIds(command)
+    .addOption(
+      new Option('--state <state>', 'all jobs in this state instead of ids').choices(['queued', 'started']),
+    )
+    .addOption(
+      new Option('--priority <priority>', 'all jobs of this priority').choices(['interactive', 'batch']),
+    )
+    .option('--older-than <duration>', 'all jobs in their state for at least this long, e.g. 1h', duration)
+    .option('--newer-than <duration>', 'all jobs in their state for at most this long, e.g. 10m', duration)
+    .option('--all', 'all jobs that are queued or running')
+    .option('--dry-run', 'with a filter: only print which jobs would be cancelled')
+    .option('--yes', 'with a filter: cancel without a question')
+    .option('--reason <text>', "reason in the jobs' error events")
+    .option('--json', 'the outcomes as JSON')
+    .addHelpText(
+      'after',
+      `
+Filters may be combined, and match jobs that are queued or running. On a terminal it says how many jobs match and asks; elsewhere it needs
+--yes. Jobs that end or start meanwhile are counted apart.
+Exit status: 0 success, 1 a job is unknown or nothing was cancelled on your answer, 2 bad usage, 130 interrupted.`,
+    )
+  withPool(command).action(async (jobs: string[], flags: CancelFlags) => {
+    if (checkChoice(jobs, flags) === 'filter') {
+      await usingPool(flags, (pool) => withInterrupt((signal) => cancelMatching(pool, flags, signal)))
+      return
+    }
+    const [only, ...others] = jobs
+    const unknown = await usingPool(flags, async (pool) => {
+      if (only !== undefined && others.length === 0) return cancelOne(pool, only, flags)
+      return withInterrupt((signal) => cancelEach(pool, idsOf(jobs, flags, signal), flags, signal))
+    })
+    if (unknown > 0) throw new Exit(EXIT.fault)
   })
+}
+
+/** Whether ids or a filter say which jobs. @throws `INVALID_PARAMS` for both, or for a filter that filters nothing. */
+function checkChoice(jobs: readonly string[], flags: CancelFlags): 'ids' | 'filter' {
+  const { state, priority, olderThan, newerThan, all, dryRun, yes, file } = flags
+  const filters = Object.entries({
+    '--state': state,
+    '--priority': priority,
+    '--older-than': olderThan,
+    '--newer-than': newerThan,
+  }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]))
+  const hasIds = jobs.length > 0 || file !== undefined
+  const wide = [...filters, ...(all === true ? ['--all'] : [])]
+  if (hasIds) {
+    const extra = [...wide, ...(dryRun === true ? ['--dry-run'] : []), ...(yes === true ? ['--yes'] : [])]
+    if (extra.length > 0)
+      throw new PoolError('INVALID_PARAMS', `expected job ids or a filter, got ids and ${extra.join(', ')}`)
+    checkIds(jobs, file !== undefined)
+    return 'ids'
+  }
+  if (all === true && filters.length > 0)
+    throw new PoolError('INVALID_PARAMS', `expected --all or a filter, got --all and ${filters.join(', ')}`)
+  if (wide.length === 0)
+    throw new PoolError(
+      'INVALID_PARAMS',
+      'expected job ids, --file or a filter (--state, --priority, --older-than, --newer-than), got none; --all cancels every job',
+    )
+  return 'filter'
+}
+
+async function cancelOne(
+  pool: PoolClient,
+  jobId: string,
+  { reason, json }: Pick<CancelFlags, 'reason' | 'json'>,
+): Promise<0> {
+  const outcome = await pool.cancel(jobId, { reason })
+  const text = outcome === 'cancelled' ? 'cancelled' : 'had already ended'
+  outLine(json === true ? jsonLine({ job_id: jobId, outcome }) : `job ${jobId} ${text}`)
+  return 0
 }

@@ -1,15 +1,14 @@
-import { createReadStream } from 'node:fs'
+import { isBlank, isOfLine, openInput, openLines, parseJobLine } from '../batch/job-lines.ts'
+import { createPatience } from '../batch/patience.ts'
 import { jsonLine } from '../contract/json-line.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import type { JobInput, Priority } from '../contract/job.ts'
 import { PoolError } from '../contract/error.ts'
 import { codeOf, startSummary } from './enqueue-summary.ts'
 import type { LineOutcome } from './enqueue-summary.ts'
-import { EXIT, exitStatus, printError } from './exit.ts'
-import { isBlank, openLines, parseJsonLine } from './job-lines.ts'
-import { createPatience } from './patience.ts'
+import { printError } from './exit.ts'
 import { startProgress } from './progress.ts'
-import { outLine } from './print.ts'
+import { err, errLine, outLine } from './print.ts'
 
 /** How many jobs are on their way to Redis at once. */
 const IN_FLIGHT = 64
@@ -47,7 +46,7 @@ export async function enqueueFile(
   const summary = startSummary()
   const failed = new AbortController()
   const stop = AbortSignal.any([signal, failed.signal])
-  const patience = createPatience({ json, signal: stop })
+  const patience = createPatience({ signal: stop, onFull: (error) => reportFull(error, json) })
   const lines = enqueueLines({
     ...options,
     enqueue: (job, jobId) => {
@@ -106,7 +105,7 @@ function enqueueLines({ enqueue, json, priority }: LineOptions) {
     before: Promise<LineOutcome> | undefined,
   ): Promise<LineOutcome> => {
     const answer = (async () => {
-      const { job, jobId } = parseLine(bytes)
+      const { job, jobId } = parseJobLine(bytes)
       return enqueue({ priority, ...job }, jobId)
     })()
     const [result] = await Promise.allSettled([answer, before])
@@ -121,36 +120,12 @@ function enqueueLines({ enqueue, json, priority }: LineOptions) {
   }
 }
 
-/** Whether only this line is at fault, so that the others may go on. */
-function isOfLine(error: unknown): boolean {
-  return exitStatus(error) === EXIT.usage || (error instanceof PoolError && error.kind === 'ID_CONFLICT')
-}
-
-function parseLine(bytes: Buffer): { job: JobInput; jobId: string | undefined } {
-  const value = parseJsonLine(bytes)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new PoolError(
-      'INVALID_PARAMS',
-      `expected a JSON object, got ${Array.isArray(value) ? 'an array' : typeof value}`,
-    )
-  }
-  const { job_id: jobId, ...job } = value as Record<string, unknown>
-  if (jobId !== undefined && typeof jobId !== 'string') {
-    throw new PoolError('INVALID_PARAMS', `job_id: expected a string, got ${typeof jobId}`)
-  }
-  return { job, jobId }
-}
-
-/** The bytes of a file or of standard input; ends early when the signal is aborted. */
-async function* openInput(file: string, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const input = file === '-' ? process.stdin : createReadStream(file)
-  const stop = () => input.destroy()
-  signal.addEventListener('abort', stop, { once: true })
-  try {
-    yield* input as AsyncIterable<Buffer>
-  } catch (error) {
-    if (!signal.aborted) throw error
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
+/** Says once that the queue is full. */
+function reportFull({ kind, message }: PoolError, json: boolean): void {
+  const text = json
+    ? JSON.stringify({ waiting: { kind, message } })
+    : `tgi-pool: ${message}; waiting for room (--no-wait stops instead)`
+  // On a terminal the progress bar occupies this line.
+  if (process.stderr.isTTY) err('\n')
+  errLine(text)
 }

@@ -33,9 +33,10 @@ export function addGateway(program: Command): void {
         .default(GATEWAY_DEFAULTS.host),
     )
     .addOption(
-      new Option('--bearer-file <file>', 'file of bearer keys, one a line; reloaded when it changes').env(
-        'TGI_POOL_BEARER_FILE',
-      ),
+      new Option(
+        '--bearer-file <file>',
+        'file of bearer keys, one a line: key, name key or name+operate key (operate: may list jobs); reloaded when it changes',
+      ).env('TGI_POOL_BEARER_FILE'),
     )
     .addOption(
       new Option(
@@ -57,7 +58,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--max-streams-per-caller <n>',
-        'the same for one bearer key or, without keys, one client address; more streams are refused with 429 (default: half of --max-streams; without keys all)',
+        'the same for the bearer keys of one name or, without keys, one client address; more streams are refused with 429 (default: half of --max-streams; without keys all)',
       )
         .env('TGI_POOL_MAX_STREAMS_PER_CALLER')
         .argParser(integer(1)),

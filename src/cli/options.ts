@@ -5,7 +5,8 @@ import { PoolError } from '../contract/error.ts'
 import type { JobInput } from '../contract/job.ts'
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
 import type { PoolClient } from '../client/pool-client.ts'
-import { decodeText } from './read-text.ts'
+import { DEFAULT_REDIS_URL } from '../redis/address.ts'
+import { decodeText } from '../runtime/read-text.ts'
 import { LOG_LEVELS, createLogger } from '../runtime/log.ts'
 import type { LogLevel, Logger } from '../runtime/log.ts'
 import { errLine } from './print.ts'
@@ -27,7 +28,7 @@ export function withRedis(command: Command): Command {
     .addOption(
       new Option('--redis <url>', 'Redis URL; put a password in REDIS_URL, not here')
         .env('REDIS_URL')
-        .default('redis://127.0.0.1:6379'),
+        .default(DEFAULT_REDIS_URL),
     )
     .addOption(
       new Option('--prefix <prefix>', 'prefix of all Redis keys')

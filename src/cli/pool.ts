@@ -5,6 +5,7 @@ import { PoolError } from '../contract/error.ts'
 import { poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import type { PoolConfigChange } from '../pool/config-store.ts'
+import { addDeletePool } from './delete-pool.ts'
 import { usingPool, warnOfPassword, withPool, withRedis } from './options.ts'
 import type { PoolFlags, RedisFlags } from './options.ts'
 import { errLine, outLine } from './print.ts'
@@ -13,9 +14,9 @@ interface JsonFlag {
   readonly json?: boolean
 }
 
-/** `tgi-pool pool create|show|set|list`. */
+/** `tgi-pool pool create|show|set|list|delete`. */
 export function addPool(program: Command): void {
-  const pool = program.command('pool').description('Create, show and change pools')
+  const pool = program.command('pool').description('Create, show, change and delete pools')
   const settings = `settings: ${Object.keys(poolConfigSchema.shape).join(', ')}`
   addVerb(pool, 'create', 'Create a pool; settings of an existing one stay', settings, (client, change) =>
     client.create(change),
@@ -42,6 +43,7 @@ export function addPool(program: Command): void {
       }
     },
   )
+  addDeletePool(pool)
 }
 
 function addVerb(

@@ -2,6 +2,7 @@ import '../runtime/need-node.ts'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { PoolError } from '../contract/error.ts'
+import { addBatch } from './batch.ts'
 import { addCancel } from './cancel.ts'
 import { addDemo } from './demo.ts'
 import { addDoctor } from './doctor.ts'
@@ -13,10 +14,13 @@ import { addForget } from './forget.ts'
 import { addGateway } from './gateway.ts'
 import { addGenerate } from './generate.ts'
 import { addJob } from './job.ts'
+import { addJobs } from './jobs.ts'
 import { addMetrics } from './metrics.ts'
 import { addPool } from './pool.ts'
 import { addReplicas } from './replicas.ts'
+import { addResults } from './results.ts'
 import { addSimulator } from './simulator.ts'
+import { addWait } from './wait.ts'
 import { addWorker } from './worker.ts'
 
 /** Runs the command line; resolves with the exit status, errors printed. */
@@ -85,11 +89,15 @@ function buildProgram(): Command {
     addGateway,
     addMetrics,
     addEnqueue,
+    addBatch,
     addEvents,
     addGenerate,
+    addResults,
+    addWait,
     addCancel,
     addForget,
     addJob,
+    addJobs,
     addPool,
     addReplicas,
     addDrain,

@@ -1,6 +1,5 @@
-import { stat } from 'node:fs/promises'
 import { SingleBar } from 'cli-progress'
-import { PoolError } from '../contract/error.ts'
+import { statInput } from '../batch/job-lines.ts'
 import { terminalLine } from '../runtime/terminal.ts'
 
 /** How far a long command is. */
@@ -11,7 +10,7 @@ interface Progress {
 
 /** A bar on a terminal, nothing elsewhere. By bytes of the file; of a pipe nobody knows the end. */
 export async function startProgress(file: string): Promise<Progress> {
-  const size = file === '-' ? undefined : (await statFile(file)).size
+  const size = file === '-' ? undefined : (await statInput(file, '--file')).size
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
   const format =
     size === undefined
@@ -57,12 +56,4 @@ export function startWaiting(what: string): Waiting {
   })
   bar.start(1, 0, { left: '?' })
   return { update: (left) => bar.update(0, { left }), stop: () => bar.stop() }
-}
-
-async function statFile(file: string): Promise<{ size: number }> {
-  const found = await stat(file).catch((cause: unknown) => {
-    throw new PoolError('CONFIG', `--file: cannot read ${file}`, { cause })
-  })
-  if (found.isDirectory()) throw new PoolError('CONFIG', `--file: expected a file, got the folder ${file}`)
-  return found
 }

@@ -3,7 +3,8 @@ import { jsonLine } from '../contract/json-line.ts'
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
 import { usingPool, withPool } from './options.ts'
 import type { PoolFlags } from './options.ts'
-import { out, outCell } from './print.ts'
+import { out } from './print.ts'
+import { createTable } from './table.ts'
 
 /** `tgi-pool replicas`. */
 export function addReplicas(program: Command): void {
@@ -19,26 +20,14 @@ export function addReplicas(program: Command): void {
 
 function table(replicas: readonly ReplicaEntry[]): string {
   if (replicas.length === 0) return 'no replicas; start one with: tgi-pool worker\n'
-  const rows = replicas.map((replica) =>
-    [
-      replica.replica_id,
-      replica.state,
-      `${replica.busy}/${replica.slots}`,
-      replica.versions?.engine_version ?? '–',
-      replica.versions?.model_id ?? '–',
-      replica.url,
-      replica.reason ?? '',
-    ].map(outCell),
-  )
-  const all = [['REPLICA', 'STATE', 'BUSY', 'ENGINE', 'MODEL', 'URL', ''], ...rows]
-  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
-  return all
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+  const rows = replicas.map((replica) => [
+    replica.replica_id,
+    replica.state,
+    `${replica.busy}/${replica.slots}`,
+    replica.versions?.engine_version ?? '–',
+    replica.versions?.model_id ?? '–',
+    replica.url,
+    replica.reason ?? '',
+  ])
+  return createTable(['REPLICA', 'STATE', 'BUSY', 'ENGINE', 'MODEL', 'URL', ''])(rows)
 }

@@ -9,7 +9,9 @@ import { listReplicas } from '../replica/registry.ts'
 
 /** The outcome of a drain. */
 export interface DrainOutcome {
+  /** The replica. */
   readonly replica_id: string
+  /** Whether it takes no jobs from now on, or already took none. */
   readonly outcome: 'draining' | 'already_draining'
   /** When it was requested (ms since 1970, by Redis's clock). */
   readonly since: number
@@ -21,7 +23,9 @@ export interface DrainOutcome {
 
 /** The outcome of an undrain. */
 export interface UndrainOutcome {
+  /** The replica. */
   readonly replica_id: string
+  /** Whether it may take jobs again, or could all along. */
   readonly outcome: 'undrained' | 'was_not_draining'
 }
 

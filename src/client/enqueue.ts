@@ -40,12 +40,13 @@ interface EnqueueChoices {
 
 /** A job that was accepted: it will reach its terminal event. */
 export interface Admission {
+  /** The job's id: what every other call takes. Whoever knows it can read, cancel and erase the job. */
   readonly job_id: string
   /** How many jobs were ahead of it, from 0. */
   readonly queue_position: number
   /** How long it is expected to wait (ms), if the pool's pace is known. */
   readonly predicted_start_ms?: number | undefined
-  /** The id was accepted before with the same body: this is that job. */
+  /** Whether the id was accepted before with the same body: this is that job. */
   readonly existing: boolean
 }
 
@@ -167,6 +168,8 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     queue_position: position,
     ...predicted(startMs),
     priority: checked.job.priority,
+    ...labelOf(checked.job),
+    ...(checked.job.retention_ms === undefined ? {} : { retention_ms: checked.job.retention_ms }),
   })
   const writing = ports.log.write({
     jobId: id,
@@ -176,9 +179,7 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     retentionMs: checked.config.retention_ms,
   })
   const add = async () => {
-    const { correlation_id: correlationId } = checked.job
-    const label = correlationId === undefined ? {} : { correlation_id: correlationId }
-    const body = { v: CONTRACT_VERSION, ...checked.body, ...label }
+    const body = { v: CONTRACT_VERSION, ...checked.body, ...labelOf(checked.job) }
     await ports.queue.add(id, body, checked.job.priority, checked.bytes)
   }
   if (isNew) {
@@ -196,6 +197,10 @@ async function admitJob(ports: EnqueuePorts, checked: CheckedJob): Promise<Admis
     ...predicted(first === undefined ? startMs : first.startMs),
     existing: !written,
   }
+}
+
+function labelOf({ correlation_id: correlationId }: Job): { correlation_id?: string } {
+  return correlationId === undefined ? {} : { correlation_id: correlationId }
 }
 
 /** The job that has the id already, if it is the same one. */

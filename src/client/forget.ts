@@ -19,7 +19,10 @@ export interface ForgetRequest {
   readonly onSealed?: CancelRequest['onSealed']
 }
 
-/** KEYS the job's stream, `deadlines`, the index; ARGV[1] job id. Not a MULTI, which Redis refuses when it is out of memory. */
+/**
+ * KEYS the job's stream, `deadlines`, batch jobs, `expiry`, the index; ARGV[1] job id. Not a MULTI, which Redis refuses when it is
+ * out of memory.
+ */
 const ERASE = `
 redis.call('UNLINK', KEYS[1])
 for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[1]) end`
@@ -48,6 +51,6 @@ export async function forgetJob(request: ForgetRequest): Promise<void> {
     }
     await sleep(LOOK_MS)
   }
-  const touched = [keys.events(jobId), keys.deadlines, ...keys.indexes]
+  const touched = [keys.events(jobId), keys.deadlines, keys.batchIndex, keys.expiry, ...keys.indexes]
   await redis.eval(ERASE, touched.length, ...touched, jobId)
 }

@@ -28,20 +28,29 @@ import type { Restart } from '../stream/reader.ts'
 import { cancelJob } from '../stream/seal.ts'
 import type { CancelOutcome } from '../stream/seal.ts'
 import { createAdmissionBound } from './admission-bound.ts'
+import { deletePool, forgetDeletion } from './delete-pool.ts'
+import type { PoolContents } from './delete-pool.ts'
 import { drainReplica, undrainReplica } from './drain.ts'
 import type { DrainOutcome, UndrainOutcome } from './drain.ts'
 import { enqueueJob } from './enqueue.ts'
 import type { Admission } from './enqueue.ts'
 import { forgetJob } from './forget.ts'
 import type { MemoryWatch } from './memory-watch.ts'
+import { listJobs } from './job-list.ts'
+import type { JobListOptions, JobPage } from './job-list.ts'
 import { readJobState } from './job-state.ts'
 import { leavable } from './leavable.ts'
 import { createStartForecast } from './start-forecast.ts'
 import { resultOf, textOf } from './text.ts'
 import type { JobResult } from './text.ts'
 
-/** Options of every call. An abort ends the wait; a command already sent to Redis may still take effect. */
+/** Options of every call. */
 export interface CallOptions {
+  /**
+   * Ends the wait: the call rejects with the signal's reason. A command already sent to Redis may still take effect.
+   *
+   * @defaultValue nothing ends it but its own time limits
+   */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -53,28 +62,48 @@ export interface EventsOptions extends CallOptions {
 
 /** Options of an enqueue. */
 export interface EnqueueOptions extends CallOptions {
-  /** The idempotency key: the same id with the same body is the same job. @defaultValue one is made */
+  /**
+   * The idempotency key: the same id with the same body is the same job, and with another body an `ID_CONFLICT`. 1 to 128 of
+   * `A-Z a-z 0-9 . _ -`, a letter or digit first, not digits only and no word of BullMQ's (`wait`, `meta`, `events`, …).
+   *
+   * @defaultValue a new id of 122 random bits
+   */
   readonly jobId?: string | undefined
   /**
-   * The job's `correlation_id` if its body has none. It is not part of the body: the same body with another one is the same job.
+   * The job's `correlation_id` if its body has none: 1 to 64 of `A-Z a-z 0-9 . _ -`. It is not part of the body: the same body with
+   * another one is the same job.
+   *
+   * @defaultValue none
    */
   readonly correlationId?: string | undefined
 }
 
 /** Options of a cancel. */
 export interface CancelOptions extends CallOptions {
-  /** Included in the job's `error` event; one line of at most 200 characters. */
+  /**
+   * Included in the job's `error` event, as one line of at most 200 characters; the rest is cut.
+   *
+   * @defaultValue none
+   */
   readonly reason?: string | undefined
 }
 
 /** Options of a drain. */
 export interface DrainOptions extends CallOptions {
   /**
-   * Grace period for running attempts (whole ms); those that are left are handed to other replicas.
+   * Grace period for running attempts (whole ms, 0 to 2,147,483,647); those that are left are handed to other replicas.
    *
    * @defaultValue as long as its worker gives them when it stops
    */
   readonly graceMs?: number | undefined
+}
+
+/** Options of deleting a pool. */
+export interface DeletePoolOptions extends CallOptions {
+  /** Delete the pool although workers hold leases on its replicas: they stop first. @defaultValue false */
+  readonly force?: boolean | undefined
+  /** Called with what is about to be lost, before anything changes. If it throws, nothing is deleted. */
+  readonly confirm?: ((contents: PoolContents) => void | Promise<void>) | undefined
 }
 
 /**
@@ -82,6 +111,7 @@ export interface DrainOptions extends CallOptions {
  * `REDIS_UNAVAILABLE`, and its signal's reason.
  */
 export interface PoolClient {
+  /** The pool's name. */
   readonly pool: string
   /**
    * Enqueues a job. Once this resolves, the job will reach its terminal event.
@@ -97,11 +127,24 @@ export interface PoolClient {
    * @throws {@link PoolError} `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS` for an invalid cursor; the signal's reason.
    */
   events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
-  /** A job's text as it comes. @throws {@link PoolError} the code of the job's `error` event. */
+  /**
+   * A job's text as it comes, special tokens left out; ends with the answer. Leaving the loop does not cancel the job.
+   *
+   * @throws {@link PoolError} as {@link PoolClient.events}; the code of the job's `error` event; `REPLAY_DIVERGED` if Redis lost tokens
+   * that were yielded and they came out otherwise.
+   */
   text(jobId: string, options?: CallOptions): AsyncGenerator<string, unknown, undefined>
-  /** A job's answer. @throws {@link PoolError} the code of the job's `error` event. */
+  /**
+   * Waits for a job's whole answer, at most until its deadline.
+   *
+   * @throws {@link PoolError} as {@link PoolClient.events}; the code of the job's `error` event (then `ofJob` is true).
+   */
   result(jobId: string, options?: CallOptions): Promise<JobResult>
-  /** Cancels a job, waiting or running. No token is appended after this returns. @throws `UNKNOWN_JOB`. */
+  /**
+   * Cancels a job, waiting or running. No token is appended after this returns.
+   *
+   * @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`.
+   */
   cancel(jobId: string, options?: CancelOptions): Promise<CancelOutcome>
   /**
    * Erases a job: its prompt, its events, its place in the queue. One that is not over is cancelled first.
@@ -111,15 +154,37 @@ export interface PoolClient {
   forget(jobId: string, options?: CallOptions): Promise<void>
   /** Whether the pool knows the job: by its events, or by its place in the queue. */
   has(jobId: string, options?: CallOptions): Promise<boolean>
-  /** Where a job stands. @throws `UNKNOWN_JOB`. */
+  /** Where a job stands. @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`. */
   job(jobId: string, options?: CallOptions): Promise<JobState>
-  /** The pool's config. @throws `POOL_UNAVAILABLE`. */
+  /**
+   * The pool's jobs, newest first: by when they entered their state. Finished jobs are listed until their events expire. A job
+   * that does not change its state is on exactly one page.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS`, `POOL_UNAVAILABLE`.
+   */
+  jobs(options?: JobListOptions): Promise<JobPage>
+  /** The pool's settings, defaults filled in. @throws {@link PoolError} `POOL_UNAVAILABLE`. */
   config(options?: CallOptions): Promise<PoolConfig>
-  /** Creates the pool unless it exists; existing settings stay. */
+  /**
+   * Creates the pool unless it exists; existing settings stay.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS` for an invalid setting; `POOL_UNAVAILABLE` if the Redis user may not create pools.
+   */
   create(change?: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
-  /** Changes the pool's config. @throws `POOL_UNAVAILABLE`. */
+  /**
+   * Changes settings of the pool. Jobs that are already accepted keep what they were accepted with.
+   *
+   * @throws {@link PoolError} `INVALID_PARAMS` for an invalid setting, `POOL_UNAVAILABLE`.
+   */
   set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
-  /** The pool's replicas, by id. @throws `POOL_UNAVAILABLE`. */
+  /**
+   * Deletes the pool: cancels jobs that are not over, then removes every key of the pool. If it is interrupted, the pool stays closed,
+   * and the next call goes on. For a day, workers of the pool do not start until {@link PoolClient.create} makes a new one.
+   *
+   * @throws {@link PoolError} `POOL_UNAVAILABLE`; `POOL_IN_USE` if a worker holds a lease and `force` is not set, or does not stop.
+   */
+  delete(options?: DeletePoolOptions): Promise<void>
+  /** The pool's replicas, by id. @throws {@link PoolError} `POOL_UNAVAILABLE`. */
   replicas(options?: CallOptions): Promise<ReplicaEntry[]>
   /**
    * Stops a replica from taking jobs until it is undrained; survives worker restarts. Returns at once; `replicas` shows when
@@ -160,12 +225,12 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
   let sweeper: Sweeper | undefined
   let closed: PoolError | undefined
 
-  /** A failing listener must not fail the cancel: the job is over. */
-  function onSealed(jobId: string): ((seal: LogEntry) => void) | undefined {
-    const { onJobEnd } = ports
-    if (onJobEnd === undefined) return undefined
-    return (seal) => void readEnd(log, keys.pool, jobId, seal).then(onJobEnd)
+  async function reportEnd(jobId: string, seal: LogEntry): Promise<void> {
+    if (ports.onJobEnd !== undefined) ports.onJobEnd(await readEnd(log, keys.pool, jobId, seal))
   }
+
+  /** A failing listener must not fail the cancel: the job is over. */
+  const onSealed = (jobId: string) => (seal: LogEntry) => void reportEnd(jobId, seal)
 
   async function call<T>(options: CallOptions | undefined, work: () => Promise<T>): Promise<T> {
     options?.signal?.throwIfAborted()
@@ -254,14 +319,18 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     has: (jobId, options) =>
       call(options, async () => (await redis.exists(keys.events(jobId))) === 1 || queue.holds(jobId)),
     job: (jobId, options) => inPool(options, () => readJobState(log, queue, keys, jobId)),
+    jobs: (options) => inPool(options, () => listJobs(redis, keys, options)),
     config: (options) => inPool(options, async (config) => config),
     create: (change, options) =>
       call(options, async () => {
+        await forgetDeletion(redis, keys)
         const config = await ensurePool(redis, keys, change)
         await fillQueueMeta(redis, keys)
         return config
       }),
     set: (change, options) => call(options, () => changePoolConfig(redis, keys, change)),
+    delete: ({ force = false, confirm, ...options } = {}) =>
+      call(options, () => deletePool({ redis, keys, log, force, confirm, onSealed: reportEnd })),
     replicas: (options) => inPool(options, () => listReplicas(redis, keys)),
     drain: (replicaId, options) =>
       inPool(options, () => drainReplica(redis, keys, replicaId, options?.graceMs)),

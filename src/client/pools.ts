@@ -17,12 +17,22 @@ import { watchMemory } from './memory-watch.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import { createPoolClient } from './pool-client.ts'
 import type { CallOptions, PoolClient } from './pool-client.ts'
+import { connectTo, findRedis } from './redis-url.ts'
 
 /** Where to find the pools. */
 export interface PoolsOptions {
-  /** e.g. `redis://127.0.0.1:6379` */
-  readonly redisUrl: string
-  /** Of all keys. @defaultValue `tgi-pool` */
+  /**
+   * Address of Redis: `redis://[user:password@]host:port[/database]`, `rediss://…` for TLS, any node of a Cluster, or
+   * `redis+sentinel://host:port[,host:port…]/<name>`.
+   *
+   * @defaultValue `REDIS_URL` in the environment unless it is empty, else `redis://127.0.0.1:6379`
+   */
+  readonly redisUrl?: string | undefined
+  /**
+   * Prefix of all Redis keys; everyone who shares the pools needs the same.
+   *
+   * @defaultValue `tgi-pool`
+   */
   readonly prefix?: string | undefined
   /**
    * Called for each job that this process ends itself, by a cancel or because its deadline passed; not for jobs that a
@@ -33,6 +43,7 @@ export interface PoolsOptions {
 
 /** Which pool, and where. */
 export interface PoolClientOptions extends PoolsOptions {
+  /** The pool's name: 1 to 63 of `a-z 0-9 . -`. It need not exist yet. */
   readonly pool: string
 }
 
@@ -60,9 +71,10 @@ export interface Pools {
 }
 
 /**
- * Connects to a pool.
+ * Connects to a pool; resolves when Redis answers. Close it when you are done: its connections keep the process alive.
  *
- * @throws {@link PoolError} `REDIS_UNAVAILABLE`, `CONFIG` for a bad address, `INVALID_PARAMS` for a bad pool name.
+ * @throws {@link PoolError} `REDIS_UNAVAILABLE` when Redis does not answer within 5 s or refuses us, `CONFIG` for a bad address,
+ * `INVALID_PARAMS` for a bad pool name.
  */
 export async function openPool(options: PoolClientOptions): Promise<PoolClient> {
   parseOrThrow(poolIdSchema, options.pool, 'pool')
@@ -71,13 +83,15 @@ export async function openPool(options: PoolClientOptions): Promise<PoolClient> 
 }
 
 /**
- * Connects to every pool of a Redis.
+ * Connects to every pool of a Redis, over connections that they share; resolves when Redis answers. Close it when you are done.
  *
- * @throws {@link PoolError} `REDIS_UNAVAILABLE`, `CONFIG` for a bad address.
+ * @throws {@link PoolError} `REDIS_UNAVAILABLE` when Redis does not answer within 5 s or refuses us, `CONFIG` for a bad address.
  */
-export async function openPools(options: PoolsOptions): Promise<Pools> {
-  const { redisUrl, prefix = DEFAULT_PREFIX } = options
-  const redis = await connectRedis(redisUrl, { role: 'commands' })
+export async function openPools(options: PoolsOptions = {}): Promise<Pools> {
+  const { prefix = DEFAULT_PREFIX } = options
+  const address = findRedis(options.redisUrl)
+  const { url: redisUrl } = address
+  const redis = await connectTo(address, (url) => connectRedis(url, { role: 'commands' }))
   const hub = createHub({
     connect: (role, keys) => connectToShard(redisUrl, keys.config, { role }),
     perPool: redis instanceof Cluster,

@@ -4,7 +4,9 @@ import type { Restart } from '../stream/reader.ts'
 
 /** A job's complete answer. */
 export interface JobResult {
+  /** The answer, special tokens left out. */
   readonly text: string
+  /** The job's `end` event: why it ended, tokens, times, seed. */
   readonly end: EventData['end']
 }
 

@@ -7,6 +7,7 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  * - `ID_CONFLICT`: the job id is taken by another body.
  * - `UNKNOWN_JOB`: no such job, or its events have expired and no cursor says it ever existed.
  * - `UNKNOWN_REPLICA`: no worker has told of such a replica in the pool.
+ * - `POOL_IN_USE`: workers serve the pool, so it is not deleted.
  * - `GONE`: the job's events were here and have expired.
  * - `REDIS_UNAVAILABLE`: Redis does not answer, or refuses us (address, password).
  * - `REPLICA_UNAVAILABLE`: the address does not answer as a TGI server.
@@ -17,6 +18,7 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  * - `NOT_FOUND`, `METHOD_NOT_ALLOWED`: no such route; the route does not take the method.
  * - `UNAUTHORIZED`, `FORBIDDEN`: the bearer key is missing or wrong; the request comes from a web page or under a name
  *   that is not trusted here.
+ * - `INSUFFICIENT_SCOPE`: the bearer key may not do this.
  * - `TOO_LARGE`, `HEADERS_TOO_LARGE`, `REQUEST_TIMEOUT`: the body, the headers, or how long they took to arrive.
  * - `UNSUPPORTED_MEDIA_TYPE`: the body is not plain JSON.
  * - `OVERLOADED`: this process holds as many streams open as it may, or is stopping.
@@ -26,6 +28,7 @@ const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
   UNKNOWN_JOB: { retriable: false, status: 404 },
   UNKNOWN_REPLICA: { retriable: false, status: 404 },
+  POOL_IN_USE: { retriable: false, status: 409 },
   GONE: { retriable: false, status: 410 },
   REDIS_UNAVAILABLE: { retriable: true, status: 503 },
   REPLICA_UNAVAILABLE: { retriable: true, status: 503 },
@@ -34,6 +37,7 @@ const LOCAL_KINDS = {
   METHOD_NOT_ALLOWED: { retriable: false, status: 405 },
   UNAUTHORIZED: { retriable: false, status: 401 },
   FORBIDDEN: { retriable: false, status: 403 },
+  INSUFFICIENT_SCOPE: { retriable: false, status: 403 },
   TOO_LARGE: { retriable: false, status: 413 },
   HEADERS_TOO_LARGE: { retriable: false, status: 431 },
   REQUEST_TIMEOUT: { retriable: true, status: 408 },
@@ -53,15 +57,17 @@ const OF_JOBS = { ...OF_CALLS, ...CODES }
  * `cause` holds the original error.
  */
 export class PoolError extends Error {
+  /** Always `PoolError`. */
   override readonly name = 'PoolError'
+  /** What went wrong: decide by this, not by the message. */
   readonly kind: ErrorKind
   /** Whether a retry can succeed. */
   readonly retriable: boolean
   /** The HTTP status for this error. */
   readonly status: number
-  /** This is how a job ended, not a fault of the call. */
+  /** Whether this is how a job ended, and not a fault of the call. */
   readonly ofJob: boolean
-  /** How long to wait before a retry (ms), if known. */
+  /** How long to wait before a retry (ms); undefined if unknown. */
   readonly retryAfterMs: number | undefined
 
   constructor(

@@ -2,102 +2,141 @@ import { z } from 'zod'
 import { ERROR_CODES } from './codes.ts'
 import { labelSchema, poolIdSchema, replicaIdSchema } from './ids.ts'
 import type { Cursor } from './stream-id.ts'
+import type { EndData, ErrorData, MetricsData, QueuedData, StartedData, TokenData } from './wire-types.ts'
 
 const ms = z.number().int().nonnegative()
 const count = z.number().int().nonnegative()
 
 /** The job is accepted. Written by the producer before the job is in the queue. */
 const queuedSchema = z.object({
-  digest: z.string().describe('SHA-256 of the body as given: tells two bodies under one id apart'),
-  accepted_at: ms.describe("ms since 1970, by Redis's clock"),
-  deadline_at: ms.describe("ms since 1970, by Redis's clock"),
-  queue_position: count.describe('jobs ahead of it then, from 0'),
-  predicted_start_ms: ms.optional(),
-  priority: z.enum(['interactive', 'batch']).optional().describe('absent in events of older producers'),
+  digest: z.string().describe('SHA-256 (hex) of the body as given: tells two bodies under one id apart'),
+  accepted_at: ms.describe("When the job was accepted (ms since 1970, by Redis's clock)"),
+  deadline_at: ms.describe("When the job ends in `error` at the latest (ms since 1970, by Redis's clock)"),
+  queue_position: count.describe('Jobs that were ahead of it then, from 0'),
+  predicted_start_ms: ms
+    .optional()
+    .describe("How long it was expected to wait then (ms). Absent when the pool's pace was unknown"),
+  priority: z
+    .enum(['interactive', 'batch'])
+    .optional()
+    .describe('Interactive jobs go before batch jobs. Absent in events of older producers'),
+  correlation_id: labelSchema.optional().describe("The job's own"),
+  retention_ms: ms
+    .optional()
+    .describe("How long the events stay readable after the end (ms). Absent: the pool's `retention_ms`"),
 })
 
 /** An attempt begins; every older attempt is fenced from here on. */
 const startedSchema = z.object({
-  attempt: z.number().int().positive(),
-  engine: z.literal('tgi'),
-  engine_version: z.string(),
-  pool_id: poolIdSchema,
-  replica_id: replicaIdSchema,
-  model_id: z.string(),
-  seed: count.describe('what this attempt generates with'),
-  queue_time_ms: ms.describe('from acceptance to this'),
-  determinism: z.enum(['best_effort', 'strict']),
-  window_id: z.string().optional(),
-  next_token: count.describe('the index of the token that comes next; readers drop what they hold above it'),
+  attempt: z.number().int().positive().describe('Which attempt this is, from 1'),
+  engine: z.literal('tgi').describe('What serves the model'),
+  engine_version: z
+    .string()
+    .describe("The replica's build, `<version>+<docker label or first 7 of the commit>`"),
+  pool_id: poolIdSchema.describe('The pool of the job'),
+  replica_id: replicaIdSchema.describe('The replica that runs this attempt'),
+  model_id: z.string().describe('The model, as the replica names it'),
+  seed: count.describe('The seed of this attempt'),
+  queue_time_ms: ms.describe('From acceptance to this event (ms)'),
+  determinism: z.enum(['best_effort', 'strict']).describe('How exactly a repeated job repeats its answer'),
+  window_id: z.string().optional().describe('Reserved: the window in which the job runs alone'),
+  retention_ms: ms
+    .optional()
+    .describe(
+      'As in `queued`, where a plain BullMQ producer has written none: on the first attempt only (ms)',
+    ),
+  next_token: count.describe('Index of the token that comes next; drop tokens that you hold at or above it'),
   resume: z
     .object({
       mode: z
         .enum(['continue', 'replay'])
-        .describe('goes on from the text so far, or repeats the tokens so far, unpublished, and goes on'),
-      exact: z.boolean().describe('no best-effort seam so far and none here'),
+        .describe(
+          '`continue`: goes on from the text so far; `replay`: repeats the tokens so far, unpublished, and goes on',
+        ),
+      exact: z.boolean().describe('Whether the answer has no best-effort seam, neither so far nor here'),
       same_tokens: z
         .boolean()
         .optional()
         .describe(
-          'with continue: the replica reads all of the text so far as exactly the published tokens, not only those at the seam. If false, even a greedy answer may differ from an uninterrupted one',
+          'With `continue`: the replica reads all of the text so far as exactly the published tokens, not only those at the seam. If false, even a greedy answer may differ from an uninterrupted one',
         ),
     })
     .optional()
-    .describe('how an answer goes on that was interrupted'),
-  correlation_id: labelSchema.optional(),
+    .describe('How an interrupted answer goes on. Absent when the attempt begins at the first token'),
+  correlation_id: labelSchema.optional().describe("The job's own"),
 })
 
-const topTokenSchema = z.object({ id: count, t: z.string(), logprob: z.number().nullable() })
+const topTokenSchema = z.object({
+  id: count.describe("The token's id in the model's vocabulary"),
+  t: z.string().describe('Its text'),
+  logprob: z.number().nullable().describe('Its natural log probability; null when not finite'),
+})
 
 /** One LLM token: every one the replica sends, empty and special ones too. */
 export const tokenSchema = z.object({
-  t: z.string().describe('may be empty: part of a character that a later token completes'),
-  i: count.describe('index from 0, without holes or repeats across attempts'),
-  id: count,
-  logprob: z.number().nullable().describe('null when not finite'),
-  first_token_ms: ms.optional().describe('on the first token only: from acceptance to it'),
-  special: z.literal(true).optional().describe('not part of the text, e.g. the end-of-sequence token'),
-  top: z.array(topTokenSchema).optional(),
+  t: z
+    .string()
+    .describe('Text that the token adds. May be empty: part of a character that a later token completes'),
+  i: count.describe('Index from 0, without holes or repeats across attempts'),
+  id: count.describe("The token's id in the model's vocabulary"),
+  logprob: z.number().nullable().describe('Its natural log probability; null when not finite'),
+  first_token_ms: ms.optional().describe('On the first token only: from acceptance to it (ms)'),
+  special: z
+    .literal(true)
+    .optional()
+    .describe('Present when the token is not part of the text, e.g. the end-of-sequence token'),
+  top: z
+    .array(topTokenSchema)
+    .optional()
+    .describe('The most likely tokens in its place; present when the job asks for `top_n_tokens`'),
 })
 
 /** How a running attempt goes; may be missing altogether. */
 const metricsSchema = z.object({
-  tokens_out: count,
-  elapsed_ms: ms,
-  tokens_per_second: z.number().nonnegative().optional(),
-  queue_depth: count.optional(),
-  time_budget_remaining_ms: ms.optional(),
+  tokens_out: count.describe('Tokens published so far, over all attempts'),
+  elapsed_ms: ms.describe('Since this attempt began (ms)'),
+  tokens_per_second: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('Pace of this attempt since its first token. Absent until it has a second one'),
+  queue_depth: count.optional().describe('Jobs waiting in the pool. Absent when unknown'),
+  time_budget_remaining_ms: ms.optional().describe('Until the deadline (ms)'),
 })
 
 /** The seal of a job that has its whole answer. */
 export const endSchema = z.object({
-  finish_reason: z.enum(['length', 'eos_token', 'stop_sequence']),
-  tokens_in: count.optional().describe('absent when the replica never told'),
-  tokens_out: count,
-  queue_time_ms: ms.describe('from acceptance to the first `started`'),
-  first_token_ms: ms.describe('from acceptance to the first token'),
+  finish_reason: z
+    .enum(['length', 'eos_token', 'stop_sequence'])
+    .describe('Why the answer ends: `max_new_tokens` reached, the model ended it, or a stop sequence came'),
+  tokens_in: count.optional().describe('Tokens of the prompt. Absent when the replica never reported them'),
+  tokens_out: count.describe('Tokens of the answer, special ones included'),
+  queue_time_ms: ms.describe('From acceptance to the first `started` (ms)'),
+  first_token_ms: ms.describe('From acceptance to the first token (ms)'),
   decode_time_ms: ms
     .optional()
     .describe(
-      'from the first token to the last, over all attempts; absent when whoever saw the last one is gone',
+      'From the first token to the last, over all attempts (ms). Absent when the process that saw the last one is gone',
     ),
-  seed: count,
-  text: z.string().describe("the answer in the replica's own decoding"),
-  attempts: z.number().int().positive(),
-  exact: z.boolean().describe('no best-effort seam: the answer is one the replica would give in one go'),
+  seed: count.describe('The seed of the last attempt'),
+  text: z.string().describe("The whole answer, in the replica's own decoding"),
+  attempts: z.number().int().positive().describe('How many attempts it took'),
+  exact: z
+    .boolean()
+    .describe('Whether the answer has no best-effort seam: the replica would give it in one go, too'),
 })
 
 /** The seal of a job without its answer. */
 export const errorSchema = z.object({
-  code: z.enum(ERROR_CODES),
-  message: z.string(),
-  retriable: z.boolean(),
-  retry_after_ms: ms.optional(),
-  tokens_out: count.optional(),
-  engine: z.literal('tgi'),
-  pool_id: poolIdSchema,
-  replica_id: replicaIdSchema.optional(),
-  attempt: z.number().int().positive().optional(),
+  code: z.enum(ERROR_CODES).describe('Why the job has no answer'),
+  message: z.string().describe('What happened, for people: no prompt, no secret'),
+  retriable: z.boolean().describe('Whether the same job, enqueued again, may succeed'),
+  retry_after_ms: ms.optional().describe('How long to wait before that (ms), when known'),
+  tokens_out: count.optional().describe('Tokens published before the error; they stay readable'),
+  engine: z.literal('tgi').describe('What serves the model'),
+  pool_id: poolIdSchema.describe('The pool of the job'),
+  replica_id: replicaIdSchema.optional().describe('The replica of the last attempt'),
+  attempt: z.number().int().positive().optional().describe('The last attempt, from 1'),
 })
 
 /** The schema of each event's `data`, by name. Readers ignore fields they do not know. */
@@ -112,12 +151,18 @@ export const EVENT_SCHEMAS = {
 
 /** The `data` of each event, by name. */
 export interface EventData {
-  readonly queued: z.infer<typeof queuedSchema>
-  readonly started: z.infer<typeof startedSchema>
-  readonly token: z.infer<typeof tokenSchema>
-  readonly metrics: z.infer<typeof metricsSchema>
-  readonly end: z.infer<typeof endSchema>
-  readonly error: z.infer<typeof errorSchema>
+  /** The job is accepted. */
+  readonly queued: QueuedData
+  /** An attempt begins. */
+  readonly started: StartedData
+  /** One token of the answer. */
+  readonly token: TokenData
+  /** How the running attempt goes. */
+  readonly metrics: MetricsData
+  /** The answer is complete; nothing follows. */
+  readonly end: EndData
+  /** The job failed or was cancelled; nothing follows. */
+  readonly error: ErrorData
 }
 
 /** The name of an event. */
@@ -125,7 +170,14 @@ export type EventName = keyof EventData
 
 /** One event of a job: `id` is its place in the stream and the cursor to resume after. */
 export type JobEvent = {
-  [Name in EventName]: { readonly id: Cursor; readonly event: Name; readonly data: EventData[Name] }
+  [Name in EventName]: {
+    /** Its place in the stream: pass it as `after` to resume behind this event. */
+    readonly id: Cursor
+    /** Which event it is; `end` and `error` are the last. */
+    readonly event: Name
+    /** What it says; its fields depend on `event`. */
+    readonly data: EventData[Name]
+  }
 }[EventName]
 
 /** The terminal events. */

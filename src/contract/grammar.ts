@@ -11,19 +11,27 @@ const MAX_REGEX = 32_768
 /** The longest JSON Schema (bytes of its JSON). */
 const MAX_SCHEMA_BYTES = 262_144
 
-const SCHEMA_RULE = `a JSON Schema, or the JSON of one: at most ${MAX_SCHEMA_BYTES} bytes, ${SCHEMA_BOUNDS.values} values and ${SCHEMA_BOUNDS.depth} levels`
+const SCHEMA_RULE = `A JSON Schema, or the JSON of one: at most ${MAX_SCHEMA_BYTES} bytes, ${SCHEMA_BOUNDS.values} values and ${SCHEMA_BOUNDS.depth} levels`
 
 /** A grammar under TGI's names (router/src/lib.rs, TGI 3.3.7). */
 const shape = z.union(
   [
     z.strictObject({
-      type: z.enum(['json', 'json_object']),
+      type: z.enum(['json', 'json_object']).describe('A JSON Schema'),
       value: z.union([z.string(), z.record(z.string(), z.unknown())]).describe(SCHEMA_RULE),
     }),
-    z.strictObject({ type: z.literal('regex'), value: z.string().max(MAX_REGEX) }),
     z.strictObject({
-      type: z.literal('json_schema'),
-      value: z.strictObject({ schema: z.record(z.string(), z.unknown()), name: z.string().optional() }),
+      type: z.literal('regex').describe('A regex that the whole answer must match'),
+      value: z.string().max(MAX_REGEX).describe(`The regex: at most ${MAX_REGEX} characters`),
+    }),
+    z.strictObject({
+      type: z.literal('json_schema').describe('A JSON Schema with a name'),
+      value: z
+        .strictObject({
+          schema: z.record(z.string(), z.unknown()).describe(SCHEMA_RULE),
+          name: z.string().optional().describe('Name of the schema, for your own use'),
+        })
+        .describe('The schema and its name'),
     }),
   ],
   { error: 'expected {type: "json"|"json_object"|"regex"|"json_schema", value}' },

@@ -17,6 +17,8 @@ import { formatIssues, shown } from './format-issues.ts'
 import { parametersSchema } from './parameters.ts'
 import { MAX_BODY_BYTES, MAX_DEPTH, MAX_KEYS, MAX_VALUES, checkShape } from './shape.ts'
 
+export type { ChatMessage, JobInput } from './wire-types.ts'
+
 /** The version of this contract that a job carries in `v`. */
 export const CONTRACT_VERSION = 1
 
@@ -28,7 +30,10 @@ const text = z.string().refine((value) => value.isWellFormed(), {
 /** A field of OpenAI's chats that is not supported yet; the refusal names its purpose. */
 function ofTools(field: string) {
   const why = `${field} comes with the OpenAI-compatible routes and is not supported yet; leave it out`
-  return z.never({ error: (issue) => `${why}, got ${typeof issue.input}` }).optional()
+  return z
+    .never({ error: (issue) => `${why}, got ${typeof issue.input}` })
+    .optional()
+    .describe('Not supported yet: leave it out')
 }
 
 /** Whether a value has two fields, of these names, and both are whole text. */
@@ -46,27 +51,35 @@ function isPair<A extends string, B extends string>(
 const MAX_MESSAGES = 10_000
 const MAX_PARTS = 10_000
 
+/** A part of a message: text is all there is yet. */
+const partSchema = z.strictObject({
+  type: z.literal('text').describe('The only kind of part that is supported'),
+  text: text.describe('The text of this part; the parts of a message are joined'),
+})
+
 /** A message of a chat, in the replica's own template's terms. */
 const messageSchema = z.strictObject({
-  role: z.string().min(1),
+  role: z
+    .string()
+    .min(1)
+    .describe("Who speaks, as the model's template names it: system, user, assistant, …"),
   name: ofTools('name'),
   tool_calls: ofTools('tool_calls'),
   tool_call_id: ofTools('tool_call_id'),
-  content: z.union(
-    [
-      text,
-      boundedArray(z.strictObject({ type: z.literal('text'), text }), {
-        min: 1,
-        max: MAX_PARTS,
-        isPlain: (part) => isPair(part, 'type', 'text') && part.type === 'text',
-      }),
-    ],
-    { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
-  ),
+  content: z
+    .union(
+      [
+        text,
+        boundedArray(partSchema, {
+          min: 1,
+          max: MAX_PARTS,
+          isPlain: (part) => isPair(part, 'type', 'text') && part.type === 'text',
+        }),
+      ],
+      { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
+    )
+    .describe(`What is said: a string, or 1 to ${MAX_PARTS} text parts`),
 })
-
-/** A chat message, already checked. */
-export type ChatMessage = z.infer<typeof messageSchema>
 
 /** BullMQ's priority numbers: lower goes first. */
 export const PRIORITIES = { interactive: 10, batch: 20 } as const
@@ -93,37 +106,68 @@ const jobFields = {
       error: (issue) =>
         `contract version ${shown(issue.input)} is not known here; expected ${CONTRACT_VERSION}. Upgrade workers before producers`,
     })
-    .default(CONTRACT_VERSION),
-  inputs: text.min(1, { error: 'the prompt is empty; expected at least one character' }).optional(),
+    .default(CONTRACT_VERSION)
+    .describe('Version of this contract'),
+  inputs: text
+    .min(1, { error: 'the prompt is empty; expected at least one character' })
+    .optional()
+    .describe(
+      "The prompt, given to the model as it is. At most the pool's `max_input_bytes`, with stop and grammar. A job has `inputs` or `messages`, never both",
+    ),
   messages: boundedArray(messageSchema, {
     min: 1,
     max: MAX_MESSAGES,
     isPlain: (message) => isPair(message, 'role', 'content') && message.role !== '',
   })
     .optional()
-    .describe("rendered with the replica's own chat template, then generated like any prompt"),
+    .describe(
+      "A chat, rendered with the replica's own chat template, then generated like any prompt. At most the pool's `max_input_bytes`, with stop and grammar. A job has `inputs` or `messages`, never both",
+    ),
   tools: ofTools('tools'),
   tool_choice: ofTools('tool_choice'),
-  parameters: parametersSchema.default({}),
-  priority: z.enum(['interactive', 'batch']).default('interactive'),
+  parameters: parametersSchema.default({}).describe('How to generate; greedy without any'),
+  priority: z
+    .enum(['interactive', 'batch'])
+    .default('interactive')
+    .describe('Interactive jobs go before batch jobs'),
   deadline_ms: z
     .number()
     .int()
     .positive()
     .max(Number.MAX_SAFE_INTEGER / 4)
     .optional()
-    .describe("budget from acceptance, queue wait included; the pool's default when absent"),
-  determinism: notYet('determinism', ['best_effort']),
+    .describe(
+      "Time budget in ms, from acceptance, queue wait included; then the job ends in `error`. At most the pool's `max_deadline_ms`. Absent: the pool's `deadline_ms` or `batch_deadline_ms`",
+    ),
+  retention_ms: z
+    .number()
+    .int()
+    .positive()
+    .max(Number.MAX_SAFE_INTEGER / 4)
+    .optional()
+    .describe(
+      "How long the events stay readable after the end (ms). At most the pool's `max_retention_ms`. Absent: the pool's `retention_ms`",
+    ),
+  determinism: notYet('determinism', ['best_effort']).describe(
+    'How exactly a repeated job must repeat its answer. Only `best_effort` is supported yet',
+  ),
   on_interrupt: z
     .enum(['continue', 'replay', 'fail'])
     .optional()
     .describe(
-      'what happens to an answer that was interrupted after its first token. continue: goes on from the text so far, or is replayed where that cannot be done; replay: is generated again and must repeat every token before it goes on; fail: ends in WORKER_RESET. Absent: continue, or replay with a grammar',
+      'What happens to an answer that is interrupted after its first token. `continue`: it goes on from the text so far, or is replayed where that cannot be done; `replay`: it is generated again and must repeat every token before it goes on; `fail`: it ends in `WORKER_RESET`. Absent: `continue`, or `replay` with a grammar',
     ),
-  placement: z.never({ error: 'placement is not supported yet; leave it out' }).optional(),
-  session_id: labelSchema.optional(),
-  correlation_id: labelSchema.optional(),
-  tenant: labelSchema.optional(),
+  placement: z
+    .never({ error: 'placement is not supported yet; leave it out' })
+    .optional()
+    .describe('Not supported yet: leave it out'),
+  session_id: labelSchema
+    .optional()
+    .describe('Yours to use, e.g. the conversation: 1 to 64 of `A-Z a-z 0-9 . _ -`'),
+  correlation_id: labelSchema
+    .optional()
+    .describe('Your name for the job in logs and in `started`: 1 to 64 of `A-Z a-z 0-9 . _ -`'),
+  tenant: labelSchema.optional().describe('Yours to use, e.g. your customer: 1 to 64 of `A-Z a-z 0-9 . _ -`'),
 }
 
 /** A job's body. Unknown fields are refused; so are, by name, those that are not honoured yet. */
@@ -143,9 +187,6 @@ export const jobSchema = z
 
 /** A job's body, checked, with defaults filled in. */
 export type Job = z.infer<typeof jobSchema>
-
-/** A job's body as a producer writes it. */
-export type JobInput = z.input<typeof jobSchema>
 
 /**
  * Reads a job's body from outside.

@@ -11,13 +11,15 @@ export const DEFAULT_PREFIX = 'tgi-pool'
  * | key | what |
  * |---|---|
  * | `<prefix>:pools` | SET of pool names |
- * | `<prefix>:{<pool>}:config` | HASH: defaults, limits, pin |
+ * | `<prefix>:{<pool>}:config` | HASH: defaults, limits, pin; of a deleted pool only a mark, for a day |
  * | `<prefix>:{<pool>}:jobs:…`, `…:batch:…` | BullMQ's own: the queues of interactive and of batch jobs |
  * | `<prefix>:{<pool>}:bytes` | HASH job id → bytes of its body in a queue, and `:total` |
  * | `<prefix>:{<pool>}:events:<job_id>` | the job's stream |
  * | `<prefix>:{<pool>}:deadlines` | ZSET job id → deadline (ms since 1970) |
  * | `<prefix>:{<pool>}:counters` | HASH: jobs by outcome, tokens, histogram buckets (fields: counters.ts) |
  * | `<prefix>:{<pool>}:index:<state>` | ZSET job id → when it entered that state (ms since 1970); a finished job leaves with its stream |
+ * | `<prefix>:{<pool>}:index:batch` | ZSET id of a batch job in the index → when its stream expires (ms since 1970), `inf` until it ends |
+ * | `<prefix>:{<pool>}:index:expiry` | ZSET job id → when the stream of a finished job expires (ms since 1970): then it leaves the index |
  * | `<prefix>:{<pool>}:scan` | which process scans for waiting jobs of plain BullMQ producers, with a TTL |
  * | `<prefix>:{<pool>}:replicas` | HASH: the registry |
  * | `<prefix>:{<pool>}:lease:<replica_id>` | the lease, with a TTL |
@@ -36,6 +38,9 @@ export interface PoolKeys {
   readonly counters: string
   /** One for each of {@link JOB_STATES}, in that order. */
   readonly indexes: readonly string[]
+  /** Which jobs in the index are batch jobs. */
+  readonly batchIndex: string
+  readonly expiry: string
   readonly scan: string
   readonly replicas: string
   readonly drains: string
@@ -72,7 +77,9 @@ export function poolKeys(pool: string, prefix: string = DEFAULT_PREFIX): PoolKey
     deadlines: `${base}:deadlines`,
     counters: `${base}:counters`,
     indexes: JOB_STATES.map(index),
+    batchIndex: `${base}:index:batch`,
     index,
+    expiry: `${base}:index:expiry`,
     scan: `${base}:scan`,
     replicas: `${base}:replicas`,
     drains: `${base}:drains`,

@@ -49,6 +49,8 @@ export function budgetOf(job: Job, config: PoolConfig): JobBudget {
   const deadlineMs = job.deadline_ms ?? Math.min(usual, config.max_deadline_ms)
   const maxNewTokens = job.parameters.max_new_tokens ?? config.max_new_tokens
   check('deadline_ms', deadlineMs, config.max_deadline_ms, 'max_deadline_ms')
+  if (job.retention_ms !== undefined)
+    check('retention_ms', job.retention_ms, config.max_retention_ms, 'max_retention_ms')
   check('parameters.max_new_tokens', maxNewTokens, config.max_max_new_tokens, 'max_max_new_tokens')
   const { fields, bytes } = inputOf(job)
   check(`${fields} (bytes)`, bytes, config.max_input_bytes, 'max_input_bytes')

@@ -3,6 +3,8 @@ import { boundedArray } from './bounded.ts'
 import { shown } from './format-issues.ts'
 import { grammarSchema } from './grammar.ts'
 
+export type { GenerationParameters } from './wire-types.ts'
+
 /** The largest integer that JSON readers in every language keep exact. */
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
 /** TGI keeps `max_new_tokens` in a u32 (router/src/lib.rs). */
@@ -20,6 +22,7 @@ function only<const T extends readonly (boolean | number | null)[]>(allowed: T, 
       error: (issue) => `${why}; expected ${allowed.join(' or ')}, got ${shown(issue.input)}`,
     })
     .optional()
+    .describe(`Leave it out: ${why}`)
 }
 
 /**
@@ -30,26 +33,66 @@ function only<const T extends readonly (boolean | number | null)[]>(allowed: T, 
  */
 export const parametersSchema = z.strictObject({
   best_of: only([1, null], 'several answers to one prompt cannot be streamed'),
-  temperature: z.number().min(0).nullish().describe('0 is greedy; 1 or absent leaves the logits alone'),
-  repetition_penalty: z.number().positive().nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  top_k: z.number().int().min(0).max(MAX_I32).nullish().describe('0 is off'),
-  top_p: z.number().gt(0).max(1).nullish().describe('1 is off'),
-  typical_p: z.number().gt(0).max(1).nullish().describe('1 is off'),
-  do_sample: z.boolean().optional(),
+  temperature: z
+    .number()
+    .min(0)
+    .nullish()
+    .describe(
+      'Flattens (above 1) or sharpens (below 1) the distribution that tokens are drawn from. Any value but 0 and 1 samples. 0 is greedy; 1 or absent leaves the logits alone',
+    ),
+  repetition_penalty: z
+    .number()
+    .positive()
+    .nullish()
+    .describe('Above 1, tokens that are in the prompt or the answer become less likely. 1 or absent is off'),
+  frequency_penalty: z
+    .number()
+    .min(-2)
+    .max(2)
+    .nullish()
+    .describe('Above 0, tokens become less likely the more often they are in the answer. 0 or absent is off'),
+  top_k: z
+    .number()
+    .int()
+    .min(0)
+    .max(MAX_I32)
+    .nullish()
+    .describe('Samples among this many most likely tokens only. 0 or absent is off'),
+  top_p: z
+    .number()
+    .gt(0)
+    .max(1)
+    .nullish()
+    .describe('Samples among the most likely tokens whose probabilities add up to this. 1 or absent is off'),
+  typical_p: z
+    .number()
+    .gt(0)
+    .max(1)
+    .nullish()
+    .describe('Samples among the most typical tokens whose probabilities add up to this. 1 or absent is off'),
+  do_sample: z
+    .boolean()
+    .optional()
+    .describe(
+      'Whether tokens are drawn at random (by the seed). Absent or false: greedy, unless `temperature`, `top_k`, `top_p` or `typical_p` samples',
+    ),
   max_new_tokens: z
     .number()
     .int()
     .min(1)
     .max(MAX_U32)
     .nullish()
-    .describe("the pool's default when absent; never exceeded, also above TGI's slices of 1024"),
+    .describe(
+      "Most tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's `max_new_tokens`",
+    ),
   return_full_text: only([false, null], 'the prompt is never part of the answer'),
   stop: boundedArray(z.string().min(1), { max: MAX_STOPS })
     .optional()
-    .describe('kept in the answer, as TGI does'),
+    .describe(
+      'Texts that end the answer; kept in it, as TGI does. TGI takes 4 unless it was started with more',
+    ),
   truncate: only([null], 'prompts are never cut silently'),
-  watermark: z.boolean().optional(),
+  watermark: z.boolean().optional().describe("Adds TGI's watermark to the answer (Kirchenbauer et al.)"),
   details: only([true], 'details are always on'),
   decoder_input_details: only([false], 'TGI refuses it when streaming'),
   seed: z
@@ -58,15 +101,24 @@ export const parametersSchema = z.strictObject({
     .min(0)
     .max(MAX_SAFE)
     .nullish()
-    .describe('absent: the first 53 bits of the SHA-256 of the job id'),
-  top_n_tokens: z.number().int().min(0).max(MAX_U32).nullish(),
-  grammar: grammarSchema.nullish(),
+    .describe(
+      'Makes sampling repeatable on the same build and model. Absent: the first 53 bits of the SHA-256 of the job id',
+    ),
+  top_n_tokens: z
+    .number()
+    .int()
+    .min(0)
+    .max(MAX_U32)
+    .nullish()
+    .describe(
+      'How many of the most likely tokens each `token` event lists in `top`. TGI allows 5 unless it was started with more; 0 or absent: none',
+    ),
+  grammar: grammarSchema
+    .nullish()
+    .describe('What the answer must match: a JSON Schema or a regex. Checked before the job is queued'),
   adapter_id: z
     .string()
     .min(1)
     .nullish()
-    .describe('TGI does not check it: an unknown id runs the base model'),
+    .describe('The LoRA adapter to use. TGI does not check it: an unknown id runs the base model'),
 })
-
-/** Generation parameters as a job carries them, already checked. */
-export type Parameters = z.infer<typeof parametersSchema>

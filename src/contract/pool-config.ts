@@ -1,56 +1,70 @@
 import { z } from 'zod'
+import type { PoolConfig } from './wire-types.ts'
+
+export type { Pin, PoolConfig } from './wire-types.ts'
 
 const ms = z.number().int().positive()
 
 /** The version tuple a pool insists on: a replica that differs takes no jobs. */
 const pinSchema = z.strictObject({
-  engine_version: z.string().optional(),
-  model_id: z.string().optional(),
-  model_sha: z.string().nullable().optional(),
+  engine_version: z.string().optional().describe('The build, as `replicas` shows it. Absent: any'),
+  model_id: z.string().optional().describe('The model, as the replica names it. Absent: any'),
+  model_sha: z
+    .string()
+    .nullable()
+    .optional()
+    .describe("The model's revision; null is one that reports none. Absent: any"),
 })
-
-/** The version tuple a pool insists on. */
-export type Pin = z.infer<typeof pinSchema>
 
 /**
  * What an operator decides for a pool. Stored as a HASH, one JSON value a field; a field that is not there has
  * its default, so a new default reaches old pools.
  */
 export const poolConfigSchema = z.object({
-  deadline_ms: ms.default(600_000).describe('default deadline of interactive jobs'),
-  batch_deadline_ms: ms.default(86_400_000).describe('default deadline of batch jobs'),
+  deadline_ms: ms.default(600_000).describe('Deadline of interactive jobs that name none (ms)'),
+  batch_deadline_ms: ms.default(86_400_000).describe('Deadline of batch jobs that name none (ms)'),
   max_deadline_ms: ms
     .default(86_400_000)
-    .describe('longest deadline of a job; longer defaults above are cut to it'),
-  max_new_tokens: z.number().int().positive().default(512).describe('of jobs that name none'),
-  max_max_new_tokens: z.number().int().positive().default(65_536).describe('the most a job may ask for'),
+    .describe('Longest deadline that a job may ask for (ms); the two defaults are cut to it'),
+  max_new_tokens: z
+    .number()
+    .int()
+    .positive()
+    .default(512)
+    .describe('`max_new_tokens` of jobs that name none'),
+  max_max_new_tokens: z
+    .number()
+    .int()
+    .positive()
+    .default(65_536)
+    .describe('Largest `max_new_tokens` that a job may ask for'),
   max_input_bytes: z
     .number()
     .int()
     .positive()
     .default(1_500_000)
     .describe(
-      "of prompt or messages, stop and grammar together; TGI's own limit is 2,000,000 for the whole request",
+      "Most bytes of prompt or messages, stop and grammar together. TGI's own limit is 2,000,000 for the whole request",
     ),
   max_queued: z
     .number()
     .int()
     .positive()
     .default(10_000)
-    .describe('most waiting interactive jobs; more are refused'),
+    .describe('Most waiting interactive jobs; more are refused'),
   batch_max_queued: z
     .number()
     .int()
     .positive()
     .default(100_000)
-    .describe('most waiting batch jobs; more are refused'),
+    .describe('Most waiting batch jobs; more are refused'),
   max_queued_bytes: z
     .number()
     .int()
     .positive()
     .default(536_870_912)
     .describe(
-      'most bytes of all jobs that have not ended; more are refused. The default, 512 MiB, holds batch_max_queued jobs of 5 KB each',
+      'Most bytes of all jobs that have not ended; more are refused. The default, 512 MiB, holds `batch_max_queued` jobs of 5 KB each',
     ),
   max_memory_percent: z
     .number()
@@ -59,7 +73,7 @@ export const poolConfigSchema = z.object({
     .max(100)
     .default(80)
     .describe(
-      "percent of Redis's maxmemory in use above which new jobs are refused; the rest is left to the jobs that were accepted",
+      "Percent of Redis's maxmemory in use above which new jobs are refused; the rest is left to the jobs that were accepted",
     ),
   reserved_slots: z
     .number()
@@ -67,33 +81,41 @@ export const poolConfigSchema = z.object({
     .nonnegative()
     .nullable()
     .default(null)
-    .describe('slots of each replica that batch jobs may not use; null: 1 of 4 or more, else 0'),
+    .describe('Slots of each replica that batch jobs may not use. Null: 1 of 4 or more, else 0'),
   max_attempts: z
     .number()
     .int()
     .positive()
     .default(5)
-    .describe('most attempts of a job that count; overload, drains and refused connections cost none'),
-  retention_ms: ms.default(3_600_000).describe('how long events stay readable after the end'),
-  first_token_timeout_ms: ms.default(120_000).describe('silence of a replica before the first token'),
-  token_timeout_ms: ms.default(60_000).describe('silence of a replica between tokens'),
+    .describe('Most attempts of a job that count; overload, drains and refused connections cost none'),
+  retention_ms: ms
+    .default(3_600_000)
+    .describe(
+      'How long the events of a job that does not say stay readable after its end (ms); at most `max_retention_ms`',
+    ),
+  max_retention_ms: ms.default(604_800_000).describe('Longest `retention_ms` that a job may ask for (ms)'),
+  first_token_timeout_ms: ms
+    .default(120_000)
+    .describe('Longest silence of a replica before the first token (ms); then the attempt has failed'),
+  token_timeout_ms: ms
+    .default(60_000)
+    .describe('Longest silence of a replica between tokens (ms); then the attempt has failed'),
   metrics_interval_ms: z
     .number()
     .int()
     .refine((value) => value === 0 || value >= 500, { error: 'expected 0 (off) or at least 500' })
     .default(0)
-    .describe('how often a running job writes `metrics`; 0 is never'),
+    .describe('Interval of the `metrics` events of a running job (ms): 500 or more, or 0 for none'),
   chat_leading_marker: z
     .enum(['accept', 'refuse'])
     .default('accept')
     .describe(
-      "chats on a model whose tokenizer puts a marker in front of every prompt while its chat template writes none: accept them with one token more than on TGI's chat route, or refuse them",
+      "Chats on a model whose tokenizer puts a marker in front of every prompt while its chat template writes none: accept them with one token more than on TGI's chat route, or refuse them",
     ),
-  pin: pinSchema.default({}),
+  pin: pinSchema
+    .default({})
+    .describe('The build and model that the pool insists on; a replica that differs takes no jobs'),
 })
-
-/** A pool's config, whole. */
-export type PoolConfig = z.infer<typeof poolConfigSchema>
 
 /** The config of a pool that nobody configured. */
 export const DEFAULT_POOL_CONFIG: PoolConfig = poolConfigSchema.parse({})

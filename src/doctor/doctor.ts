@@ -4,6 +4,7 @@ import { DEFAULT_PREFIX, poolKeys, poolsKey } from '../contract/keys.ts'
 import { readPools } from '../metrics/pool-facts.ts'
 import type { PoolFacts, PoolReading, ReplicaFacts } from '../metrics/pool-facts.ts'
 import { readPoolConfig } from '../pool/config-store.ts'
+import { readDeletion } from '../pool/deletion.ts'
 import { redactUrl } from '../redis/address.ts'
 import { disconnectRedis, redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
@@ -156,9 +157,12 @@ async function examineConfig(
   const subject = `pool ${pool}`
   const read = await lookAt('pool-config', subject, readPoolConfig(redis, keys))
   if (!read.ok) {
-    findings.push(
-      withAdvice(read.finding, `redis-cli HGETALL ${shellWord(keys.config)}, and tgi-pool pool set`),
-    )
+    const deletion = await readDeletion(redis, keys).catch(() => undefined)
+    const advice =
+      deletion === undefined
+        ? `redis-cli HGETALL ${shellWord(keys.config)}, and tgi-pool pool set`
+        : `tgi-pool pool delete ${shellWord(pool)}`
+    findings.push(withAdvice(read.finding, advice))
     return undefined
   }
   findings.push(judgeOf(subject).ok('pool-config', 'its config is valid'))

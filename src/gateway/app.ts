@@ -15,11 +15,13 @@ import { preflightHeaders } from './cors.ts'
 import { DOCS_PAGE_HEADERS } from './docs-page.ts'
 import type { Caller } from './caller.ts'
 import type { JobRoutes } from './job-routes.ts'
+import type { ListRoutes } from './list-routes.ts'
 import type { RequestLog } from './request-log.ts'
 
 /** What an app is made of. */
 export interface AppOptions {
   readonly jobs: JobRoutes
+  readonly lists: ListRoutes
   readonly pools: (context: Context<HttpEnv>) => Promise<Response>
   readonly readiness: () => Promise<Readiness>
   /** Authorizes a request: throws a refusal, or returns who calls where that matters. */
@@ -34,11 +36,12 @@ export interface AppOptions {
 
 /** Every route and its methods. */
 const ROUTES: Readonly<Record<string, readonly string[]>> = {
-  '/v1/jobs': ['POST'],
+  '/v1/jobs': ['GET', 'HEAD', 'POST'],
   '/v1/jobs/:id': ['GET', 'HEAD', 'DELETE'],
   '/v1/jobs/:id/events': ['GET', 'HEAD'],
   '/v1/jobs/:id/cancel': ['POST'],
   '/v1/pools': ['GET', 'HEAD'],
+  '/v1/pools/:pool/replicas': ['GET', 'HEAD'],
   '/': ['GET', 'HEAD'],
   '/livez': ['GET', 'HEAD'],
   '/readyz': ['GET', 'HEAD'],
@@ -63,7 +66,7 @@ const FRONT_PAGE: FrontPage = {
 
 /** Routes, what stands before them, and the one shape of every error. */
 export function createApp(options: AppOptions): Hono<HttpEnv> {
-  const { jobs, log } = options
+  const { jobs, lists, log } = options
   // Proxies that join paths may add a slash.
   const app = new Hono<HttpEnv>({ strict: false })
   for (const path of Object.keys(ROUTES)) {
@@ -76,17 +79,19 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
     const facts = log.of(incoming)
     log.of(incoming).caller = options.admit(incoming, facts.route)
     // Only a job carries it on. Elsewhere an id that a proxy repeated or formatted differently is ignored.
-    if (facts.correlationRefused && facts.route === '/v1/jobs') {
+    if (facts.correlationRefused && facts.route === '/v1/jobs' && incoming.method === 'POST') {
       throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
     }
     await next()
   })
+  app.get('/v1/jobs', lists.jobs)
   app.post('/v1/jobs', jobs.enqueue)
   app.get('/v1/jobs/:id', jobs.state)
   app.delete('/v1/jobs/:id', jobs.forget)
   app.get('/v1/jobs/:id/events', jobs.events)
   app.post('/v1/jobs/:id/cancel', jobs.cancel)
   app.get('/v1/pools', options.pools)
+  app.get('/v1/pools/:pool/replicas', lists.replicas)
   app.get('/', (context) => respondFrontPage(context, FRONT_PAGE))
   addHealth(app, options.readiness)
   app.get('/openapi.json', (context) =>

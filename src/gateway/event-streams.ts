@@ -6,6 +6,7 @@ import { formatSse } from '../http/sse.ts'
 import type { SseEvent } from '../http/sse.ts'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 import { within } from '../runtime/within.ts'
+import type { Caller } from './caller.ts'
 import { openEventSink } from './event-sink.ts'
 import type { EventSink } from './event-sink.ts'
 import { inTime } from './in-time.ts'
@@ -24,8 +25,8 @@ interface StreamRequest {
   readonly find: (signal: AbortSignal) => Promise<FoundJob>
   /** The last event the client has. */
   readonly after: Cursor
-  /** The name of who asks (caller.ts). */
-  readonly caller: string
+  /** Who asks. Those of one name share a bound, so that a key can be rotated. */
+  readonly caller: Pick<Caller, 'id' | 'name'>
   readonly outgoing: ServerResponse
   /** Called for each event that goes out. */
   readonly onEvent: () => void

@@ -12,6 +12,7 @@ import { createEventStreams } from './event-streams.ts'
 import { admit } from './guard.ts'
 import { inTime } from './in-time.ts'
 import { createJobRoutes } from './job-routes.ts'
+import { createListRoutes } from './list-routes.ts'
 import { buildOpenApi } from './openapi.ts'
 import { settle } from './options.ts'
 import type { GatewayOptions, GatewaySettings } from './options.ts'
@@ -54,7 +55,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = settle(options)
   const { bearerFile: file, logger } = settings
   const places = createReaderPlaces(settings)
-  const onRemoved = (left: BearerKeys) => places.revoke((caller) => left.has(caller))
+  const onRemoved = (left: BearerKeys) => places.revoke((id) => left.has(id))
   const keys = file === undefined ? undefined : await openBearerKeys({ file, logger, onRemoved })
   let pools: Pools | undefined
   try {
@@ -83,8 +84,10 @@ async function listen(settings: GatewaySettings, { pools, keys, places }: Parts)
     places,
     onFault: (error, jobId) => logger.warn({ err: error, job_id: jobId }, 'event stream failed'),
   })
+  const finder = createPoolFinder(pools)
   const app = createApp({
-    jobs: createJobRoutes({ ...settings, finder: createPoolFinder(pools), streams, places, log }),
+    jobs: createJobRoutes({ ...settings, finder, streams, places, log }),
+    lists: createListRoutes({ finder, log, redisTimeoutMs }),
     pools: (context) =>
       inTime(redisTimeoutMs, async (signal) => context.json({ pools: await pools.list({ signal }) })),
     readiness: () =>

@@ -37,5 +37,6 @@ export function admit(incoming: IncomingMessage, route: string, options: GuardOp
   }
   if (method === 'OPTIONS' || options.open.has(route)) return undefined
   if (options.keys !== undefined) return requireKey(incoming, options.keys)
-  return { name: socket.remoteAddress ?? 'unknown' }
+  const address = socket.remoteAddress ?? 'unknown'
+  return { id: address, name: address, may: () => true }
 }

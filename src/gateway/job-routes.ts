@@ -5,6 +5,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
+import type { JobInput } from '../contract/job.ts'
 import type { Cursor } from '../contract/stream-id.ts'
 import type { HttpEnv } from '../http/serve.ts'
 import { SSE_HEADERS } from '../http/sse.ts'
@@ -17,7 +18,7 @@ import { inTime } from './in-time.ts'
 import { waitForEnd } from './job-wait.ts'
 import type { PoolFinder } from './pool-finder.ts'
 import { REVOKED } from './reader-places.ts'
-import type { ReaderPlaces } from './reader-places.ts'
+import type { PlaceHolder, ReaderPlaces } from './reader-places.ts'
 import type { RequestLog } from './request-log.ts'
 import { readWaitTime } from './wait-time.ts'
 import type { WaitTime } from './wait-time.ts'
@@ -57,6 +58,8 @@ export const cancelSchema = z.strictObject({
     .optional()
     .describe("stands in the job's `error` event, one line of at most 200 characters"),
 })
+
+const NOBODY: PlaceHolder = { id: '', name: '' }
 
 const EVENT_STREAM = 'text/event-stream'
 const JSON_TYPE = 'application/json'
@@ -138,7 +141,7 @@ async function stream(
   const facts = ports.log.of(incoming)
   facts.events = 0
   const onEvent = () => void (facts.events = (facts.events ?? 0) + 1)
-  const caller = facts.caller?.name ?? ''
+  const caller = facts.caller ?? NOBODY
   const outcome = await ports.streams.open({ find, after, caller, outgoing, onEvent })
   return outcome === 'streaming' ? RESPONSE_ALREADY_SENT : context.body(null, 204)
 }
@@ -172,7 +175,11 @@ async function admit(
   return inTime(ports.redisTimeoutMs, async (signal) => {
     const client = await ports.finder.byName(pool, signal)
     // Checked where it is enqueued, as every job is.
-    const admission = await client.enqueue(job, { jobId, correlationId: facts.correlationId, signal })
+    const admission = await client.enqueue(job as unknown as JobInput, {
+      jobId,
+      correlationId: facts.correlationId,
+      signal,
+    })
     facts.job_id = admission.job_id
     return { client, jobId: admission.job_id, admission, path: `/v1/jobs/${admission.job_id}` }
   })
@@ -206,7 +213,7 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
 /** A place to wait in; undefined when there is none: then the job is accepted without a wait. */
 function reservePlace(ports: JobPorts, { env }: Context<HttpEnv>): AbortController | undefined {
   try {
-    return ports.places.reserve(ports.log.of(env.incoming).caller?.name ?? '')
+    return ports.places.reserve(ports.log.of(env.incoming).caller ?? NOBODY)
   } catch {
     return undefined
   }

@@ -75,9 +75,14 @@ export const ERROR_EXAMPLES = {
   401: examples('The bearer key is missing or wrong', {
     UNAUTHORIZED: 'Authorization: expected Bearer and a key of this server, got nothing',
   }),
-  403: examples('The request comes from a page, or under a name, that is not trusted', {
-    FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
-  }),
+  403: examples(
+    'The request comes from a page, or under a name, that is not trusted, or its key lacks the scope',
+    {
+      FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
+      INSUFFICIENT_SCOPE:
+        'this request needs the scope operate, which its bearer key lacks. Put a name and the scope before the key in the key file: name+operate key',
+    },
+  ),
   404: examples('No such job, or no such pool', {
     POOL_UNAVAILABLE: 'no pool "mian" (there are: main)',
     UNKNOWN_JOB: `no job ${EXAMPLE_JOB_ID} in pool main, or its events have expired`,

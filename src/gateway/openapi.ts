@@ -9,6 +9,7 @@ import { withCodeSamples } from './code-samples.ts'
 import { addressSchema, cancelSchema } from './job-routes.ts'
 import { errorExamples, errorTable, eventSchemaName } from './openapi-parts.ts'
 import type { Json } from './openapi-parts.ts'
+import { LIST_PATHS, LIST_SCHEMAS } from './openapi-lists.ts'
 import { PATHS } from './openapi-paths.ts'
 
 /** The answer to a job that was accepted. */
@@ -71,7 +72,7 @@ can be guessed as well as the key.
 ## Connections
 
 The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
-bounds its open event streams, and the requests that wait for the end of a job, in all and for each caller. One event stream more is
+bounds its open event streams, and the requests that wait for the end of a job, in all and for each caller (keys of one name are one caller). One event stream more is
 refused (503 \`OVERLOADED\`, 429 \`TOO_MANY_STREAMS\`); one job more is accepted without a wait (202).
 
 Every response has an \`X-Correlation-Id\`: the request's, or one that was made.
@@ -99,13 +100,14 @@ export function buildOpenApi(): Json {
       { name: 'operation', description: 'For probes and people' },
     ],
     security: [{}, { bearer: [] }],
-    paths: withCodeSamples(PATHS),
+    paths: withCodeSamples(joinPaths(PATHS as Record<string, Json>, LIST_PATHS)),
     components: {
       securitySchemes: {
         bearer: {
           type: 'http',
           scheme: 'bearer',
-          description: 'A line of the gateway’s file of bearer keys; a gateway on loopback may have none',
+          description:
+            'The key on a line of the gateway’s file of bearer keys. A line `name+operate key` gives the key the scope `operate`. A gateway on loopback may have none',
         },
       },
       schemas: {
@@ -118,11 +120,21 @@ export function buildOpenApi(): Json {
         Pools: convert(poolsSchema, 'output'),
         Health: convert(healthSchema, 'output'),
         Error: convert(errorEnvelopeSchema, 'output'),
+        ...Object.fromEntries(
+          Object.entries(LIST_SCHEMAS).map(([name, schema]) => [name, convert(schema, 'output')]),
+        ),
         ...eventSchemas(),
       },
       examples: errorExamples(),
     },
   }
+}
+
+/** Paths with the methods of both. */
+function joinPaths(paths: Readonly<Record<string, Json>>, more: Readonly<Record<string, Json>>): Json {
+  const joined = { ...paths }
+  for (const [path, methods] of Object.entries(more)) joined[path] = { ...joined[path], ...methods }
+  return joined
 }
 
 /** A job and where it goes: one flat object. */

@@ -11,7 +11,7 @@ export interface GatewayOptions {
   readonly host?: string | undefined
   /** 0 takes any free one. */
   readonly port: number
-  /** A file of bearer keys, one a line; without it whoever reaches the port may do everything. */
+  /** A file of bearer keys (http/key-lines.ts), one a line; without it whoever reaches the port may do everything. */
   readonly bearerFile?: string | undefined
   /** Origins whose pages may call, `scheme://host[:port]`; no wildcards. @defaultValue none */
   readonly corsOrigins?: readonly string[] | undefined
@@ -23,7 +23,7 @@ export interface GatewayOptions {
   /** Event streams, and requests that wait for a job's end, open at once. @defaultValue 10000 */
   readonly maxStreams?: number | undefined
   /**
-   * Those of one bearer key or, without keys, of one client address. @defaultValue half of `maxStreams`; without keys all of them, as a
+   * Those of the bearer keys of one name or, without keys, of one client address. @defaultValue half of `maxStreams`; without keys all of them, as a
    * proxy on this machine asks from one address for everybody
    */
   readonly maxStreamsPerCaller?: number | undefined

@@ -1,5 +1,6 @@
 import type { PoolClient } from '../client/pool-client.ts'
 import type { Pools } from '../client/pools.ts'
+import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import { unknownPoolError } from '../pool/config-store.ts'
@@ -8,6 +9,8 @@ import { unknownPoolError } from '../pool/config-store.ts'
 export interface PoolFinder {
   /** @throws {@link PoolError} `INVALID_PARAMS` for a name that is none, `POOL_UNAVAILABLE` for a pool nobody made. */
   byName(pool: string, signal: AbortSignal): Promise<PoolClient>
+  /** By name where one is given, else the only pool. @throws also `INVALID_PARAMS` unless there is exactly one. */
+  byNameOrOnly(pool: string | undefined, signal: AbortSignal): Promise<PoolClient>
   /** By name where one is given, else the pool that has the job. @throws also `UNKNOWN_JOB`, `ID_CONFLICT`. */
   ofJob(jobId: string, pool: string | undefined, signal: AbortSignal): Promise<PoolClient>
 }
@@ -26,8 +29,20 @@ export function createPoolFinder(pools: Pools): PoolFinder {
     return pools.pool(pool)
   }
 
+  async function only(signal: AbortSignal): Promise<PoolClient> {
+    const there = (await pools.list({ signal })).map(({ pool_id: id }) => id)
+    const [pool, ...others] = there
+    if (pool !== undefined && others.length === 0) return pools.pool(pool)
+    const names = there.length === 0 ? 'there are none yet' : `there are: ${there.slice(0, 10).join(', ')}`
+    throw new PoolError(
+      'INVALID_PARAMS',
+      `pool: expected a name, since there is not exactly one pool (${names})`,
+    )
+  }
+
   return {
     byName,
+    byNameOrOnly: (pool, signal) => (pool === undefined ? only(signal) : byName(pool, signal)),
     async ofJob(jobId, pool, signal) {
       parseOrThrow(jobIdSchema, jobId, 'job id')
       return pool === undefined ? pools.locate(jobId, { signal }) : byName(pool, signal)

@@ -1,4 +1,8 @@
 import { PoolError } from '../contract/error.ts'
+import type { Caller } from './caller.ts'
+
+/** Whose place it is: its key is revoked by id, and places are counted by name. */
+export type PlaceHolder = Pick<Caller, 'id' | 'name'>
 
 /** How many requests may stay open for a job. */
 export interface ReaderBounds {
@@ -19,11 +23,11 @@ export interface ReaderPlaces {
    * @throws {@link PoolError} `OVERLOADED` when all places are taken or the gateway is stopping; `TOO_MANY_STREAMS` when the caller has
    * as many as one caller may.
    */
-  reserve(caller: string): AbortController
+  reserve(caller: PlaceHolder): AbortController
   /** Gives a place back. Idempotent. */
   release(place: AbortController): void
-  /** Aborts the places of every caller that may no longer call. */
-  revoke(mayCall: (caller: string) => boolean): void
+  /** Aborts the places of every key that may no longer call, also where another key of its name may. */
+  revoke(mayCall: (id: string) => boolean): void
   /** Aborts all places and gives no more. */
   end(): void
 }
@@ -38,7 +42,7 @@ export const REVOKED = new PoolError('UNAUTHORIZED', 'the bearer key of this req
 
 /** Creates the places of one gateway. */
 export function createReaderPlaces({ maxStreams, maxStreamsPerCaller }: ReaderBounds): ReaderPlaces {
-  const taken = new Map<AbortController, string>()
+  const taken = new Map<AbortController, PlaceHolder>()
   const perCaller = new Map<string, number>()
   let over = false
   return {
@@ -53,7 +57,7 @@ export function createReaderPlaces({ maxStreams, maxStreamsPerCaller }: ReaderBo
           `this gateway holds ${maxStreams} event streams open, as many as it may`,
         )
       }
-      const held = perCaller.get(caller) ?? 0
+      const held = perCaller.get(caller.name) ?? 0
       if (held >= maxStreamsPerCaller) {
         throw new PoolError(
           'TOO_MANY_STREAMS',
@@ -62,19 +66,19 @@ export function createReaderPlaces({ maxStreams, maxStreamsPerCaller }: ReaderBo
       }
       const place = new AbortController()
       taken.set(place, caller)
-      perCaller.set(caller, held + 1)
+      perCaller.set(caller.name, held + 1)
       return place
     },
     release(place) {
-      const caller = taken.get(place)
-      if (caller === undefined) return
+      const name = taken.get(place)?.name
+      if (name === undefined) return
       taken.delete(place)
-      const left = (perCaller.get(caller) ?? 0) - 1
-      if (left > 0) perCaller.set(caller, left)
-      else perCaller.delete(caller)
+      const left = (perCaller.get(name) ?? 0) - 1
+      if (left > 0) perCaller.set(name, left)
+      else perCaller.delete(name)
     },
     revoke(mayCall) {
-      for (const [place, caller] of taken) if (!mayCall(caller)) place.abort(REVOKED)
+      for (const [place, { id }] of taken) if (!mayCall(id)) place.abort(REVOKED)
     },
     end() {
       over = true

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { PoolError } from '../contract/error.ts'
 import type { BearerKey, BearerKeys } from './bearer-keys.ts'
+import type { Scope } from './key-lines.ts'
 
 /** The `WWW-Authenticate` header that goes with `UNAUTHORIZED`. */
 export const CHALLENGE = 'Bearer realm="tgi-pool"'
@@ -15,4 +16,17 @@ export function requireKey({ headers: { authorization } }: IncomingMessage, keys
   if (key !== undefined) return key
   const got = authorization === undefined ? 'nothing' : 'another'
   throw new PoolError('UNAUTHORIZED', `Authorization: expected Bearer and a key of this server, got ${got}`)
+}
+
+/**
+ * Lets a caller do what needs a scope.
+ *
+ * @throws {@link PoolError} `INSUFFICIENT_SCOPE`.
+ */
+export function requireScope(caller: Pick<BearerKey, 'may'> | undefined, scope: Scope): void {
+  if (caller?.may(scope) === true) return
+  throw new PoolError(
+    'INSUFFICIENT_SCOPE',
+    `this request needs the scope ${scope}, which its bearer key lacks. Put a name and the scope before the key in the key file: name+${scope} key`,
+  )
 }

@@ -3,11 +3,17 @@ import { readFile, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
 import type { Logger } from '../runtime/log.ts'
+import { parseKeyLines } from './key-lines.ts'
+import type { KeyLine, Scope } from './key-lines.ts'
 
 /** A key that may call. */
 export interface BearerKey {
-  /** For logs and bounds: the first 8 hex digits of its SHA-256. */
+  /** Tells it from every other key; never logged. */
+  readonly id: string
+  /** For logs and bounds: the name on its line, or the first 8 hex digits of its SHA-256. Several keys may share a name. */
   readonly name: string
+  /** Whether it may do what needs that scope. */
+  may(scope: Scope): boolean
   /** The HMAC-SHA-256 (hex) of a text that only this key gives. */
   sign(text: string): string
 }
@@ -16,8 +22,8 @@ export interface BearerKey {
 export interface BearerKeys {
   /** The key in an `Authorization` header; undefined if it is unknown. Takes the same time for every wrong key. */
   find(header: string | undefined): BearerKey | undefined
-  /** Whether a key of that name may call. */
-  has(name: string): boolean
+  /** Whether the key with that id may call. */
+  has(id: string): boolean
   /** Reads the file again. */
   reload(): Promise<void>
   close(): void
@@ -25,7 +31,10 @@ export interface BearerKeys {
 
 /** How to read them. */
 export interface BearerKeysOptions {
-  /** One key a line, of at least 16 characters that are visible ASCII; `#` begins a comment line. */
+  /**
+   * One key a line, of at least 16 characters that are visible ASCII; `#` begins a comment line. Before the key may stand a name and
+   * its scopes: `name key`, `name+operate key`. To rotate a key, give its successor the same name.
+   */
   readonly file: string
   readonly logger: Logger
   /** How often the file is checked for changes (ms). @defaultValue 1000 */
@@ -39,7 +48,6 @@ export interface BearerKeysOptions {
   readonly onRemoved?: ((keys: BearerKeys) => void) | undefined
 }
 
-const MIN_LENGTH = 16
 /**
  * Reads a file of bearer keys, and reads it again when it changes, so that keys can be added and revoked without a restart. Only the
  * keys that are in the file now may call: none if it is empty, missing or unreadable, and never one from a line that is not a key.
@@ -51,30 +59,30 @@ export async function openBearerKeys(options: BearerKeysOptions): Promise<Bearer
   let mark = await markOf(file)
   const first = await readKeys(file)
   if (first.fault !== undefined) throw first.fault
-  let { digests } = first
+  let known = first.keys
   let fault: string | undefined
   let looking = false
   let closed = false
 
-  function isKnown(digest: Buffer): boolean {
-    let found = false
-    for (const known of digests) if (timingSafeEqual(known, digest)) found = true
+  function find(digest: Buffer): KeyLine | undefined {
+    let found: KeyLine | undefined
+    for (const key of known) if (timingSafeEqual(key.digest, digest)) found = key
     return found
   }
 
   async function reload(): Promise<void> {
     let reading = await readKeys(file)
-    if (digests.some((digest) => !includes(reading.digests, digest))) {
+    if (known.some((key) => !includes(reading.keys, key))) {
       await sleep(options.rewriteMs ?? 100)
       reading = await readKeys(file)
     }
     if (closed) return
-    const removed = digests.some((digest) => !includes(reading.digests, digest))
-    digests = reading.digests
-    if (reading.fault === undefined) logger.info({ keys: digests.length }, 'bearer keys reloaded')
+    const removed = known.some((key) => !includes(reading.keys, key))
+    known = reading.keys
+    if (reading.fault === undefined) logger.info({ keys: known.length }, 'bearer keys reloaded')
     else if (reading.fault.message !== fault) {
-      const refused = digests.length === 0 ? '; every request that needs one is refused' : ''
-      logger.error({ err: reading.fault, keys: digests.length }, `bearer keys have a fault${refused}`)
+      const refused = known.length === 0 ? '; every request that needs one is refused' : ''
+      logger.error({ err: reading.fault, keys: known.length }, `bearer keys have a fault${refused}`)
     }
     fault = reading.fault?.message
     if (removed) options.onRemoved?.(keys)
@@ -98,14 +106,16 @@ export async function openBearerKeys(options: BearerKeysOptions): Promise<Bearer
     find(header) {
       const key = /^Bearer +([\x21-\x7e]+) *$/i.exec(header ?? '')?.[1]
       if (key === undefined) return undefined
-      const digest = digestOf(key)
-      if (!isKnown(digest)) return undefined
+      const line = find(createHash('sha256').update(key).digest())
+      if (line === undefined) return undefined
       return {
-        name: nameOf(digest),
-        sign: (text) => createHmac('sha256', digest).update(text).digest('hex'),
+        id: idOf(line),
+        name: line.name,
+        may: (scope) => line.scopes.has(scope),
+        sign: (text) => createHmac('sha256', line.digest).update(text).digest('hex'),
       }
     },
-    has: (name) => digests.some((digest) => nameOf(digest) === name),
+    has: (id) => known.some((key) => idOf(key) === id),
     reload,
     close() {
       closed = true
@@ -115,21 +125,17 @@ export async function openBearerKeys(options: BearerKeysOptions): Promise<Bearer
   return keys
 }
 
-function digestOf(key: string): Buffer {
-  return createHash('sha256').update(key).digest()
+function idOf({ digest }: KeyLine): string {
+  return digest.toString('hex')
 }
 
-function nameOf(digest: Buffer): string {
-  return digest.toString('hex', 0, 4)
-}
-
-function includes(digests: readonly Buffer[], digest: Buffer): boolean {
-  return digests.some((other) => other.equals(digest))
+function includes(keys: readonly KeyLine[], { digest }: KeyLine): boolean {
+  return keys.some((other) => other.digest.equals(digest))
 }
 
 /** What a file holds. */
 interface Reading {
-  readonly digests: readonly Buffer[]
+  readonly keys: readonly KeyLine[]
   /** The first thing that is wrong with it. */
   readonly fault?: PoolError | undefined
 }
@@ -140,24 +146,12 @@ async function readKeys(file: string): Promise<Reading> {
     text = await readFile(file, 'utf8')
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    return { digests: [], fault: keyFault(`cannot read ${file}: ${code}`, cause) }
+    return { keys: [], fault: keyFault(`cannot read ${file}: ${code}`, cause) }
   }
-  const digests: Buffer[] = []
-  let fault: PoolError | undefined
-  for (const [index, line] of text.split('\n').entries()) {
-    const key = line.trim()
-    if (key === '' || key.startsWith('#')) continue
-    if (key.length >= MIN_LENGTH && /^[\x21-\x7e]+$/.test(key)) digests.push(digestOf(key))
-    else {
-      fault ??= keyFault(
-        `${file}, line ${index + 1}: expected at least ${MIN_LENGTH} visible ASCII characters`,
-      )
-    }
-  }
-  if (digests.length === 0) fault ??= keyFault(`${file}: expected a key, got none`)
-  return { digests, fault }
+  const { keys, fault } = parseKeyLines(text)
+  if (fault !== undefined) return { keys, fault: keyFault(`${file}, ${fault}`) }
+  return { keys, fault: keys.length === 0 ? keyFault(`${file}: expected a key, got none`) : undefined }
 }
-
 function keyFault(what: string, cause?: unknown): PoolError {
   return new PoolError('CONFIG', `bearer keys: ${what}`, { cause })
 }

@@ -33,7 +33,7 @@ export function errorEnvelope({ kind, message, retriable, retryAfterMs, status }
 }
 
 /** The headers of such an answer: `Retry-After` (seconds, rounded up) where waiting helps. */
-function errorHeaders({ error }: ErrorEnvelope): Record<string, string> {
+export function errorHeaders({ error }: ErrorEnvelope): Record<string, string> {
   return error.retry_after_ms === undefined
     ? {}
     : { 'Retry-After': String(Math.ceil(error.retry_after_ms / 1000)) }

@@ -3,13 +3,15 @@ import { parseOrThrow } from '../contract/format-issues.ts'
 import { poolIdSchema } from '../contract/ids.ts'
 import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
-import { poolConfigSchema } from '../contract/pool-config.ts'
+import { DEFAULT_POOL_CONFIG, poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
+import { deletedPoolError, deletionIn, readDeletion } from './deletion.ts'
+import type { Deletion } from './deletion.ts'
 
-/** Fields of a config that differ from the defaults. */
+/** Settings of a pool to set; the others stay as they are. */
 export type PoolConfigChange = Partial<PoolConfig>
 
 /**
@@ -23,12 +25,17 @@ export async function readPoolConfig(redis: RedisConnection, keys: PoolKeys): Pr
     redis.sismember(keys.pools, keys.pool),
     redis.hgetall(keys.config),
   ])
-  if (known !== 1) throw await unknownPool(redis, keys)
+  if (known !== 1 && deletionIn(fields) === undefined) throw await unknownPool(redis, keys)
   return parsePoolConfig(fields, keys.pool)
+}
+
+function refuseDeleted(deletion: Deletion | undefined, pool: string): void {
+  if (deletion !== undefined) throw deletedPoolError(pool, deletion)
 }
 
 /** Reads the HASH of a pool's config: one JSON value a field. */
 function parsePoolConfig(fields: Readonly<Record<string, string>>, pool: string): PoolConfig {
+  refuseDeleted(deletionIn(fields), pool)
   const values = Object.entries(fields).map(([field, text]) => {
     try {
       return [field, JSON.parse(text) as unknown]
@@ -88,7 +95,7 @@ export function invalidNamesError(invalid: readonly string[]): PoolError {
 /**
  * Makes a pool unless it is there, and answers its config. What is already set stays.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value.
+ * @throws {@link PoolError} `INVALID_PARAMS` for a bad name or value; `POOL_UNAVAILABLE` for a pool that was deleted.
  */
 export async function ensurePool(
   redis: RedisConnection,
@@ -97,10 +104,14 @@ export async function ensurePool(
 ): Promise<PoolConfig> {
   parseOrThrow(poolIdSchema, keys.pool, 'pool')
   const checked = checkChange(change)
+  checkRetention(checked, DEFAULT_POOL_CONFIG)
+  const known = await redis.sismember(keys.pools, keys.pool)
+  // After that: a deletion marks the config before it takes the name out.
+  refuseDeleted(await readDeletion(redis, keys), keys.pool)
   await setFields(redis, keys, 'HSETNX', checked)
   // Last, and by itself: on a Cluster it may be on another node. Until then the pool is not there, as it was. A worker that
   // starts when Redis is out of memory finds its pool there.
-  if ((await redis.sismember(keys.pools, keys.pool)) !== 1) await addName(redis, keys)
+  if (known !== 1) await addName(redis, keys)
   return readPoolConfig(redis, keys)
 }
 
@@ -124,7 +135,7 @@ export async function changePoolConfig(
   change: PoolConfigChange,
 ): Promise<PoolConfig> {
   const checked = checkChange(change)
-  await readPoolConfig(redis, keys)
+  checkRetention(checked, await readPoolConfig(redis, keys))
   await setFields(redis, keys, 'HSET', checked)
   return readPoolConfig(redis, keys)
 }
@@ -148,12 +159,24 @@ function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
   return Object.fromEntries(Object.entries(whole).filter(([field]) => Object.hasOwn(change, field)))
 }
 
+/** Pools of earlier versions may have a longer retention than the default bound; they keep it until either is changed. */
+function checkRetention(change: PoolConfigChange, config: PoolConfig): void {
+  if (change.retention_ms === undefined && change.max_retention_ms === undefined) return
+  const { retention_ms: usual, max_retention_ms: longest } = { ...config, ...change }
+  if (usual <= longest) return
+  throw new PoolError(
+    'INVALID_PARAMS',
+    `pool config: retention_ms: expected at most ${longest} (max_retention_ms), got ${usual}`,
+  )
+}
+
 /** A pool in a list. */
 export interface ListedPool {
+  /** The pool's name. */
   readonly pool_id: string
-  /** Absent if it cannot be read. */
+  /** Its settings. Absent if they cannot be read. */
   readonly config?: PoolConfig
-  /** Why its config cannot be read. */
+  /** Why its settings cannot be read. Absent if they can. */
   readonly error?: string
 }
 

@@ -99,8 +99,12 @@ export interface Consumer {
   resize(slots: number, batchSlots?: number): void
   /** Takes no more; a job that was being taken already may still arrive once. */
   shut(): void
-  /** Shuts, and resolves when all running jobs have their disposition. Idempotent. */
-  close(): Promise<void>
+  /**
+   * Shuts, and resolves when all running jobs have their disposition. Idempotent.
+   *
+   * @param wakeOthers whether to wake another worker, which writes into the queue. @defaultValue true
+   */
+  close(wakeOthers?: boolean): Promise<void>
   /** Lets go of everything without Redis: locks run out by themselves. After {@link close} did not end. */
   abandon(): void
 }
@@ -198,12 +202,12 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     }
   }
 
-  async function close(): Promise<void> {
+  async function close(wakeOthers: boolean): Promise<void> {
     await taker.close()
     await Promise.all(lanes.map((each) => each.close()))
     locks.stop()
     // Our last wait may have consumed a wake-up that another worker needs.
-    await Promise.all(lanes.map((each) => each.wake().catch(onError)))
+    if (wakeOthers) await Promise.all(lanes.map((each) => each.wake().catch(onError)))
   }
 
   return {
@@ -214,8 +218,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     },
     resize: (size, forBatch = size) => taker.resize({ interactive: size, batch: forBatch }),
     shut: () => taker.shut(),
-    close() {
-      closed ??= close()
+    close(wakeOthers = true) {
+      closed ??= close(wakeOthers)
       return closed
     },
     abandon() {

@@ -1,6 +1,9 @@
 import { PoolError } from '../contract/error.ts'
 import { isSentinelAddress, parseSentinelAddress } from './sentinel-address.ts'
 
+/** Where Redis is if no address is given. */
+export const DEFAULT_REDIS_URL = 'redis://127.0.0.1:6379'
+
 /** Address without its credentials, for messages. */
 export function redactUrl(url: string): string {
   if (isSentinelAddress(url)) {

@@ -31,7 +31,7 @@ export interface RedisServerOptions {
 }
 
 /**
- * Starts a real `valkey-server` or `redis-server` from the PATH on loopback and resolves when it answers.
+ * Starts a real `valkey-server` or `redis-server` (see {@link findRedisBinary}) on loopback and resolves when it answers.
  *
  * @throws {@link PoolError} `CONFIG` when neither is installed or it does not start.
  */
@@ -54,11 +54,18 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
   }
 }
 
-/** The server program on the PATH; throws a sentence that says what to install. */
+/**
+ * The server program that `REDIS_SERVER` names, else the first on the PATH. The variable is read here, since every test,
+ * bench and demo starts its servers with this function.
+ *
+ * @throws {@link PoolError} `CONFIG` when there is none; the message says what to install.
+ */
 export function findRedisBinary(): string {
-  for (const name of BINARIES) {
+  const named = process.env['REDIS_SERVER']
+  for (const name of named ? [named] : BINARIES) {
     if (spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0) return name
   }
+  if (named) throw new PoolError('CONFIG', `REDIS_SERVER: expected a server program, got ${named}`)
   throw new PoolError(
     'CONFIG',
     'no valkey-server or redis-server on the PATH: install one (Debian, Ubuntu: apt-get install redis-server; macOS: brew install valkey) or give REDIS_URL',

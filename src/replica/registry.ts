@@ -71,6 +71,14 @@ export async function listReplicas(redis: RedisConnection, keys: PoolKeys): Prom
   return seen.filter((entry) => entry !== undefined).toSorted((a, b) => compare(fieldOf(a), fieldOf(b)))
 }
 
+/** The replicas whose lease a worker holds, by id, whatever their entries say. */
+export async function listLeased(redis: RedisConnection, keys: PoolKeys): Promise<string[]> {
+  const fields = await redis.hkeys(keys.replicas)
+  const ids = [...new Set(fields.map((field) => field.split('@')[0] ?? ''))].toSorted()
+  const leases = await Promise.all(ids.map((id) => redis.exists(keys.lease(id))))
+  return ids.filter((_, index) => leases[index] === 1)
+}
+
 /** How long a dead worker is expected to come back (ms). */
 const RETURNS_MS = 30_000
 
@@ -103,5 +111,10 @@ function parseReplicaEntry(field: string, text: string): ReplicaEntry {
   const result = replicaEntrySchema.safeParse(value)
   if (!result.success)
     throw new PoolError('INTERNAL', `registry entry ${field}: ${formatIssues(result.error)}`)
-  return result.data
+  return { ...result.data, url: plainUrl(result.data.url) }
+}
+
+/** An address without user info, query and fragment. Workers publish none of these, but others may write entries, too. */
+function plainUrl(url: string): string {
+  return url.replace(/[?#].*$/s, '').replace(/^([a-z][a-z\d+.-]*:\/\/)?[^/]*@/i, '$1')
 }

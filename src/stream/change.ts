@@ -11,10 +11,15 @@ const PUBLISHED = '?'
 /** Increments of the pool's counters, by field. */
 type Add = readonly [field: string, count: number | typeof PUBLISHED]
 
-/** What a write changes besides the stream: the job's state in the index, and the pool's counters. */
-export interface Change {
+/** What an entry changes besides the stream: the job's state in the index, and the pool's counters. */
+interface Step {
   readonly state: JobStateName
   readonly adds: readonly Add[]
+}
+
+/** What a write changes besides the stream. */
+export interface Change extends Step {
+  readonly priority: KnownPriority
 }
 
 /**
@@ -24,19 +29,23 @@ export interface Change {
  */
 export function changeOf(entries: readonly LogEntry[], priority: KnownPriority): Change | undefined {
   let state: JobStateName | undefined
+  let known = priority
   const adds: Add[] = []
   for (const entry of entries) {
     // One entry in a thousand is another.
     if (entry.event === 'token' || entry.event === 'metrics') continue
     const step = stepOf(entry, priority)
     if (step === undefined) continue
+    if (entry.event === 'queued') known = readData(entry).priority ?? priority
     state = step.state
     adds.push(...step.adds)
   }
-  return state === undefined ? undefined : { state, adds: adds.filter(([, count]) => count !== 0) }
+  return state === undefined
+    ? undefined
+    : { state, priority: known, adds: adds.filter(([, count]) => count !== 0) }
 }
 
-function stepOf(entry: LogEntry, priority: KnownPriority): Change | undefined {
+function stepOf(entry: LogEntry, priority: KnownPriority): Step | undefined {
   const data = readData(entry)
   switch (entry.event) {
     case 'queued':
@@ -93,7 +102,8 @@ function readData({ data }: LogEntry): Data {
   }
 }
 
-/** A change as arguments of the script: the index (from 1), and the increments as words. */
-export function packChange({ state, adds }: Change): [state: number, adds: string] {
-  return [JOB_STATES.indexOf(state) + 1, adds.map(([field, count]) => `${field} ${count}`).join(' ')]
+/** A change as arguments of the script: the priority, the index (from 1), and the increments as words. */
+export function packChange({ priority, state, adds }: Change): [string, state: number, adds: string] {
+  const words = adds.map(([field, count]) => `${field} ${count}`)
+  return [priority, JOB_STATES.indexOf(state) + 1, words.join(' ')]
 }

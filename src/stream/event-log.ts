@@ -34,7 +34,7 @@ export interface WriteRequest {
   readonly entries: readonly LogEntry[]
   /** Used when the stream is created (ms since 1970, by Redis's clock). */
   readonly deadlineAt: number
-  /** How long the stream lives after its seal, or after its deadline (ms). */
+  /** How long the stream lives after its seal, or after its deadline (ms), unless its first entry says (`retention_ms`). */
   readonly retentionMs: number
   /** The job's priority, for the pool's counters. @defaultValue unknown */
   readonly priority?: Priority | undefined
@@ -57,7 +57,7 @@ interface StreamSnapshot {
 }
 
 /** The error for a stream that begins in the middle of a job. */
-const UNCOUNTED = { state: 'started', adds: [] } as const
+const UNCOUNTED = { state: 'started', priority: '', adds: [] } as const
 
 /** The event streams of one pool, over one connection. Each method is one round trip; errors of Redis pass through. */
 export interface EventLog {
@@ -88,7 +88,7 @@ export function createEventLog(redis: RedisConnection, keys: PoolKeys): EventLog
       const args = [expect, ...packEntries(entries)]
       const change = changeOf(entries, priority ?? '') ?? (expect === START ? UNCOUNTED : undefined)
       if (change !== undefined) {
-        names.push(keys.deadlines, keys.counters, ...keys.indexes)
+        names.push(keys.deadlines, keys.counters, keys.batchIndex, keys.expiry, ...keys.indexes)
         args.push(jobId, deadlineAt, retentionMs, keys.cancelChannel, ...packChange(change))
       }
       const count = names.length

@@ -5,9 +5,9 @@ import { redisTimeMs } from '../redis/connect.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
 /**
- * KEYS the job's stream, `deadlines`, the index; ARGV job id, the id that must be the stream's last one now ('0-0': there is
- * no stream; a key of another kind is none), else nothing is changed. A job may be enqueued, or a failover bring its stream
- * back, after the look: without this condition, an accepted job would be left without a deadline.
+ * KEYS the job's stream, `deadlines`, batch jobs, `expiry`, the index; ARGV job id, the id that must be the stream's last one now
+ * ('0-0': there is no stream; a key of another kind is none), else nothing is changed. A job may be enqueued, or a failover bring
+ * its stream back, after the look: without this condition, an accepted job would be left without a deadline.
  */
 const FORGET_DEADLINE = `
 local top = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -31,12 +31,30 @@ export async function forgetDeadline(
   jobId: string,
   last: Cursor,
 ): Promise<void> {
-  const touched = [keys.events(jobId), keys.deadlines, ...keys.indexes]
+  const touched = [keys.events(jobId), keys.deadlines, keys.batchIndex, keys.expiry, ...keys.indexes]
   await redis.eval(FORGET_DEADLINE, touched.length, ...touched, jobId, last)
 }
 
-/** Removes jobs whose streams have expired, so that the index does not outgrow them. */
-export async function trimIndex(redis: RedisConnection, keys: PoolKeys, retentionMs: number): Promise<void> {
-  const until = (await redisTimeMs(redis, keys.config)) - retentionMs
-  await Promise.all(OVER_STATES.map((state) => redis.zremrangebyscore(keys.index(state), '-inf', until)))
+/** How many jobs one call of the script below removes at most. */
+const TRIM_COUNT = 1000
+
+/** KEYS `expiry`, the index of finished jobs; ARGV now (ms since 1970), how many. Returns how many were removed. */
+const TRIM = `
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+if #gone == 0 then return 0 end
+for i = 1, #KEYS do redis.call('ZREM', KEYS[i], unpack(gone)) end
+return #gone`
+
+/**
+ * Removes jobs whose streams have expired, so that the index does not outgrow them. Jobs that were over before streams noted their
+ * expiry go when the longest retention is over.
+ */
+export async function trimIndex(redis: RedisConnection, keys: PoolKeys, longestMs: number): Promise<void> {
+  const now = await redisTimeMs(redis, keys.config)
+  const over = OVER_STATES.map((state) => keys.index(state))
+  let removed: unknown
+  do removed = await redis.eval(TRIM, 1 + over.length, keys.expiry, ...over, now, TRIM_COUNT)
+  while (removed === TRIM_COUNT)
+  await redis.zremrangebyscore(keys.batchIndex, '-inf', now)
+  await Promise.all(over.map((index) => redis.zremrangebyscore(index, '-inf', now - longestMs)))
 }

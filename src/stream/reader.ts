@@ -21,14 +21,17 @@ import type { RawEntry } from './entry.ts'
 import type { Hub } from './hub.ts'
 import type { Tap } from './tap.ts'
 
-/**
- * Not in any stream. Readers drop all that they have read: the events start again.
- * Its id is the cursor before the first entry.
- */
+/** Drop all that you have read: Redis lost events in a failover, and the events start again. It is in no stream. */
 export interface Restart {
+  /** The cursor before the first event. */
   readonly id: typeof START
+  /** The name that tells it from a job's events. */
   readonly event: 'restart'
-  readonly data: { readonly reason: 'cursor_missing' | 'misfit' }
+  /** What happened. */
+  readonly data: {
+    /** `cursor_missing`: the event to resume after is gone; `misfit`: what follows does not fit what was read. */
+    readonly reason: 'cursor_missing' | 'misfit'
+  }
 }
 
 /** How to read. */

@@ -1,4 +1,4 @@
-import type { Parameters } from '../contract/parameters.ts'
+import type { GenerationParameters } from '../contract/parameters.ts'
 import type { GenerationEnd, TgiToken } from './answer.ts'
 import { createAnswer } from './answer.ts'
 import type { CallTarget } from './call.ts'
@@ -13,7 +13,7 @@ import { createSseReader } from './sse.ts'
 /** What to generate. */
 export interface GenerateRequest {
   readonly inputs: string
-  readonly parameters: Parameters
+  readonly parameters: GenerationParameters
   /** A safe integer, at least 0. */
   readonly seed: number
   /** At least 1; never exceeded. */

@@ -1,4 +1,4 @@
-import type { Parameters } from '../contract/parameters.ts'
+import type { GenerationParameters } from '../contract/parameters.ts'
 
 /** `parameters` as they go to TGI. Their absence would switch sampling on, so they are always there. */
 export interface TgiParameters {
@@ -13,7 +13,7 @@ export interface TgiParameters {
 const IDENTITIES: Readonly<Record<string, number>> = { temperature: 1, top_p: 1, top_k: 0, typical_p: 1 }
 
 /** Every one of these makes a shard sample, whatever `do_sample` says (utils/tokens.py, TGI 3.3.7). */
-const WARPERS = Object.keys(IDENTITIES)
+const WARPERS = Object.keys(IDENTITIES) as (keyof GenerationParameters)[]
 
 /** Fields that go through as they are, when they are there. */
 const PLAIN = [
@@ -24,18 +24,21 @@ const PLAIN = [
   'top_n_tokens',
   'grammar',
   'adapter_id',
-] as const satisfies readonly (keyof Parameters)[]
+] as const satisfies readonly (keyof GenerationParameters)[]
 
 /**
  * A job's parameters in TGI's dialect: identities and nulls are left out, `temperature: 0` becomes plain greedy,
  * and `details`, `do_sample`, `seed` and `max_new_tokens` are always said. `seed` has to be a safe integer.
  */
-export function toTgiParameters(parameters: Parameters, seed: number, maxNewTokens: number): TgiParameters {
+export function toTgiParameters(
+  parameters: GenerationParameters,
+  seed: number,
+  maxNewTokens: number,
+): TgiParameters {
   const greedy = parameters.temperature === 0
-  const given: Readonly<Record<string, unknown>> = parameters
   const sent: Record<string, unknown> = {}
   for (const name of greedy ? PLAIN : [...WARPERS, ...PLAIN]) {
-    const value = given[name]
+    const value = parameters[name]
     if (value !== undefined && value !== null && value !== IDENTITIES[name]) sent[name] = value
   }
   return {

@@ -1,3 +1,4 @@
+import { PoolError } from '../contract/error.ts'
 import type { ReplicaState } from '../contract/replica-entry.ts'
 import type { Readiness } from '../http/health.ts'
 import type { HttpEnv, HttpServer } from '../http/serve.ts'
@@ -19,7 +20,8 @@ export interface HealthAddress {
  * that comes while it starts is obeyed as soon as it has.
  *
  * @param health - where to tell how it is, from before it starts until it has stopped; absent: nowhere.
- * @throws `PoolError` `CONFIG` when that address cannot be had; and what {@link startWorker} throws.
+ * @throws `PoolError` `CONFIG` when that address cannot be had; `POOL_UNAVAILABLE` when the pool was deleted; and what
+ * {@link startWorker} throws.
  */
 export async function serveWorker(
   options: WorkerOptions,
@@ -51,8 +53,12 @@ export async function serveWorker(
       { worker_id: workerId, replica_id: replicaId, pool_id: options.pool, slots: options.slots },
       'worker started',
     )
-    await worker.stop(await asked.promise)
+    const wasDeleted = worker.poolDeleted.then(() => undefined)
+    const askedMs = await Promise.race([asked.promise, wasDeleted])
+    await worker.stop(askedMs ?? 0)
     logger.info('worker stopped')
+    if (askedMs === undefined)
+      throw new PoolError('POOL_UNAVAILABLE', `pool ${JSON.stringify(options.pool)} was deleted`)
   } finally {
     await server?.close()
     stopListening()

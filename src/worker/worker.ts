@@ -32,6 +32,7 @@ import { SEAL_ID } from '../contract/stream-id.ts'
 import { startConsumer } from '../queue/consumer.ts'
 import type { Disposition, TakenJob } from '../queue/consumer.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
+import { clearEmptyQueues } from '../queue/queue-meta.ts'
 import { createBreaker } from '../replica/breaker.ts'
 import { listenForWishes, readDrain } from '../replica/drain.ts'
 import type { DrainWish } from '../replica/drain.ts'
@@ -50,6 +51,7 @@ import { logAttempt } from './attempt-log.ts'
 import { createBreakerLog } from './breaker-log.ts'
 import { openConnections } from './connections.ts'
 import type { WorkerConnections } from './connections.ts'
+import { createDeletionWatch } from './deletion-watch.ts'
 import { createDrainWatch } from './drain-watch.ts'
 import { createFailedHere } from './failed-here.ts'
 import { createFaultLog } from './fault-log.ts'
@@ -79,6 +81,8 @@ export interface PoolWorker {
    * is left, a few seconds after the grace time at most. Calling it again with a shorter time shortens the wait.
    */
   stop(graceMs?: number): Promise<void>
+  /** Resolves if the pool was deleted: the worker then stops by itself. */
+  readonly poolDeleted: Promise<void>
 }
 
 /** How often running jobs are looked at (ms): pub/sub may have lost a message. */
@@ -222,6 +226,8 @@ async function assemble({
     },
     onError: (error) => faultLog('drain request could not be read', error),
   })
+
+  const deletion = createDeletionWatch(connections.commands, keys)
 
   const gate = createSlotGate({
     consumer,
@@ -466,18 +472,18 @@ async function assemble({
       )
     }
   }, RESYNC_MS)
-  const refreshConfig = () => {
-    openOwnPool(connections.commands, keys).then(
-      (next) => {
-        const before = config
-        config = next
-        if (next.reserved_slots !== before.reserved_slots) gate.update()
-      },
-      (error: unknown) => faultLog('pool config could not be read', error),
-    )
+  const refreshConfig = async () => {
+    if (await deletion.look()) return
+    try {
+      const before = config
+      config = await openOwnPool(connections.commands, keys)
+      if (config.reserved_slots !== before.reserved_slots) gate.update()
+    } catch (error) {
+      faultLog('pool config could not be read', error)
+    }
   }
-  connections.commands.on('ready', refreshConfig)
-  const configBeat = setInterval(refreshConfig, CONFIG_BEAT_MS)
+  connections.commands.on('ready', () => void refreshConfig())
+  const configBeat = setInterval(() => void refreshConfig(), CONFIG_BEAT_MS)
 
   const graceOver = new AbortController()
   let stopped: Promise<void> | undefined
@@ -493,7 +499,8 @@ async function assemble({
     drain.stop()
     for (const timer of [beat, configBeat]) clearInterval(timer)
     gate.stop()
-    const closing = consumer.close()
+    // A deleted pool must not get a key again.
+    const closing = consumer.close(!deletion.isDeleted)
     // Jobs are handed back here. Without Redis they cannot be; their locks run out.
     if (!(await within(closing, STOP_STEP_MS))) connections.close()
     const goodbyes = [
@@ -506,6 +513,7 @@ async function assemble({
       client.close(),
       sweeper.stop(),
       queue.close(),
+      ...(deletion.isDeleted ? [clearEmptyQueues(connections.commands, keys)] : []),
     ]
     for (const goodbye of goodbyes) goodbye.catch((error: unknown) => faultLog('shutdown step failed', error))
     await within(Promise.allSettled(goodbyes), STOP_STEP_MS)
@@ -527,7 +535,12 @@ async function assemble({
       stopped ??= stop()
       return stopped
     },
+    poolDeleted: deletion.deleted,
   }
+  void deletion.deleted.then(() => {
+    logger.error({ pool_id: pool, busy: attempts.busy }, 'pool was deleted; stopping')
+    return worker.stop(0)
+  })
 
   try {
     await listenForSeals({
@@ -536,7 +549,10 @@ async function assemble({
       onSealed: (jobId) => attempts.interrupt(jobId, 'sealed'),
       onSubscribed: look,
     })
-    await listenForWishes(connections.subscriber, keys, () => drain.look())
+    await listenForWishes(connections.subscriber, keys, () => {
+      drain.look()
+      void deletion.look()
+    })
     await registration.publish()
     if (drain.wish !== undefined)
       logger.warn({ replica_id: replicaId }, `replica is drained; tgi-pool undrain ${replicaId} ends that`)

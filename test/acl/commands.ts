@@ -57,6 +57,8 @@ function mapOf(flat: readonly unknown[]): Record<string, unknown> {
 /** A command with that key wherever it takes one, and with `1` for everything else. */
 export function withKey(command: ServerCommand, key: string): string[] {
   const words: string[] = Array.from({ length: command.words }, (_, at) => command.name[at] ?? '1')
+  // Redis 8 looks for the keys of this one only where its syntax is right.
+  if (command.name[0] === 'xreadgroup') words[1] = 'GROUP'
   const put = (at: number, word: string) => {
     while (words.length <= at) words.push('1')
     words[at] = word

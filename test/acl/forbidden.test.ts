@@ -24,7 +24,6 @@ const NOBODY: readonly Command[] = [
   ['ACL', 'LIST'],
   ['ACL', 'SETUSER', 'me', 'on', 'nopass', '+@all'],
   ['KEYS', '*'],
-  ['SCAN', '0'],
   ['RANDOMKEY'],
   ['DBSIZE'],
   ['MONITOR'],
@@ -75,6 +74,8 @@ const NOBODY: readonly Command[] = [
 
 /** Whoever is not an operator changes no pool and loses no stream. */
 const OPERATORS_ONLY: readonly Command[] = [
+  // It shows the names of all keys, other programs' too.
+  ['SCAN', '0'],
   ['CONFIG', 'GET', 'maxmemory'],
   ['HSET', KEYS.config, 'max_queued', '1'],
   ['DEL', KEYS.config],
@@ -93,7 +94,6 @@ const OPERATORS_ONLY: readonly Command[] = [
   ['DEL', KEYS.counters],
   ['HSET', KEYS.counters, 'tokens:out', '0'],
   ['DEL', KEYS.index('queued')],
-  ['ZRANGE', KEYS.index('queued'), '0', '-1'],
   ['DEL', KEYS.replicas],
   ['HSET', KEYS.drains, 'r1', '{}'],
   ['HDEL', KEYS.drains, 'r1'],
@@ -108,6 +108,8 @@ const OPERATORS_ONLY: readonly Command[] = [
 /** What each role must not do beyond that: mostly, the work of another. */
 const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>> = {
   producer: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['XREAD', 'COUNT', '1', 'STREAMS', EVENTS, '0'],
     ['UNLINK', EVENTS],
     ['ZRANGE', KEYS.deadlines, '0', '-1'],
@@ -171,6 +173,8 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['CLIENT', 'UNBLOCK', '1'],
   ],
   consumer: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['XADD', EVENTS, '9-1', 'event', 'token', 'data', '{}'],
     ['UNLINK', EVENTS],
     ['PEXPIRE', EVENTS, '1'],
@@ -197,6 +201,8 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['CLIENT', 'UNBLOCK', '1'],
   ],
   worker: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['UNLINK', EVENTS],
     ['XREAD', 'COUNT', '1', 'STREAMS', EVENTS, '0'],
     ['HSETNX', KEYS.config, 'max_queued', '1'],
@@ -218,6 +224,8 @@ const FORBIDDEN: Readonly<Record<Exclude<Role, 'operator'>, readonly Command[]>>
     ['SSUBSCRIBE', KEYS.cancelChannel],
   ],
   metrics: [
+    ['ZRANGE', KEYS.index('queued'), '0', '-1'],
+    ['ZMSCORE', KEYS.batchIndex, 'job-1'],
     ['XADD', EVENTS, '9-1', 'event', 'token', 'data', '{}'],
     ['XREAD', 'COUNT', '1', 'STREAMS', EVENTS, '0'],
     ['UNLINK', EVENTS],

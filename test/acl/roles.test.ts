@@ -334,6 +334,34 @@ test('an operator drains a replica, its worker hears of it, and nobody else may'
   expect(await acl.refused()).toEqual([])
 })
 
+test('an operator deletes a pool under its worker, and nobody else may', async ({ acl }) => {
+  const operator = await clientAs(acl, 'operator')
+  await operator.create()
+  const { worker, complaints } = await workerAs(acl)
+  await expect.poll(() => worker.state).toBe('ready')
+  const producer = await clientAs(acl, 'producer')
+  for (const role of ['producer', 'consumer', 'gateway', 'metrics', 'worker'] as const) {
+    const client = role === 'producer' ? producer : await clientAs(acl, role)
+    await expect(client.delete({ force: true })).rejects.toMatchObject({
+      kind: 'REDIS_UNAVAILABLE',
+      message: expect.stringContaining('does not allow its user'),
+    })
+  }
+  expect(await operator.config()).toMatchObject({ max_attempts: 5 })
+  await acl.refused()
+  await operator.delete({ force: true })
+  await worker.poolDeleted
+  await worker.stop()
+  expect(await acl.admin.keys('*')).toEqual(['tgi-pool:{p}:config'])
+  expect(complaints.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
+    'pool was deleted; stopping',
+  ])
+  await expect(producer.enqueue(JOB)).rejects.toMatchObject({ kind: 'POOL_UNAVAILABLE' })
+  await expect(workerAs(acl)).rejects.toMatchObject({ kind: 'POOL_UNAVAILABLE', message: /was deleted/ })
+  await operator.create()
+  expect(await acl.refused()).toEqual([])
+})
+
 test('a plain BullMQ job is served, too', async ({ acl }) => {
   await (await clientAs(acl, 'operator')).create()
   const queue = new Queue('jobs', {
@@ -370,7 +398,19 @@ test('a gateway does what a producer and a consumer do, keeps deadlines, and for
   expect((await gateway.result(id)).text).not.toBe('')
   await gateway.replicas()
   await gateway.waiting()
+  expect((await gateway.jobs({ priority: 'interactive', olderThanMs: 0 })).jobs.length).toBeGreaterThan(0)
+  expect((await gateway.jobs({ priority: 'batch' })).jobs).toEqual([])
   expect(await acl.refused()).toEqual([])
+})
+
+test('only operators and gateways list jobs: an id is all it takes to read one', async ({ acl }) => {
+  const operator = await clientAs(acl, 'operator')
+  await operator.create()
+  await (await clientAs(acl, 'producer')).enqueue(JOB, { jobId: 'j' })
+  expect((await operator.jobs()).jobs).toMatchObject([{ job_id: 'j' }])
+  for (const role of ['producer', 'consumer', 'worker', 'metrics'] as const) {
+    await expect((await clientAs(acl, role)).jobs()).rejects.toMatchObject({ kind: 'REDIS_UNAVAILABLE' })
+  }
 })
 
 /** What was refused, without a consumer's attempts to keep deadlines, which others do, and to end its own blocking reads. */

@@ -1,4 +1,4 @@
-import type { JobInput } from '../../src/contract/job.ts'
+import type { ChatJob, GenerationParameters, JobInput, PromptJob } from '../../src/contract/wire-types.ts'
 import type { Fault } from '../../src/simulator/faults.ts'
 import type { Random } from './random.ts'
 
@@ -22,8 +22,6 @@ export interface DrawnJob {
   /** It is cancelled so long after it was accepted (ms). */
   readonly cancelAfterMs: number | undefined
 }
-
-type Parameters = NonNullable<JobInput['parameters']>
 
 /** What some prompts do to the replica that reads them, for as long as the faults last. */
 export const POISONS: readonly Fault[] = [
@@ -52,7 +50,7 @@ function drawOnInterrupt(random: Random, { onInterrupt }: MixOptions): OnInterru
   return random.pick(onInterrupt)
 }
 
-function drawPrompt(random: Random, n: number): Pick<JobInput, 'inputs' | 'messages'> {
+function drawPrompt(random: Random, n: number): Pick<PromptJob, 'inputs'> | Pick<ChatJob, 'messages'> {
   const prompt = `Story ${n} tells of the ${random.pick(['river', 'lantern', 'garden', 'harbor', 'fox'])}${drawOrders(random)}${drawPoison(random)}`
   if (random.chance(0.8)) return { inputs: prompt }
   const system = random.chance(0.5) ? [{ role: 'system', content: 'Answer briefly.' }] : []
@@ -69,7 +67,7 @@ function drawOrders(random: Random): string {
   return orders === 'none' ? '' : ` [${orders}:${random.between(1, 60)}]`
 }
 
-function drawParameters(random: Random, { long }: MixOptions): Parameters {
+function drawParameters(random: Random, { long }: MixOptions): GenerationParameters {
   return {
     max_new_tokens: drawBudget(random, long),
     ...drawSampling(random),
@@ -95,7 +93,7 @@ function drawBudget(random: Random, long: boolean): number {
   }
 }
 
-function drawSampling(random: Random): Parameters {
+function drawSampling(random: Random): GenerationParameters {
   const kind = random.weighted({ greedy: 50, seeded: 30, unseeded: 20 })
   if (kind === 'greedy') return random.chance(0.5) ? { do_sample: false } : {}
   const sampling = { do_sample: true, temperature: random.pick([0.5, 0.8, 1.3]) }

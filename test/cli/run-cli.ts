@@ -22,6 +22,8 @@ export interface CliRun {
   /** Settles when it has ended and its pipes are closed. */
   readonly over: Promise<CliResult>
   kill(signal: NodeJS.Signals): void
+  /** Writes into its stdin, if that was kept open. */
+  type(text: string): void
   /** Ctrl-C as npm delivers it: once from the terminal, once from npm, a millisecond or two apart. */
   interruptTwice(gapMs?: number): void
   /** Closes the reading end of its stdout, as `head` does. */
@@ -36,6 +38,8 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** Written to its stdin, which is then closed. @defaultValue nothing */
   readonly stdin?: string | undefined
+  /** Leave its stdin open for {@link CliRun.type}. @defaultValue false */
+  readonly keepStdin?: boolean | undefined
   /** A module that Node loads first. */
   readonly preload?: URL | undefined
 }
@@ -59,7 +63,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
   }
   // A command that refuses its arguments does not read what it is given.
   child.stdin.on('error', () => undefined)
-  child.stdin.end(options.stdin ?? '')
+  if (options.keepStdin !== true) child.stdin.end(options.stdin ?? '')
   let isOver = false
   /** Called after every piece of output and at the end; each tells whether it is done. */
   const watchers = new Set<() => boolean>()
@@ -95,6 +99,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
     },
     over,
     kill,
+    type: (text) => void child.stdin.write(text),
     interruptTwice(gapMs = 2) {
       kill('SIGINT')
       setTimeout(() => kill('SIGINT'), gapMs)

@@ -96,6 +96,8 @@ describe.concurrent('help', () => {
     ['enqueue', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['events', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['generate', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
+    ['results', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
+    ['wait', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['cancel', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['job', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['replicas', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
@@ -104,6 +106,7 @@ describe.concurrent('help', () => {
     ['pool set', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['pool show', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
     ['pool list', ['REDIS_URL', 'TGI_POOL_PREFIX']],
+    ['pool delete', ['TGI_POOL', 'REDIS_URL', 'TGI_POOL_PREFIX']],
   ]
 
   test('of every verb goes to stdout, exits 0 and names the environment variables', async ({ stage }) => {

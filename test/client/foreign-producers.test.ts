@@ -1,6 +1,7 @@
 import { describe, expect } from 'vitest'
 import { collect, endOf, errorOf, only, readLog } from '../support/job-log.ts'
 import { KEYS } from '../support/lab.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 import { test } from '../support/plain-queue.ts'
 
 const OPTS = { priority: 10, removeOnComplete: true, removeOnFail: true }
@@ -95,7 +96,51 @@ describe('a plain BullMQ producer', () => {
     await expect.poll(() => lab.redis.zscore(KEYS.deadlines, 'back')).not.toBe(null)
     await queue.remove('back')
     await expect.poll(() => lab.redis.zscore(KEYS.deadlines, 'back')).toBe(null)
+    expect((await client.jobs()).jobs).toEqual([])
     expect(await lab.redis.exists(KEYS.events('back'))).toBe(0)
+  })
+
+  test('is listed while its jobs wait, run and are over', async ({ lab, queue }) => {
+    const client = await lab.client()
+    const replica = await lab.replica({ clock: createManualClock(), tokensPerSecond: 50 })
+    const worker = await lab.worker(replica)
+    await client.drain(worker.replicaId)
+    await expect.poll(async () => (await client.replicas())[0]?.state).toBe('draining')
+    const timestamp = Date.now() - 5000
+    await queue.add('generate', GOOD, { ...OPTS, jobId: 'first', timestamp })
+    const label = { priority: 'batch', correlation_id: 'mine', deadline_ms: 60_000 }
+    await queue.add('generate', { ...GOOD, ...label }, { ...OPTS, jobId: 'second', timestamp: timestamp + 1 })
+    await queue.add('generate', 'no body', { ...OPTS, jobId: 'unreadable', timestamp: timestamp + 2 })
+    const { deadline_ms: deadlineMs } = await client.config()
+    const listed = async () => (await client.jobs()).jobs
+    const waiting = { state: 'queued', priority: 'interactive' }
+    const acceptedAt = (ms: number, budget = deadlineMs) => ({
+      since: ms,
+      accepted_at: ms,
+      deadline_at: ms + budget,
+    })
+    await expect.poll(listed).toEqual([
+      { job_id: 'unreadable', ...waiting, ...acceptedAt(timestamp + 2) },
+      { job_id: 'second', ...waiting, priority: 'batch', ...acceptedAt(timestamp + 1, 60_000) },
+      { job_id: 'first', ...waiting, ...acceptedAt(timestamp) },
+    ])
+    expect((await client.jobs({ priority: 'batch' })).jobs).toMatchObject([{ job_id: 'second' }])
+    await client.undrain(worker.replicaId)
+    await expect
+      .poll(async () => (await listed()).map(({ state }) => state).toSorted())
+      .toEqual(['failed', 'started', 'started'])
+    const batch = async () => (await client.jobs({ priority: 'batch' })).jobs
+    expect(await batch()).toMatchObject([
+      { job_id: 'second', state: 'started', correlation_id: 'mine', deadline_at: timestamp + 60_001 },
+    ])
+    const [{ accepted_at: accepted } = {}] = await batch()
+    // The first attempt says when it began and how long the job had waited, both in whole ms.
+    expect(Math.abs(Number(accepted) - timestamp - 1)).toBeLessThanOrEqual(1)
+    await client.cancel('second')
+    expect(await batch()).toMatchObject([{ job_id: 'second', state: 'cancelled', code: 'CANCELLED' }])
+    expect(await listed()).toContainEqual(
+      expect.objectContaining({ job_id: 'unreadable', state: 'failed', code: 'INVALID_PARAMS' }),
+    )
   })
 
   test('of more jobs than a page has finds the deadline of each', async ({ lab, queue }) => {

@@ -73,6 +73,7 @@ describe('every call', () => {
       client.config({ signal }),
       client.create({}, { signal }),
       client.set({}, { signal }),
+      client.delete({ signal }),
       client.replicas({ signal }),
       client.waiting({ signal }),
     ]

@@ -20,7 +20,9 @@ import { TEST_REDIS } from '../support/redis.ts'
 
 process.env[TEST_REDIS] = 'cluster'
 // What these files say, they say here of a Cluster.
+await import('../client/delete-pool.test.ts')
 await import('../client/forget.test.ts')
+await import('../client/job-list.test.ts')
 await import('../process/kill.test.ts')
 await import('../worker/cancel.test.ts')
 await import('../worker/deadlines.test.ts')

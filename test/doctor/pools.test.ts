@@ -213,6 +213,27 @@ describe('a pool', () => {
     expect(report.pools.map(({ pool_id: id }) => id)).toEqual(['lab', 'other'])
   })
 
+  test('whose deletion was interrupted is a fault that names the command which goes on', async ({ lab }) => {
+    const client = await lab.client()
+    // A worker that does not let go.
+    await lab.redis.hset(KEYS.replicas, 'old', '{}')
+    await lab.redis.set(KEYS.lease('old'), 'its-worker')
+    const stop = new AbortController()
+    const deleting = expect(client.delete({ force: true, signal: stop.signal })).rejects.toThrow('stop')
+    await expect.poll(() => client.config().catch(String)).toContain('is being deleted')
+    stop.abort(new Error('stop'))
+    await deleting
+    const report = await examine({ redisUrl: lab.redisUrl })
+    expect(found(report, 'pool-config', SUBJECT)).toMatchObject({
+      status: 'fault',
+      message: expect.stringContaining('is being deleted'),
+      advice: 'tgi-pool pool delete lab',
+    })
+    await lab.redis.del(KEYS.lease('old'))
+    await client.delete()
+    expect((await examine({ redisUrl: lab.redisUrl })).pools).toEqual([])
+  })
+
   test('whose registry is broken is a fault; the others are looked at', async ({ lab }) => {
     await lab.client()
     await lab.client({}, 'other')

@@ -73,6 +73,26 @@ describe('examples/node', () => {
     expect(example.stderr).toContain('INVALID_PARAMS')
   })
 
+  test('event-source.ts serves a job to an EventSource, and nothing where there is nothing', async ({
+    examples,
+  }) => {
+    await examples.serve({ tokensPerSecond: 100 })
+    const client = await examples.client()
+    const { job_id: jobId } = await client.enqueue({ inputs: 'Once', parameters: { max_new_tokens: 30 } })
+    const port = await freePort()
+    const example = examples.run(NODE, ['examples/node/event-source.ts'], { env: { PORT: String(port) } })
+    const url = new URL(`http://127.0.0.1:${port}/${jobId}`)
+    const statusOf = (where: URL) => fetch(where, { method: 'HEAD' }).then(({ status }) => status)
+    await expect.poll(() => statusOf(new URL('/nobody', url)).catch(() => 'not up yet')).toBe(404)
+    const left = await readSse(url, undefined, 10)
+    const rest = await readSse(url, left.at(-1)?.id)
+    const whole = await readSse(url)
+    expect([...left, ...rest]).toEqual(whole)
+    expect(whole.at(-1)?.event).toBe('end')
+    expect(await readSse(url, whole.at(-1)?.id)).toEqual([])
+    expect(example.stderr).toBe('')
+  })
+
   test('sse-server.ts speaks what an EventSource understands, and resumes', async ({ examples }) => {
     await examples.serve({ tokensPerSecond: 100 })
     const port = await freePort()

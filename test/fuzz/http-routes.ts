@@ -84,6 +84,7 @@ export function drawPath(random: Random, { knownId }: DrawContext): string {
     `/v1/jobs/${name}/events`,
     `/v1/jobs/${name}/cancel`,
     '/v1/pools',
+    `/v1/pools/${name}/replicas`,
     '/livez',
     '/readyz',
     '/openapi.json',

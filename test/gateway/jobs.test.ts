@@ -344,8 +344,7 @@ describe('every other route', () => {
   })
 
   test.for([
-    ['PUT', '/v1/jobs', 'POST, OPTIONS'],
-    ['GET', '/v1/jobs', 'POST, OPTIONS'],
+    ['PUT', '/v1/jobs', 'GET, HEAD, POST, OPTIONS'],
     ['PATCH', '/v1/jobs/x', 'GET, HEAD, DELETE, OPTIONS'],
     ['POST', '/v1/jobs/x/events', 'GET, HEAD, OPTIONS'],
     ['TRACE', '/v1/pools', 'GET, HEAD, OPTIONS'],

@@ -156,7 +156,7 @@ describe('CORS', () => {
     expect(preflight.status).toBe(204)
     expect(preflight.headers).toMatchObject({
       'access-control-allow-origin': PAGE,
-      'access-control-allow-methods': 'POST, OPTIONS',
+      'access-control-allow-methods': 'GET, HEAD, POST, OPTIONS',
       'access-control-allow-headers': expect.stringMatching(/Idempotency-Key.* Prefer,/),
       vary: 'Origin',
     })

@@ -104,6 +104,29 @@ describe('a caller', () => {
     await expect.poll(() => gate.streams).toBe(0)
   })
 
+  test('is a name: its keys share a bound, and of one that is revoked only its own streams end', async ({
+    lab,
+    gateway,
+  }) => {
+    const client = await lab.client()
+    const file = await keyFile(`app ${KEY}`, `app ${OTHER}`)
+    const gate = await gateway({ maxStreamsPerCaller: 2, bearerFile: file })
+    const { job_id: id } = await client.enqueue({ inputs: 'x' })
+    const events = `${gate.url}/v1/jobs/${id}/events`
+    const old = await openEvents(events, bearer(KEY))
+    const successor = await openEvents(events, bearer(OTHER))
+    for (const key of [KEY, OTHER])
+      expectError(await call(events, { headers: bearer(key) }), 429, 'TOO_MANY_STREAMS')
+    await writeFile(file, `app ${OTHER}`)
+    expect(await old.ended).toBe(true)
+    expect(old.comments.at(-1)).toContain('revoked')
+    await expect.poll(() => gate.streams).toBe(1)
+    const more = await openEvents(events, bearer(OTHER))
+    expect(more.status).toBe(200)
+    for (const stream of [successor, more]) stream.leave()
+    await expect.poll(() => gate.streams).toBe(0)
+  })
+
   test('is an address where there are no keys', async ({ lab, gateway }) => {
     const client = await lab.client()
     const gate = await gateway({ maxStreamsPerCaller: 1 })

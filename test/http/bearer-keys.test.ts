@@ -39,7 +39,9 @@ const EMPTY: readonly (readonly [string, (file: string) => Promise<unknown>])[] 
   ['blank', (file) => writeFile(file, ' \r\n\n\t\n')],
   ['only a comment', (file) => writeFile(file, `# ${KEY}\n`)],
   ['only a short key', (file) => writeFile(file, `${KEY.slice(0, 15)}\n`)],
-  ['only a key with a space in it', (file) => writeFile(file, `${KEY} ${KEY}\n`)],
+  ['only a key with two spaces in it', (file) => writeFile(file, `a ${KEY} ${KEY}\n`)],
+  ['only a key behind no name', (file) => writeFile(file, `a/b ${KEY}\n`)],
+  ['only a key with an unknown scope', (file) => writeFile(file, `a+admin ${KEY}\n`)],
   ['missing', (file) => rm(file)],
   ['renamed', (file) => rename(file, `${file}.old`)],
   [
@@ -66,12 +68,12 @@ describe('a file of bearer keys', () => {
   })
 
   test('loses the keys that are removed, also when another line is wrong', async ({ keys }) => {
-    const name = keys.keys.find(`Bearer ${KEY}`)?.name ?? ''
-    expect(keys.keys.has(name)).toBe(true)
+    const id = keys.keys.find(`Bearer ${KEY}`)?.id ?? ''
+    expect(keys.keys.has(id)).toBe(true)
     await writeFile(keys.file, `${OTHER}\r\nshort\n`)
     await expect.poll(() => keys.may(KEY)).toBe(false)
     expect(keys.may(OTHER)).toBe(true)
-    expect(keys.keys.has(name)).toBe(false)
+    expect(keys.keys.has(id)).toBe(false)
     expect(keys.removals()).toBe(1)
     expect(keys.lines).toMatchObject([
       { level: 50, keys: 1, err: { message: expect.stringContaining('line 2: expected at least 16') } },
@@ -92,6 +94,23 @@ describe('a file of bearer keys', () => {
     expect(lines.filter((line) => !line.includes('bearer keys reloaded'))).toEqual([])
     expect(removed).toBe(false)
     expect(slow.find(`Bearer ${KEY}`)).toBeDefined()
+  })
+
+  test('gives a key a name and a scope, and neither changes what it signs', async ({ keys }) => {
+    const find = (key: string) => keys.keys.find(`Bearer ${key}`)
+    const before = find(KEY)
+    expect(before?.name).toMatch(/^[0-9a-f]{8}$/)
+    expect(before?.may('operate')).toBe(false)
+    await writeFile(keys.file, `ops+operate ${KEY}\nops ${OTHER}\n`)
+    await keys.keys.reload()
+    expect(find(KEY)).toMatchObject({ name: 'ops', id: before?.id })
+    expect(find(KEY)?.may('operate')).toBe(true)
+    expect(find(KEY)?.sign('a')).toBe(before?.sign('a'))
+    expect(find(OTHER)?.name).toBe('ops')
+    expect(find(OTHER)?.may('operate')).toBe(false)
+    expect(find('ops')).toBeUndefined()
+    expect(find(`ops+operate ${KEY}`)).toBeUndefined()
+    expect(keys.removals()).toBe(0)
   })
 
   test('signs a text with each key, and with none alike', async ({ keys }) => {

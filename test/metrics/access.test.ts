@@ -11,7 +11,7 @@ const OTHER = 'o'.repeat(32)
 async function keyFile(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'tgi-pool-keys-'))
   onTestFinished(() => rm(dir, { recursive: true }))
-  await writeFile(join(dir, 'bearer'), `${KEY}\n`)
+  await writeFile(join(dir, 'bearer'), `prometheus ${KEY}\n`)
   return join(dir, 'bearer')
 }
 

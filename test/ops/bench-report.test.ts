@@ -17,6 +17,7 @@ const NAMES = [
   'handover',
   'memory',
   'depth',
+  'job-list',
   'poison',
   'rivals-throughput',
   'rivals-latency',

@@ -1,9 +1,11 @@
-import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { copyCheckout, must, run, tempFolder, tool } from './run.ts'
+import { cloneCheckout, emptyProject, packClone } from './pack-checkout.ts'
+import type { Packed } from './pack-checkout.ts'
+import { must, run, tempFolder, tool } from './run.ts'
 import { serveOneJob } from './serve-one-job.ts'
 
 /** The package as npm would publish it, installed into an empty project; the same from git; and Nodes to try them on. */
@@ -12,7 +14,7 @@ let gitProject = ''
 let installed = ''
 let checkout = ''
 let nodes = ''
-let packed: { readonly filename: string; readonly files: readonly { readonly path: string }[] }
+let packed: Packed
 let tarball = ''
 const undo: (() => Promise<void>)[] = []
 
@@ -23,9 +25,7 @@ beforeAll(async () => {
   undo.push(source.done, target.done)
   checkout = source.path
   await cloneCheckout(checkout)
-  const told = await must('npm', ['pack', '--json'], { cwd: checkout })
-  // What its scripts say comes before.
-  packed = (JSON.parse(told.slice(told.search(/^\[$/m))) as [typeof packed])[0]
+  packed = await packClone(checkout)
   tarball = join(checkout, packed.filename)
   project = await emptyProject(join(target.path, 'tarball'))
   await must('npm', ['install', ...QUIET, tarball], { cwd: project })
@@ -44,26 +44,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const step of undo.toReversed()) await step()
 })
-
-/** A clone of the checkout as it stands, uncommitted changes included. */
-async function cloneCheckout(to: string): Promise<void> {
-  const git = (...args: readonly string[]) =>
-    must('git', ['-c', 'user.name=test', '-c', 'user.email=test@example.com', ...args], { cwd: to })
-  const listed = await must('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
-    cwd: new URL('../..', import.meta.url).pathname,
-  })
-  const tops = listed.split('\n').map((path) => path.split('/')[0] ?? '')
-  await copyCheckout([...new Set(tops)].filter(Boolean), to)
-  await git('init', '--quiet')
-  await git('add', '--all')
-  await git('commit', '--quiet', '--message', 'The checkout')
-}
-
-async function emptyProject(path: string): Promise<string> {
-  await mkdir(path)
-  await writeFile(join(path, 'package.json'), '{ "name": "empty", "private": true, "type": "module" }')
-  return path
-}
 
 /** A Node of that major version. */
 function nodeOf(major: 18 | 20 | 22 | 24): string {
@@ -96,8 +76,6 @@ describe.each(['tarball', 'git'] as const)('installed from %s', (from) => {
     expect(library.stderr).not.toMatch(/^ +at |SyntaxError/m)
     expect(library.status).toBe(1)
   })
-
-  test('its types serve a strict consumer that checks libraries, too', () => compileConsumer(place()))
 })
 
 test('a clone runs its command by npx, without a build', async () => {
@@ -184,41 +162,6 @@ test('npm audit knows nothing against it', async ({ skip }) => {
   if (report.vulnerabilities === undefined) return skip(`the registry answers no audits: ${report.message}`)
   expect(Object.keys(report.vulnerabilities)).toEqual([])
 })
-
-async function compileConsumer(cwd: string): Promise<void> {
-  await writeFile(
-    join(cwd, 'consumer.ts'),
-    `import { openPool, PoolError } from 'tgi-pool'
-import type { JobEvent, JobInput, Restart } from 'tgi-pool'
-const job: JobInput = { inputs: 'hello', parameters: { max_new_tokens: 5 } }
-const pool = await openPool({ redisUrl: 'redis://127.0.0.1:6379', pool: 'p' })
-const { job_id } = await pool.enqueue(job)
-for await (const event of pool.events(job_id)) {
-  const seen: JobEvent | Restart = event
-  if (seen.event === 'token') seen.data.t satisfies string
-}
-// @ts-expect-error a prompt is a text
-await pool.enqueue({ inputs: 1 })
-export const kind = (error: unknown): string | undefined => (error instanceof PoolError ? error.kind : undefined)
-`,
-  )
-  await must('npm', ['install', '--no-audit', '--no-fund', '--no-save', '@types/node@24'], { cwd })
-  const options = [
-    '--module',
-    'nodenext',
-    '--target',
-    'es2024',
-    '--strict',
-    '--skipLibCheck',
-    'false',
-    '--noEmit',
-  ]
-  const { status, stdout } = await run(tool('tsc'), [...options, '--types', 'node', 'consumer.ts'], {
-    cwd,
-  })
-  expect(stdout).toBe('')
-  expect(status).toBe(0)
-}
 
 /** The bytes of all files below a folder, without those of some. */
 async function sizeOf(folder: string, without: readonly string[] = []): Promise<number> {

@@ -110,6 +110,66 @@ describe('a job', () => {
   })
 })
 
+describe('a batch job', () => {
+  const queuedAs = (priority: string): LogEntry => ({
+    ...QUEUED,
+    data: JSON.stringify({ ...(JSON.parse(QUEUED.data) as object), priority }),
+  })
+
+  test.for<[what: string, entries: LogEntry[]]>([
+    ['its producer queued', [queuedAs('batch')]],
+    ['a worker began without its `queued`', [started(), token(0)]],
+  ])('that %s is known as one until it has left the index', async ([, entries], { stage, redis }) => {
+    const { keys } = redis
+    const since = () => redis.redis.zscore(keys.batchIndex, 'j')
+    await stage.write(START, ...entries)
+    expect(await since()).toBe('inf')
+    await trimIndex(redis.redis, keys, RETENTION_MS)
+    expect(await since()).toBe('inf')
+    await stage.write(ANYTHING, CANCELLED)
+    expect(await since()).toBe(await redis.redis.zscore(keys.index('cancelled'), 'j'))
+    await redis.redis.zadd(keys.batchIndex, 1, 'j')
+    await trimIndex(redis.redis, keys, RETENTION_MS)
+    expect(await since()).toBe(null)
+  })
+
+  test('is none any more when its id comes again as an interactive one', async ({
+    stage,
+    redis: { redis, keys },
+  }) => {
+    await stage.write(START, queuedAs('batch'), CANCELLED)
+    await redis.del(keys.events('j'))
+    await stage.write(START, queuedAs('interactive'))
+    expect(await redis.zscore(keys.batchIndex, 'j')).toBe(null)
+  })
+
+  test('leaves with its deadline when its events are gone', async ({ stage, redis: { redis, keys } }) => {
+    await stage.write(START, queuedAs('batch'))
+    await redis.del(keys.events('j'))
+    await redis.zadd(keys.deadlines, 1, 'j')
+    const queue = { holds: async () => false, removeWaiting: async () => undefined }
+    await sweepDeadlines({ redis, log: stage.log, queue, keys, retentionMs: RETENTION_MS })
+    expect(await redis.exists(keys.batchIndex)).toBe(0)
+  })
+
+  test.for(['batch', 'interactive'])(
+    'or another: %s, it takes 13 commands to queue',
+    async (priority, { stage, redis }) => {
+      await redis.redis.config('RESETSTAT')
+      await stage.write(START, queuedAs(priority))
+      const stats = await redis.redis.info('commandstats')
+      const counts = [...stats.matchAll(/cmdstat_(\w+)\S*?:calls=(\d+)/g)].map(([, name, calls]) => [
+        name,
+        calls,
+      ])
+      const { config: _, info: __, ...commands } = Object.fromEntries(counts) as Record<string, string>
+      const sum = Object.values(commands).reduce((total, calls) => total + Number(calls), 0)
+      // eval, xrevrange, xadd, pexpireat, hincrby, time; two sets that it enters and five that it is in or leaves.
+      expect(sum, JSON.stringify(commands)).toBe(13)
+    },
+  )
+})
+
 describe('the counters', () => {
   test('of one answered job', async ({ stage }) => {
     await stage.write(START, QUEUED)

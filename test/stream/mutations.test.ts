@@ -34,6 +34,21 @@ end`,
     text: `if (data.attempt !== 1) return undefined`,
     becomes: ``,
   },
+  'a batch job that is not known as one': {
+    file: 'stream/write.lua',
+    text: `redis.call('ZADD', KEYS[4], 'inf', job)`,
+    becomes: ``,
+  },
+  'a batch job without the time of its end': {
+    file: 'stream/write.lua',
+    text: `redis.call('ZADD', KEYS[4], 'XX', now, job)`,
+    becomes: ``,
+  },
+  'a worker that does not say that the job it begins is a batch job': {
+    file: 'stream/change.ts',
+    text: `{ state, priority: known,`,
+    becomes: `{ state, priority: known === priority ? '' : known,`,
+  },
   'epochs that count instead of following the clock': {
     file: 'contract/stream-id.ts',
     text: 'return nowUs > lastEpoch ? nowUs :',

@@ -1,14 +1,21 @@
 import { BOUNDS } from '../../src/contract/counters.ts'
 import type { HistogramName } from '../../src/contract/counters.ts'
 import type { JobEvent } from '../../src/contract/event.ts'
+import type { Priority } from '../../src/contract/job.ts'
 
 /**
  * Adds what the events of a job that is over count for, said in another way than the code under test says it: by the fields
  * of the pool's counters.
+ *
+ * @param given the job's priority if its events lack it
  */
-export function countEvents(counts: Map<string, number>, events: readonly JobEvent[]): void {
+export function countEvents(
+  counts: Map<string, number>,
+  events: readonly JobEvent[],
+  given: Priority = 'interactive',
+): void {
   const [opening] = events
-  const priority = opening?.event === 'queued' ? (opening.data.priority ?? '') : 'interactive'
+  const priority = opening?.event === 'queued' ? (opening.data.priority ?? '') : given
   const add = (field: string, count: number) => counts.set(field, (counts.get(field) ?? 0) + count)
   const observe = (name: HistogramName, ms: number) => {
     const above = BOUNDS[name].filter((bound) => bound * 1000 >= ms)

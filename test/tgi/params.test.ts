@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 
-import type { Parameters } from '../../src/contract/parameters.ts'
+import type { GenerationParameters } from '../../src/contract/parameters.ts'
 import { parametersSchema } from '../../src/contract/parameters.ts'
 import { toTgiParameters } from '../../src/tgi/params.ts'
 
 const ALWAYS = { details: true, do_sample: false, seed: 5, max_new_tokens: 64 }
 
-test.each<[string, Parameters, Record<string, unknown>]>([
+test.each<[string, GenerationParameters, Record<string, unknown>]>([
   ['nothing is greedy', {}, {}],
   [
     'the greedy profile of an orchestrator is plain greedy',
@@ -92,7 +92,7 @@ test('every field that a job may carry is sent or left out on purpose', () => {
     'seed',
     'max_new_tokens',
   ]
-  const values: Parameters = {
+  const values: GenerationParameters = {
     temperature: 0.5,
     repetition_penalty: 1.1,
     frequency_penalty: 0.1,

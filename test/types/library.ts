@@ -5,6 +5,8 @@ import type {
   Admission,
   ErrorKind,
   JobEvent,
+  JobFields,
+  JobInput,
   JobResult,
   JobState,
   PoolClient,
@@ -31,8 +33,17 @@ for await (const event of pool.events('j', { after: '0-1', signal: AbortSignal.t
   expectTypeOf(formatSse(event)).toEqualTypeOf<string>()
 }
 
-// @ts-expect-error A job needs inputs or messages as text.
+void pool.enqueue({ messages: [{ role: 'user', content: 'x' }], parameters: { max_new_tokens: 5 } })
+// @ts-expect-error A job needs inputs or messages.
+void pool.enqueue({})
+// @ts-expect-error And only one of the two.
+void pool.enqueue({ inputs: 'x', messages: [{ role: 'user', content: 'x' }] })
+// @ts-expect-error A prompt is text.
 void pool.enqueue({ inputs: 7 })
+// @ts-expect-error Parameters have TGI's names.
+void pool.enqueue({ inputs: 'x', parameters: { max_tokens: 5 } })
+// @ts-expect-error What is not supported yet is said.
+void pool.enqueue({ inputs: 'x', tools: [] })
 // @ts-expect-error Names are the contract's.
 void pool.enqueue({ prompt: 'x' })
 // @ts-expect-error Priorities are two.
@@ -41,6 +52,19 @@ void pool.enqueue({ inputs: 'x', priority: 'urgent' })
 void openPool({ redisUrl: 'redis://127.0.0.1' })
 // @ts-expect-error What an option takes is said.
 void pool.cancel('j', { because: 'x' })
+
+// A job can be built up in steps.
+declare const isUrgent: boolean
+const usual: JobFields = { parameters: { max_new_tokens: 5, stop: ['\n'] }, correlation_id: 'c' }
+const first: JobInput = { ...usual, inputs: 'x' }
+const second: JobInput = { ...first, priority: isUrgent ? 'interactive' : 'batch' }
+second.deadline_ms = 5000
+void pool.enqueue({ ...second, parameters: { ...second.parameters, seed: 1 } })
+const chat: JobInput = { ...usual, messages: [] }
+chat.messages.push({ role: 'user', content: [{ type: 'text', text: 'x' }] })
+void pool.enqueue(isUrgent ? first : chat)
+// @ts-expect-error A prompt does not become a chat by adding messages.
+void pool.enqueue({ ...first, messages: [{ role: 'user', content: 'x' }] })
 
 expectTypeOf((await openPools({ redisUrl: 'x' })).pool('p')).toEqualTypeOf<PoolClient>()
 expectTypeOf(new PoolError('GONE', 'x').kind).toEqualTypeOf<ErrorKind>()

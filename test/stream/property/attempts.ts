@@ -2,6 +2,7 @@ import { SEAL_ID } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
 import { DEFAULT_POOL_CONFIG } from '../../../src/contract/pool-config.ts'
 import { readGivenJob } from '../../../src/attempt/given-job.ts'
+import type { Priority } from '../../../src/contract/job.ts'
 import type { PickedUp, PickUpRequest } from '../../../src/attempt/pick-up.ts'
 import type { AttemptWriter } from '../../../src/stream/attempt-writer.ts'
 import type { EventLog, WriteRequest, WriteResult } from '../../../src/stream/event-log.ts'
@@ -35,6 +36,7 @@ export interface AttemptWorld {
   readonly clock: Clock
   readonly queues: QueueModel
   readonly jobId: string
+  readonly priority: Priority
   readonly pool: string
 }
 
@@ -80,7 +82,12 @@ function pickUpRequest(world: AttemptWorld, tag: string, goesOn: boolean): PickU
     jobId: world.jobId,
     given: readGivenJob(
       world.jobId,
-      { inputs: 'x', correlation_id: tag, on_interrupt: goesOn ? 'replay' : 'fail' },
+      {
+        inputs: 'x',
+        priority: world.priority,
+        correlation_id: tag,
+        on_interrupt: goesOn ? 'replay' : 'fail',
+      },
       CONFIG,
     ),
     handBacks: 0,

@@ -1,22 +1,26 @@
-import type { Redis } from 'ioredis'
 import type { JobEvent } from '../../../src/contract/event.ts'
 import { JOB_STATES } from '../../../src/contract/job-states.ts'
-import type { PoolKeys } from '../../../src/contract/keys.ts'
 import { compareCounts, countEvents, stateIn } from '../../support/count-events.ts'
+import type { FinishedJob } from './check-job.ts'
 
 /** Holds counters and index of a pool with one job against its events; a sentence when they do not fit. */
 export async function checkCounts(
-  redis: Redis,
-  keys: PoolKeys,
-  jobId: string,
+  { redis, keys, jobId, priority }: Pick<FinishedJob, 'redis' | 'keys' | 'jobId' | 'priority'>,
   events: readonly JobEvent[],
 ): Promise<string | undefined> {
   const wanted = new Map<string, number>()
-  countEvents(wanted, events)
+  countEvents(wanted, events, priority)
   const [difference] = compareCounts(await redis.hgetall(keys.counters), wanted)
   if (difference !== undefined) return difference
-  const scores = await Promise.all(keys.indexes.map((key) => redis.zscore(key, jobId)))
+  const [batch, ...scores] = await Promise.all(
+    [keys.batchIndex, ...keys.indexes].map((key) => redis.zscore(key, jobId)),
+  )
   const states = JOB_STATES.filter((_, at) => scores[at] !== null).join(' and ')
   const state = stateIn(events)
-  return states === state ? undefined : `the index says ${states || 'nothing'}, the events say ${state}`
+  if (states !== state) return `the index says ${states || 'nothing'}, the events say ${state}`
+  // Who only ends a job does not know its priority.
+  const isBatch = priority === 'batch' && events[0]?.event !== 'error'
+  const since = scores.find((score) => typeof score === 'string')
+  const expected = isBatch ? since : null
+  return batch === expected ? undefined : `the index of batch jobs says ${batch}, not ${expected}`
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { JobEvent } from '../../../src/contract/event.ts'
+import type { Priority } from '../../../src/contract/job.ts'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
 import { START, parseCursor } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
@@ -18,6 +19,7 @@ export interface FinishedJob {
   readonly redis: Redis
   readonly keys: PoolKeys
   readonly jobId: string
+  readonly priority: Priority
   readonly log: EventLog
   readonly landings: Landings
   readonly readers: readonly ReaderRun[]
@@ -42,7 +44,7 @@ export async function checkJob(job: FinishedJob): Promise<void> {
   const ttl = await redis.pttl(keys.events(jobId))
   if (ttl <= 0 || ttl > RETENTION_MS) throw new Error(`a sealed stream lives for ${ttl} ms`)
   if ((await redis.zscore(keys.deadlines, jobId)) !== null) throw new Error('a sealed job has a deadline')
-  fail(await checkCounts(redis, keys, jobId, events), events)
+  fail(await checkCounts(job, events), events)
   await checkReaders(job, events)
   await checkCursors(job, events)
 }

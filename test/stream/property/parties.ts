@@ -25,16 +25,18 @@ const TRIES = 20
 
 /** A producer enqueues the job, until it is accepted or somebody else's. */
 export async function enqueue(world: PartyWorld): Promise<void> {
-  const { redis, keys, modules, queues, jobId } = world
+  const { redis, keys, modules, queues, jobId, priority } = world
   const bound = createAdmissionBound()
   const forecast = { predict: async () => undefined }
   const memory = watchMemory(async () => undefined)
   const log = gatedLog(world, 'producer', true)
   const ports = { redis, keys, log, queue: queues.port, bound, memory, forecast }
-  await retry(() => modules.enqueueJob(ports, { inputs: 'x' }, { jobId })).catch((error: unknown) => {
-    // A worker may have had the job from another producer before.
-    if (kindOf(error) !== 'ID_CONFLICT') throw error
-  })
+  await retry(() => modules.enqueueJob(ports, { inputs: 'x', priority }, { jobId })).catch(
+    (error: unknown) => {
+      // A worker may have had the job from another producer before.
+      if (kindOf(error) !== 'ID_CONFLICT') throw error
+    },
+  )
 }
 
 /** Somebody cancels the job; undefined when there was none. */

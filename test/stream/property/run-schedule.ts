@@ -8,12 +8,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { START, parseCursor } from '../../../src/contract/stream-id.ts'
 import type { Cursor } from '../../../src/contract/stream-id.ts'
+import type { Priority } from '../../../src/contract/job.ts'
 import type { PoolKeys } from '../../../src/contract/keys.ts'
 import { redisTimeMs } from '../../../src/redis/connect.ts'
 import type { EventLog } from '../../../src/stream/event-log.ts'
 import { endData } from '../entries.ts'
 import { Clock } from './clock.ts'
-import type { ClockKind } from './clock.ts'
 import { liveAttempt } from './attempts.ts'
 import type { Attempt } from './attempts.ts'
 import { checkJob, within } from './check-job.ts'
@@ -47,7 +47,7 @@ const SETTLE_MS = 30_000
 
 /** Runs one schedule; throws a sentence when a promise of the event log is broken. */
 export async function runSchedule(lane: Lane, jobId: string, schedule: Schedule): Promise<void> {
-  const run = new ScheduleRun(lane, jobId, schedule.clock)
+  const run = new ScheduleRun(lane, jobId, schedule)
   try {
     for (const step of schedule.steps) await run.step(step)
     await run.finish(schedule.finale)
@@ -60,6 +60,7 @@ export async function runSchedule(lane: Lane, jobId: string, schedule: Schedule)
 class ScheduleRun {
   private readonly lane: Lane
   private readonly jobId: string
+  private readonly priority: Priority
   private readonly log: EventLog
   private readonly gates: Gates = createGates()
   private readonly landings = new Landings()
@@ -73,9 +74,10 @@ class ScheduleRun {
   private over = false
   private cancelled: Cancelled | undefined
 
-  constructor(lane: Lane, jobId: string, clock: ClockKind) {
+  constructor(lane: Lane, jobId: string, { clock, priority }: Schedule) {
     this.lane = lane
     this.clock = new Clock(clock)
+    this.priority = priority
     this.jobId = jobId
     this.log = lane.modules.createEventLog(lane.redis, lane.keys)
   }
@@ -149,8 +151,8 @@ class ScheduleRun {
   }
 
   private world() {
-    const { log, gates, landings, clock, queues, jobId } = this
-    return { modules: this.lane.modules, log, gates, landings, clock, queues, jobId }
+    const { log, gates, landings, clock, queues, jobId, priority } = this
+    return { modules: this.lane.modules, log, gates, landings, clock, queues, jobId, priority }
   }
 
   private partyWorld() {
@@ -268,13 +270,13 @@ class ScheduleRun {
 
   async check(): Promise<void> {
     const { redis, keys, lastReader } = this.lane
-    const { jobId, log, landings, readers, cancelled } = this
+    const { jobId, priority, log, landings, readers, cancelled } = this
     const comeBack = (cursor: Cursor) => {
       const reader = startReader(this.readerWorld(), lastReader, cursor)
       readers.push(reader)
       return reader
     }
-    await checkJob({ redis, keys, jobId, log, landings, readers, cancelled, comeBack })
+    await checkJob({ redis, keys, jobId, priority, log, landings, readers, cancelled, comeBack })
   }
 
   async close(): Promise<void> {
@@ -282,7 +284,7 @@ class ScheduleRun {
     const { redis, keys } = this.lane
     await redis.del(keys.events(this.jobId))
     await redis.del(keys.counters)
-    for (const key of [keys.deadlines, ...keys.indexes]) await redis.zrem(key, this.jobId)
+    for (const key of [keys.deadlines, keys.batchIndex, ...keys.indexes]) await redis.zrem(key, this.jobId)
     // Readers that still wait for what will not come would find out after their block; now they do at once.
     this.over = true
     for (const reader of this.readers) if (reader.ended === undefined) reader.line.cut()

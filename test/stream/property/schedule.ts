@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { Priority } from '../../../src/contract/job.ts'
 import { CLOCKS } from './clock.ts'
 import type { ClockKind } from './clock.ts'
 
@@ -60,6 +61,8 @@ export interface Step {
 export interface Schedule {
   readonly steps: readonly Step[]
   readonly clock: ClockKind
+  /** The job's, whoever puts it in a queue. */
+  readonly priority: Priority
   /** What the attempts that are left do at the end. */
   readonly finale: 'end' | 'abort'
 }
@@ -112,16 +115,17 @@ const step: fc.Arbitrary<Step> = fc.record({
 export const schedules: fc.Arbitrary<Schedule> = fc.record({
   steps: fc.array(step, { minLength: 12, maxLength: 45, size: 'max' }),
   clock: fc.constantFrom(...CLOCKS),
+  priority: fc.constantFrom('interactive', 'batch'),
   finale: fc.constantFrom('end', 'abort'),
 })
 
 /** A schedule in one line a step, for people. */
-export function formatSchedule({ steps, clock, finale }: Schedule): string {
+export function formatSchedule({ steps, clock, priority, finale }: Schedule): string {
   const lines = steps.map(({ action: { do: name, ...rest }, advance }) => {
     const numbers = Object.values(rest).join(' ')
     return [name, numbers, ...advance.map((gate) => `→${gate.pick}:${gate.fault}`)]
       .filter((part) => part !== '')
       .join(' ')
   })
-  return [`clock ${clock}`, ...lines, `finale ${finale}`].join('\n')
+  return [`clock ${clock}, ${priority}`, ...lines, `finale ${finale}`].join('\n')
 }

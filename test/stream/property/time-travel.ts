@@ -6,10 +6,14 @@ import type { QueueModel } from './queue-model.ts'
 export interface Snapshot {
   readonly stream: { readonly dump: Buffer; readonly ttlMs: number } | undefined
   readonly deadline: string | undefined
-  /** What was counted, and since when the job was in which state. */
+  /** What was counted, whether it was a batch job, and since when it was in which state. */
   readonly counters: Readonly<Record<string, string>>
   readonly index: readonly (string | null)[]
   readonly queues: ReturnType<QueueModel['save']>
+}
+
+function indexesOf(keys: PoolKeys): readonly string[] {
+  return [keys.batchIndex, ...keys.indexes]
 }
 
 /** Copies what there is. */
@@ -25,7 +29,7 @@ export async function takeSnapshot(
     redis.pttl(stream),
     redis.zscore(keys.deadlines, jobId),
     redis.hgetall(keys.counters),
-    ...keys.indexes.map((key) => redis.zscore(key, jobId)),
+    ...indexesOf(keys).map((key) => redis.zscore(key, jobId)),
   ])
   // Redis answers null for a key that is not there, whatever the driver's types say.
   const copy: Buffer | null = dump
@@ -55,7 +59,7 @@ export async function rollBack(
   transaction.del(keys.counters)
   for (const [field, count] of Object.entries(snapshot.counters))
     transaction.hset(keys.counters, field, count)
-  for (const [at, key] of keys.indexes.entries()) {
+  for (const [at, key] of indexesOf(keys).entries()) {
     const since = snapshot.index[at] ?? null
     if (since === null) transaction.zrem(key, jobId)
     else transaction.zadd(key, since, jobId)

@@ -1,6 +1,9 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { PoolError } from '../contract/error.ts'
+import type { JobInput } from '../contract/job.ts'
 import { describeFlaw, findJsonFlaw } from '../contract/json-text.ts'
-import { decodeText, toUtf8 } from './read-text.ts'
+import { decodeText, toUtf8 } from '../runtime/read-text.ts'
 
 /** The longest line that is read (bytes): far above what any replica takes as a prompt. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -36,7 +39,8 @@ export function isBlank(line: Buffer): boolean {
   return line.length < 1000 && line.toString('utf8').trim() === ''
 }
 
-async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/** Lines as {@link openLines} yields them, whatever is in them. */
+export async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let parts: Buffer[] = []
   let size = 0
   let afterCr = false
@@ -119,6 +123,67 @@ export function parseJsonLine(line: Buffer): unknown {
   throw invalid(
     flaw.kind === 'not_json' ? describeFault(text, flaw.inside ?? flaw.at) : describeFlaw(flaw, text.length),
   )
+}
+
+/** A line's job; `jobId` is the id that it names. */
+export interface LineJob {
+  readonly job: JobInput
+  readonly jobId: string | undefined
+}
+
+/**
+ * Reads one line as a job. Its body is checked only when it is enqueued.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS`
+ */
+export function parseJobLine(line: Buffer): LineJob {
+  const value = parseJsonLine(line)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalid(`expected a JSON object, got ${Array.isArray(value) ? 'an array' : typeof value}`)
+  }
+  const { job_id: jobId, ...job } = value as Record<string, unknown>
+  if (jobId !== undefined && typeof jobId !== 'string') {
+    throw invalid(`job_id: expected a string, got ${typeof jobId}`)
+  }
+  // Checked where it is enqueued, as every job is.
+  return { job: job as unknown as JobInput, jobId }
+}
+
+/** Whether an error is about one line only, so that the others may go on. */
+export function isOfLine(error: unknown): error is PoolError {
+  return error instanceof PoolError && OF_LINE.has(error.kind)
+}
+
+const OF_LINE: ReadonlySet<string> = new Set(['INVALID_PARAMS', 'CONFIG', 'ID_CONFLICT'])
+
+/** The bytes of a file or, for `-`, of standard input; ends early when the signal is aborted. */
+export async function* openInput(file: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const input = file === '-' ? process.stdin : createReadStream(file)
+  const stop = () => input.destroy()
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    yield* input as AsyncIterable<Buffer>
+  } catch (error) {
+    if (!signal.aborted) throw error
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+/** A file of jobs, before it is read. */
+interface InputStats {
+  readonly size: number
+  /** No pipe, so that it can be read twice. */
+  isFile(): boolean
+}
+
+/** Looks at a file of jobs. @throws {@link PoolError} `CONFIG` if it cannot be read; `what` names it. */
+export async function statInput(file: string, what: string): Promise<InputStats> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw new PoolError('CONFIG', `${what}: cannot read ${file}`, { cause })
+  })
+  if (found.isDirectory()) throw new PoolError('CONFIG', `${what}: expected a file, got the folder ${file}`)
+  return found
 }
 
 /** What other languages write instead of JSON, and what to write instead. */

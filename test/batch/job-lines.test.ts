@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { isBlank, openLines, parseJsonLine } from '../../src/cli/job-lines.ts'
+import { isBlank, openLines, parseJsonLine } from '../../src/batch/job-lines.ts'
 
 const JOB = '{"inputs":"caf\u00e9 \u2028 \u2029 \u0085 \u{1F600}"}'
 const jobOf = (text: string): unknown => JSON.parse(text)

@@ -1,0 +1,64 @@
+import { spawn } from 'node:child_process'
+import { open, stat } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { PoolError } from '../contract/error.ts'
+
+/** macOS and the BSDs lock in `open` (open(2), O_EXLOCK); Node has no name for it. */
+const O_EXLOCK = 0x20
+const OPENS_LOCKED: ReadonlySet<NodeJS.Platform> = new Set(['darwin', 'freebsd', 'openbsd'])
+
+/**
+ * Opens a file for reading and appending, makes it if need be, and locks it: flock(2), which the kernel releases when the process
+ * ends, however it ends. Undefined while another process has it locked.
+ *
+ * @throws {@link PoolError} `CONFIG` if it cannot be opened or locked.
+ */
+export async function openLocked(path: string): Promise<FileHandle | undefined> {
+  for (;;) {
+    const file = await openForAppend(path)
+    if (file === undefined) return undefined
+    const isLocked = OPENS_LOCKED.has(process.platform) || (await lock(file))
+    if (!isLocked) {
+      await file.close()
+      return undefined
+    }
+    // Its holder may have put another file in its place before it ended.
+    const [held, there] = await Promise.all([file.stat(), stat(path).catch(() => undefined)])
+    if (there !== undefined && held.ino === there.ino && held.dev === there.dev) return file
+    await file.close()
+  }
+}
+
+async function openForAppend(path: string): Promise<FileHandle | undefined> {
+  const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT
+  const locked = OPENS_LOCKED.has(process.platform) ? O_EXLOCK | constants.O_NONBLOCK : 0
+  try {
+    return await open(path, flags | locked, 0o666)
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (locked !== 0 && code === 'EAGAIN') return undefined
+    throw new PoolError('CONFIG', `--out: cannot open ${path}: ${message}`, { cause })
+  }
+}
+
+/**
+ * Node has no flock(2). A lock belongs to the open file, which a child shares: the program `flock` takes it and ends, and the lock
+ * stays for as long as this process has the file open.
+ */
+async function lock(file: FileHandle): Promise<boolean> {
+  const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', file.fd] })
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', resolve)
+  }).catch((cause: unknown) => {
+    throw new PoolError(
+      'CONFIG',
+      '--out: cannot lock it: the program flock (package util-linux) is missing',
+      {
+        cause,
+      },
+    )
+  })
+  return status === 0
+}

@@ -1,0 +1,19 @@
+/** Runs work, so much of it at once. */
+export type Limit = <T>(work: () => Promise<T>) => Promise<T>
+
+/** Lets at most `most` pieces of work run at once; the others wait in their order. */
+export function createLimit(most: number): Limit {
+  let running = 0
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
+    else running += 1
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) running -= 1
+      else next()
+    }
+  }
+}

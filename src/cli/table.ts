@@ -1,0 +1,18 @@
+import { outCell } from './print.ts'
+
+/**
+ * Makes rows of cells into lines with columns. The first call has the head as well; later ones keep at least the widths of those
+ * before. Cells are escaped as standard output needs it.
+ */
+export function createTable(head: readonly string[]): (rows: readonly (readonly string[])[]) => string {
+  let widths = head.map(({ length }) => length)
+  let isFirst = true
+  return (rows) => {
+    const cells = rows.map((row) => row.map(outCell))
+    widths = widths.map((width, column) => Math.max(width, ...cells.map((row) => row[column]?.length ?? 0)))
+    const lines = isFirst ? [head, ...cells] : cells
+    isFirst = false
+    const pad = (cell: string, column: number) => cell.padEnd(widths[column] ?? 0)
+    return lines.map((row) => `${row.map(pad).join('  ').trimEnd()}\n`).join('')
+  }
+}

@@ -1,0 +1,161 @@
+import { setMaxListeners } from 'node:events'
+import type { Command } from 'commander'
+import type { PoolClient } from '../client/pool-client.ts'
+import { isTerminal } from '../contract/event.ts'
+import { jsonLine } from '../contract/json-line.ts'
+import { duration, formatDuration } from './duration.ts'
+import { EXIT, Exit } from './exit.ts'
+import { withInterrupt } from './interrupt.ts'
+import { checkIds, idsOf, withIds } from './job-ids.ts'
+import type { IdFlags } from './job-ids.ts'
+import { RESULT_HELP, ofTerminal, ofUnknown, readResult, startSums } from './job-result.ts'
+import type { JobResultLine } from './job-result.ts'
+import { usingPool, withPool } from './options.ts'
+import type { PoolFlags } from './options.ts'
+import { errLine, outLine } from './print.ts'
+import { startWaiting } from './progress.ts'
+
+interface WaitFlags extends PoolFlags, IdFlags {
+  readonly timeout?: number
+  readonly json?: boolean
+}
+
+/** How many jobs are followed at once: as many as one connection of the hub reads. */
+const AT_ONCE = 1000
+
+/** `tgi-pool wait`. */
+export function addWait(program: Command): void {
+  const command = program
+    .command('wait')
+    .description(
+      'Wait until jobs are over; prints one JSON line a job as it ends. Ctrl-C leaves, and the jobs go on',
+    )
+  withIds(command)
+    .option('--timeout <duration>', 'give up after this time, e.g. 10m (default: never)', duration)
+    .option('--json', 'errors and the summary as JSON, too')
+    .addHelpText(
+      'after',
+      `\nOf a long file, at most ${AT_ONCE} jobs are waited for at once, in the order given.${RESULT_HELP}`,
+    )
+  withPool(command).action(async (jobs: string[], flags: WaitFlags) => {
+    checkIds(jobs, flags.file !== undefined)
+    const status = await usingPool(flags, (pool) =>
+      withInterrupt((signal) => waitAll(pool, jobs, flags, signal)),
+    )
+    if (status !== EXIT.success) throw new Exit(status)
+  })
+}
+
+/** Why the wait ended before the jobs did. */
+class TimedOut extends Error {}
+
+async function waitAll(
+  pool: PoolClient,
+  jobs: readonly string[],
+  flags: WaitFlags,
+  interrupted: AbortSignal,
+): Promise<number> {
+  const stop = new AbortController()
+  const limit =
+    flags.timeout === undefined ? undefined : setTimeout(() => stop.abort(new TimedOut()), flags.timeout)
+  const signal = AbortSignal.any([interrupted, stop.signal])
+  setMaxListeners(0, signal)
+  const sums = startSums()
+  const json = flags.json === true
+  // Where lines come between, a line that is redrawn would be in their way.
+  const progress = process.stdout.isTTY ? undefined : startWaiting('jobs that are not over')
+  const ids = readAhead(idsOf(jobs, flags, signal), () => progress?.update(ids.left))
+  const follow = async () => {
+    for (let id = await ids.take(); id !== undefined; id = await ids.take()) {
+      const result = await waitFor(pool, id, signal)
+      ids.finish()
+      outLine(jsonLine(result))
+      sums.count(result)
+      progress?.update(ids.left)
+    }
+  }
+  try {
+    const followers = Array.from({ length: AT_ONCE }, follow)
+    for (const follower of followers) follower.catch((error: unknown) => stop.abort(error))
+    await Promise.all(followers)
+    signal.throwIfAborted()
+  } catch (error) {
+    progress?.stop()
+    if (signal.reason instanceof TimedOut) {
+      const text = `${ids.left} ${ids.left === 1 ? 'job was' : 'jobs were'} not over after ${formatDuration(flags.timeout ?? 0)}`
+      errLine(json ? JSON.stringify({ timeout: { not_over: ids.left } }) : `tgi-pool: ${text}`)
+      return EXIT.fault
+    }
+    if (interrupted.aborted && ids.left > 0)
+      errLine(`tgi-pool: jobs that are not over, and go on: ${ids.left}`)
+    throw error
+  } finally {
+    clearTimeout(limit)
+    progress?.stop()
+  }
+  if (jobs.length !== 1) sums.print(json)
+  return sums.status
+}
+
+/** Resolves when a job is over, or unknown. */
+async function waitFor(pool: PoolClient, jobId: string, signal: AbortSignal): Promise<JobResultLine> {
+  const { lastId, ...now } = await readResult(pool, jobId, signal)
+  if (now.state !== 'queued' && now.state !== 'started') return now
+  try {
+    // Tokens so far are not read again.
+    for await (const event of pool.events(jobId, { after: lastId, signal }))
+      if (event.event !== 'restart' && isTerminal(event)) return ofTerminal(jobId, event)
+  } catch (error) {
+    return ofUnknown(jobId, error)
+  }
+  throw new Error(`the events of job ${jobId} ended without a terminal one`)
+}
+
+interface IdQueue {
+  /** How many ids were read whose jobs are not over. */
+  readonly left: number
+  /** The next id; undefined after the last one. */
+  take(): Promise<string | undefined>
+  /** One of those taken is over. */
+  finish(): void
+}
+
+/** Reads ids as they come, so that it is known how many there are: an id takes little memory. */
+function readAhead(ids: AsyncIterable<string>, onRead: () => void): IdQueue {
+  const waiting: string[] = []
+  let [head, finished] = [0, 0]
+  const reading: { isOver: boolean; failure?: unknown } = { isOver: false }
+  let more = Promise.withResolvers<void>()
+  const wake = () => {
+    more.resolve()
+    more = Promise.withResolvers<void>()
+  }
+  void (async () => {
+    try {
+      for await (const id of ids) {
+        waiting.push(id)
+        wake()
+        onRead()
+      }
+    } catch (error) {
+      reading.failure = error
+    }
+    reading.isOver = true
+    wake()
+  })()
+  return {
+    get left() {
+      return waiting.length - finished
+    },
+    async take() {
+      while (head === waiting.length && !reading.isOver) await more.promise
+      if (reading.failure !== undefined) throw reading.failure
+      const id = waiting[head]
+      if (id !== undefined) head += 1
+      return id
+    },
+    finish() {
+      finished += 1
+    },
+  }
+}

@@ -1,0 +1,117 @@
+import { z } from 'zod'
+import { PoolError } from '../contract/error.ts'
+import { parseOrThrow, shown } from '../contract/format-issues.ts'
+import type { Priority } from '../contract/job.ts'
+import { JOB_STATES } from '../contract/job-states.ts'
+import type { JobStateName } from '../contract/job-states.ts'
+import type { JobSummary } from '../contract/wire-types.ts'
+import type { PoolKeys } from '../contract/keys.ts'
+import { redisTimeMs } from '../redis/connect.ts'
+import type { RedisConnection } from '../redis/connect.ts'
+import { walkIndex } from '../stream/index-walk.ts'
+import type { IndexedJob, Place } from '../stream/index-walk.ts'
+import { summarizeJobs } from './job-summaries.ts'
+
+/** Which jobs to list. */
+export interface JobFilter {
+  /** Only jobs in this state. @defaultValue all states */
+  readonly state?: JobStateName | undefined
+  /** Only jobs of this priority. @defaultValue both */
+  readonly priority?: Priority | undefined
+  /** Only jobs that have been in their state for at least so long (ms). */
+  readonly olderThanMs?: number | undefined
+  /** Only jobs that have been in their state for at most so long (ms). */
+  readonly newerThanMs?: number | undefined
+}
+
+/** Options of a list of jobs. */
+export interface JobListOptions extends JobFilter {
+  /** The most jobs on the page, from 1 to 1000. @defaultValue 100 */
+  readonly limit?: number | undefined
+  /** The `next_cursor` of the page before, with the same filter. @defaultValue the newest jobs */
+  readonly cursor?: string | undefined
+  /** An abort ends the wait. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A page of jobs, newest first. */
+export interface JobPage {
+  /** The jobs, by when they entered their state. */
+  readonly jobs: JobSummary[]
+  /** Where the next page begins; absent on the last one. */
+  readonly next_cursor?: string
+}
+
+/** The most jobs on a page. */
+export const MAX_PAGE = 1000
+
+const age = z.number().int().nonnegative().optional()
+
+const optionsSchema = z.strictObject({
+  state: z.enum(JOB_STATES).optional(),
+  priority: z.enum(['interactive', 'batch']).optional(),
+  olderThanMs: age,
+  newerThanMs: age,
+  limit: z.number().int().min(1).max(MAX_PAGE).default(100),
+  cursor: z.string().optional(),
+})
+
+/**
+ * A page of a pool's jobs, newest first. Jobs whose events have expired are left out; one whose events cannot be read has only what
+ * the index knows.
+ *
+ * @throws {@link PoolError} `INVALID_PARAMS`.
+ */
+export async function listJobs(
+  redis: RedisConnection,
+  keys: PoolKeys,
+  { signal, ...given }: JobListOptions = {},
+): Promise<JobPage> {
+  const { limit, cursor, olderThanMs, newerThanMs, ...filter } = parseOrThrow(optionsSchema, given, 'jobs')
+  const after = cursor === undefined ? undefined : parseCursor(cursor)
+  const isAged = olderThanMs !== undefined || newerThanMs !== undefined
+  const nowMs = isAged ? await redisTimeMs(redis, keys.config) : 0
+  const walk = walkIndex(redis, keys, {
+    ...filter,
+    to: olderThanMs === undefined ? undefined : nowMs - olderThanMs,
+    from: newerThanMs === undefined ? undefined : nowMs - newerThanMs,
+    after,
+    count: limit + 1,
+    signal,
+  })
+  const jobs: JobSummary[] = []
+  let last: Place | undefined
+  let found: IndexedJob[] = []
+  for await (const run of walk) {
+    found.push(...run)
+    // Where some have expired, others take their place. One more tells whether there is a next page.
+    while (found.length > limit - jobs.length && jobs.length < limit) await listNext()
+    if (jobs.length === limit) break
+  }
+  await listNext()
+  return { jobs, ...(found.length > 0 && last !== undefined ? { next_cursor: formatCursor(last) } : {}) }
+
+  async function listNext(): Promise<void> {
+    const next = found.slice(0, limit - jobs.length)
+    found = found.slice(next.length)
+    last = next.at(-1) ?? last
+    jobs.push(...(await summarizeJobs(redis, keys, next)))
+  }
+}
+
+const placeSchema = z.tuple([z.number(), z.string().min(1)])
+
+function formatCursor({ since, jobId }: Place): string {
+  return Buffer.from(JSON.stringify([since, jobId])).toString('base64url')
+}
+
+function parseCursor(cursor: string): Place {
+  try {
+    const [since, jobId] = placeSchema.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()))
+    const place = { since, jobId }
+    if (formatCursor(place) === cursor) return place
+  } catch {
+    // The same error as below.
+  }
+  throw new PoolError('INVALID_PARAMS', `cursor: expected the next_cursor of a page, got ${shown(cursor)}`)
+}

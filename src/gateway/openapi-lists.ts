@@ -1,0 +1,74 @@
+import { z } from 'zod'
+import { MAX_PAGE } from '../client/job-list.ts'
+import { poolIdSchema } from '../contract/ids.ts'
+import { JOB_STATES } from '../contract/job-states.ts'
+import { jobSummarySchema } from '../contract/job-summary.ts'
+import { replicaEntrySchema } from '../contract/replica-entry.ts'
+import { ANY_CORRELATION, answer, errors } from './openapi-parts.ts'
+import type { Json } from './openapi-parts.ts'
+
+const jobPageSchema = z.object({
+  jobs: z.array(jobSummarySchema),
+  next_cursor: z.string().optional().describe('where the next page begins; absent on the last page'),
+})
+
+const replicasSchema = z.object({ replicas: z.array(replicaEntrySchema) })
+
+/** The schemas of answers that list something. */
+export const LIST_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
+  JobPage: jobPageSchema,
+  Replicas: replicasSchema,
+}
+
+const { $schema: _, ...POOL_ID } = z.toJSONSchema(poolIdSchema, { io: 'input' })
+
+function query(name: string, description: string, schema: Json): Json {
+  return { name, in: 'query', description, schema }
+}
+
+/** The paths of lists. */
+export const LIST_PATHS: Readonly<Record<string, Json>> = {
+  '/v1/jobs': {
+    get: {
+      operationId: 'jobs',
+      tags: ['jobs'],
+      summary: 'A pool’s jobs, the latest change of state first',
+      description:
+        'Finished jobs are listed until their events expire. With bearer keys, the key needs the scope `operate`: whoever knows a job’s id may read, cancel and erase the job. A job that does not change its state while the pages are read is on exactly one of them; one that does may be on two.',
+      parameters: [
+        query('pool', 'The pool; may be left out when there is exactly one', POOL_ID),
+        query('state', 'Only jobs in this state', { enum: JOB_STATES }),
+        query('priority', 'Only jobs of this priority', { enum: ['interactive', 'batch'] }),
+        query('limit', 'The most jobs on the page', {
+          type: 'integer',
+          minimum: 1,
+          maximum: MAX_PAGE,
+          default: 100,
+        }),
+        query('cursor', 'The `next_cursor` of the page before, with the same filter', { type: 'string' }),
+        ANY_CORRELATION,
+      ],
+      responses: { 200: answer('A page of jobs', 'JobPage'), ...errors(404) },
+    },
+  },
+  '/v1/pools/{pool}/replicas': {
+    get: {
+      operationId: 'replicas',
+      tags: ['pools'],
+      summary: 'A pool’s replicas and their state',
+      description: 'What `tgi-pool replicas --json` prints. Addresses are without user info.',
+      parameters: [
+        {
+          name: 'pool',
+          in: 'path',
+          required: true,
+          description: 'The pool',
+          schema: POOL_ID,
+          example: 'main',
+        },
+        ANY_CORRELATION,
+      ],
+      responses: { 200: answer('The replicas, by id', 'Replicas'), ...errors(404) },
+    },
+  },
+}
