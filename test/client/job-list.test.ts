@@ -47,6 +47,12 @@ const job = (jobId: string, rest: Partial<SeededJob> = {}): SeededJob => ({
   since: NOW,
   ...rest,
 })
+const times = (since: number) => ({
+  since,
+  accepted_at: since - 1000,
+  deadline_at: since + SEEDED_DEADLINE_MS,
+})
+const isOld = ({ since }: SeededJob) => since < NOW
 const idsOf = (jobs: readonly JobSummary[]) => jobs.map(({ job_id: id }) => id)
 
 describe('a list of jobs', () => {
@@ -63,11 +69,6 @@ describe('a list of jobs', () => {
     )
     const { jobs, next_cursor: next } = await stage.client.jobs()
     expect(next).toBeUndefined()
-    const times = (since: number) => ({
-      since,
-      accepted_at: since - 1000,
-      deadline_at: since + SEEDED_DEADLINE_MS,
-    })
     const about = (at: number) => ({
       priority: at % 2 === 0 ? 'interactive' : 'batch',
       correlation_id: `c-${at}`,
@@ -108,7 +109,6 @@ describe('a list of jobs', () => {
         seeded((one) => one.priority === priority && one.state === 'failed'),
       )
     }
-    const isOld = ({ since }: SeededJob) => since < NOW
     expect(await found({ olderThanMs: 3_000_000 })).toEqual(seeded(isOld))
     expect(await found({ newerThanMs: 3_000_000 })).toEqual(seeded((one) => !isOld(one)))
     expect(await found({ olderThanMs: 3_000_000, newerThanMs: 3_000_000 })).toEqual([])

@@ -110,12 +110,13 @@ describe('a job', () => {
   })
 })
 
-describe('a batch job', () => {
-  const queuedAs = (priority: string): LogEntry => ({
-    ...QUEUED,
-    data: JSON.stringify({ ...(JSON.parse(QUEUED.data) as object), priority }),
-  })
+/** A `queued` that says its priority. */
+const queuedAs = (priority: string): LogEntry => ({
+  ...QUEUED,
+  data: JSON.stringify({ ...(JSON.parse(QUEUED.data) as object), priority }),
+})
 
+describe('a batch job', () => {
   test.for<[what: string, entries: LogEntry[]]>([
     ['its producer queued', [queuedAs('batch')]],
     ['a worker began without its `queued`', [started(), token(0)]],
