@@ -53,6 +53,11 @@ const times = (since: number) => ({
   deadline_at: since + SEEDED_DEADLINE_MS,
 })
 const isOld = ({ since }: SeededJob) => since < NOW
+const about = (at: number) => ({
+  priority: at % 2 === 0 ? 'interactive' : 'batch',
+  correlation_id: `c-${at}`,
+  ...times(NOW - at),
+})
 const idsOf = (jobs: readonly JobSummary[]) => jobs.map(({ job_id: id }) => id)
 
 describe('a list of jobs', () => {
@@ -69,11 +74,6 @@ describe('a list of jobs', () => {
     )
     const { jobs, next_cursor: next } = await stage.client.jobs()
     expect(next).toBeUndefined()
-    const about = (at: number) => ({
-      priority: at % 2 === 0 ? 'interactive' : 'batch',
-      correlation_id: `c-${at}`,
-      ...times(NOW - at),
-    })
     expect(jobs).toStrictEqual([
       { job_id: 'queued-job', state: 'queued', ...about(0) },
       { job_id: 'started-job', state: 'started', ...about(1) },
