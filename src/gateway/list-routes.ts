@@ -11,7 +11,7 @@ import type { PoolFinder } from './pool-finder.ts'
 import type { RequestLog } from './request-log.ts'
 
 /** What the routes work with. */
-export interface ListPorts {
+interface ListPorts {
   readonly finder: PoolFinder
   readonly log: RequestLog
   readonly redisTimeoutMs: number

@@ -6,7 +6,7 @@ import { labelSchema } from '../contract/ids.ts'
  *
  * - `operate`: see which jobs a pool has. Whoever knows a job's id may read and erase the job, so a list of ids is for operators.
  */
-export const SCOPES = ['operate'] as const
+const SCOPES = ['operate'] as const
 
 /** A scope of a key. */
 export type Scope = (typeof SCOPES)[number]
@@ -21,7 +21,7 @@ export interface KeyLine {
 }
 
 /** The keys of a file, and the first thing that is wrong with it. */
-export interface KeyLines {
+interface KeyLines {
   readonly keys: readonly KeyLine[]
   /** The line and what was expected there, without anything of the file. */
   readonly fault?: string | undefined

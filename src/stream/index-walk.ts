@@ -18,7 +18,7 @@ export interface IndexedJob extends Place {
 }
 
 /** Which jobs of the index, and from where. */
-export interface IndexQuery {
+interface IndexQuery {
   /** @defaultValue all */
   readonly state?: JobStateName | undefined
   /** @defaultValue both */
