@@ -1,8 +1,8 @@
 import type { z } from 'zod'
 import { PoolError } from './error.ts'
+import { MAX_SHOWN, cut, shown } from './shown.ts'
+import { describeUnknown } from './unknown-fields.ts'
 
-/** How much of a refused value a message may show. Prompts are longer; they are never shown at all, see below. */
-const MAX_SHOWN = 60
 /** Fields whose values are a user's words. */
 const PRIVATE = new Set(['inputs', 'messages', 'content', 'text', 'stop', 'grammar'])
 
@@ -28,7 +28,8 @@ export function formatIssues(error: z.ZodError): string {
 function formatIssue(issue: z.core.$ZodIssue): string {
   const where = issue.path.length === 0 ? '' : `${cut(issue.path.map(String).join('.'), MAX_SHOWN)}: `
   if (issue.code === 'unrecognized_keys') {
-    return `${where}unknown ${issue.keys.length === 1 ? 'field' : 'fields'} ${issue.keys.slice(0, 5).map(shown).join(', ')}`
+    const isOurs = issue.message.startsWith('unknown field')
+    return where + (isOurs ? issue.message : describeUnknown(issue.keys, []))
   }
   const message = issue.message.replace(/^Invalid (input|string): /, '')
   if (/\bgot\b|\breceived\b/.test(message)) return where + message.replace('received', 'got')
@@ -43,15 +44,4 @@ function describe(input: unknown, path: readonly PropertyKey[]): string {
   }
   if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'an array' : 'an object'
   return shown(input)
-}
-
-/** A value as a message may show it: as JSON, cut when long. */
-export function shown(value: unknown): string {
-  // Megabytes are not worth quoting for sixty characters.
-  const short = typeof value === 'string' ? value.slice(0, MAX_SHOWN + 1) : value
-  return cut(JSON.stringify(short) ?? typeof value, MAX_SHOWN)
-}
-
-function cut(text: string, max: number): string {
-  return text.length > max ? `${text.slice(0, max)}…` : text
 }

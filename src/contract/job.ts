@@ -12,10 +12,13 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { boundedArray } from './bounded.ts'
 import { PoolError } from './error.ts'
+import { MESSAGE_HINTS, jobHints } from './field-hints.ts'
 import { labelSchema } from './ids.ts'
-import { formatIssues, shown } from './format-issues.ts'
+import { formatIssues } from './format-issues.ts'
 import { parametersSchema } from './parameters.ts'
 import { MAX_BODY_BYTES, MAX_DEPTH, MAX_KEYS, MAX_VALUES, checkShape } from './shape.ts'
+import { shown } from './shown.ts'
+import { strictFields } from './unknown-fields.ts'
 
 export type { ChatMessage, JobInput } from './wire-types.ts'
 
@@ -58,28 +61,31 @@ const partSchema = z.strictObject({
 })
 
 /** A message of a chat, in the replica's own template's terms. */
-const messageSchema = z.strictObject({
-  role: z
-    .string()
-    .min(1)
-    .describe("Who speaks, as the model's template names it: system, user, assistant, …"),
-  name: ofTools('name'),
-  tool_calls: ofTools('tool_calls'),
-  tool_call_id: ofTools('tool_call_id'),
-  content: z
-    .union(
-      [
-        text,
-        boundedArray(partSchema, {
-          min: 1,
-          max: MAX_PARTS,
-          isPlain: (part) => isPair(part, 'type', 'text') && part.type === 'text',
-        }),
-      ],
-      { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
-    )
-    .describe(`What is said: a string, or 1 to ${MAX_PARTS} text parts`),
-})
+const messageSchema = strictFields(
+  {
+    role: z
+      .string()
+      .min(1)
+      .describe("Who speaks, as the model's template names it: system, user, assistant, …"),
+    name: ofTools('name'),
+    tool_calls: ofTools('tool_calls'),
+    tool_call_id: ofTools('tool_call_id'),
+    content: z
+      .union(
+        [
+          text,
+          boundedArray(partSchema, {
+            min: 1,
+            max: MAX_PARTS,
+            isPlain: (part) => isPair(part, 'type', 'text') && part.type === 'text',
+          }),
+        ],
+        { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
+      )
+      .describe(`What is said: a string, or 1 to ${MAX_PARTS} text parts`),
+  },
+  MESSAGE_HINTS,
+)
 
 /** BullMQ's priority numbers: lower goes first. */
 export const PRIORITIES = { interactive: 10, batch: 20 } as const
@@ -171,8 +177,7 @@ const jobFields = {
 }
 
 /** A job's body. Unknown fields are refused; so are, by name, those that are not honoured yet. */
-export const jobSchema = z
-  .strictObject(jobFields)
+export const jobSchema = strictFields(jobFields, jobHints(Object.keys(parametersSchema.shape)))
   .superRefine((job, context) => {
     const given = [job.inputs, job.messages].filter((prompt) => prompt !== undefined).length
     if (given === 1) return

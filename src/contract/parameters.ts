@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { boundedArray } from './bounded.ts'
-import { shown } from './format-issues.ts'
+import { PARAMETER_HINTS } from './field-hints.ts'
+import { shown } from './shown.ts'
+import { strictFields } from './unknown-fields.ts'
 import { grammarSchema } from './grammar.ts'
 
 export type { GenerationParameters } from './wire-types.ts'
@@ -19,7 +21,7 @@ const MAX_STOPS = 256
 function only<const T extends readonly (boolean | number | null)[]>(allowed: T, why: string) {
   return z
     .literal(allowed, {
-      error: (issue) => `${why}; expected ${allowed.join(' or ')}, got ${shown(issue.input)}`,
+      error: (issue) => `${why}; expected ${allowed.map(String).join(' or ')}, got ${shown(issue.input)}`,
     })
     .optional()
     .describe(`Leave it out: ${why}`)
@@ -31,94 +33,105 @@ function only<const T extends readonly (boolean | number | null)[]>(allowed: T, 
  * `typical_p: 1`) are welcome here though TGI refuses them, and absent `parameters` mean greedy, never sampling.
  * Unknown keys are refused; so is, by name, what cannot work behind a queue.
  */
-export const parametersSchema = z.strictObject({
-  best_of: only([1, null], 'several answers to one prompt cannot be streamed'),
-  temperature: z
-    .number()
-    .min(0)
-    .nullish()
-    .describe(
-      'Flattens (above 1) or sharpens (below 1) the distribution that tokens are drawn from. Any value but 0 and 1 samples. 0 is greedy; 1 or absent leaves the logits alone',
-    ),
-  repetition_penalty: z
-    .number()
-    .positive()
-    .nullish()
-    .describe('Above 1, tokens that are in the prompt or the answer become less likely. 1 or absent is off'),
-  frequency_penalty: z
-    .number()
-    .min(-2)
-    .max(2)
-    .nullish()
-    .describe('Above 0, tokens become less likely the more often they are in the answer. 0 or absent is off'),
-  top_k: z
-    .number()
-    .int()
-    .min(0)
-    .max(MAX_I32)
-    .nullish()
-    .describe('Samples among this many most likely tokens only. 0 or absent is off'),
-  top_p: z
-    .number()
-    .gt(0)
-    .max(1)
-    .nullish()
-    .describe('Samples among the most likely tokens whose probabilities add up to this. 1 or absent is off'),
-  typical_p: z
-    .number()
-    .gt(0)
-    .max(1)
-    .nullish()
-    .describe('Samples among the most typical tokens whose probabilities add up to this. 1 or absent is off'),
-  do_sample: z
-    .boolean()
-    .optional()
-    .describe(
-      'Whether tokens are drawn at random (by the seed). Absent or false: greedy, unless `temperature`, `top_k`, `top_p` or `typical_p` samples',
-    ),
-  max_new_tokens: z
-    .number()
-    .int()
-    .min(1)
-    .max(MAX_U32)
-    .nullish()
-    .describe(
-      "Most tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's `max_new_tokens`",
-    ),
-  return_full_text: only([false, null], 'the prompt is never part of the answer'),
-  stop: boundedArray(z.string().min(1), { max: MAX_STOPS })
-    .optional()
-    .describe(
-      'Texts that end the answer; kept in it, as TGI does. TGI takes 4 unless it was started with more',
-    ),
-  truncate: only([null], 'prompts are never cut silently'),
-  watermark: z.boolean().optional().describe("Adds TGI's watermark to the answer (Kirchenbauer et al.)"),
-  details: only([true], 'details are always on'),
-  decoder_input_details: only([false], 'TGI refuses it when streaming'),
-  seed: z
-    .number()
-    .int()
-    .min(0)
-    .max(MAX_SAFE)
-    .nullish()
-    .describe(
-      'Makes sampling repeatable on the same build and model. Absent: the first 53 bits of the SHA-256 of the job id',
-    ),
-  top_n_tokens: z
-    .number()
-    .int()
-    .min(0)
-    .max(MAX_U32)
-    .nullish()
-    .describe(
-      'How many of the most likely tokens each `token` event lists in `top`. TGI allows 5 unless it was started with more; 0 or absent: none',
-    ),
-  grammar: grammarSchema
-    .nullish()
-    .describe('What the answer must match: a JSON Schema or a regex. Checked before the job is queued'),
-  adapter_id: z
-    .string()
-    .min(1)
-    .nullish()
-    .describe('The LoRA adapter to use. TGI does not check it: an unknown id runs the base model'),
-})
+export const parametersSchema = strictFields(
+  {
+    best_of: only([1, null], 'several answers to one prompt cannot be streamed'),
+    temperature: z
+      .number()
+      .min(0)
+      .nullish()
+      .describe(
+        'Flattens (above 1) or sharpens (below 1) the distribution that tokens are drawn from. Any value but 0 and 1 samples. 0 is greedy; 1 or absent leaves the logits alone',
+      ),
+    repetition_penalty: z
+      .number()
+      .positive()
+      .nullish()
+      .describe(
+        'Above 1, tokens that are in the prompt or the answer become less likely. 1 or absent is off',
+      ),
+    frequency_penalty: z
+      .number()
+      .min(-2)
+      .max(2)
+      .nullish()
+      .describe(
+        'Above 0, tokens become less likely the more often they are in the answer. 0 or absent is off',
+      ),
+    top_k: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_I32)
+      .nullish()
+      .describe('Samples among this many most likely tokens only. 0 or absent is off'),
+    top_p: z
+      .number()
+      .gt(0)
+      .max(1)
+      .nullish()
+      .describe(
+        'Samples among the most likely tokens whose probabilities add up to this. 1 or absent is off',
+      ),
+    typical_p: z
+      .number()
+      .gt(0)
+      .max(1)
+      .nullish()
+      .describe(
+        'Samples among the most typical tokens whose probabilities add up to this. 1 or absent is off',
+      ),
+    do_sample: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether tokens are drawn at random (by the seed). Absent or false: greedy, unless `temperature`, `top_k`, `top_p` or `typical_p` samples',
+      ),
+    max_new_tokens: z
+      .number()
+      .int()
+      .min(1)
+      .max(MAX_U32)
+      .nullish()
+      .describe(
+        "Most tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's `max_new_tokens`",
+      ),
+    return_full_text: only([false, null], 'the prompt is never part of the answer'),
+    stop: boundedArray(z.string().min(1), { max: MAX_STOPS })
+      .optional()
+      .describe(
+        'Texts that end the answer; kept in it, as TGI does. TGI takes 4 unless it was started with more',
+      ),
+    truncate: only([null], 'prompts are never cut silently'),
+    watermark: z.boolean().optional().describe("Adds TGI's watermark to the answer (Kirchenbauer et al.)"),
+    details: only([true], 'details are always on'),
+    decoder_input_details: only([false], 'TGI refuses it when streaming'),
+    seed: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_SAFE)
+      .nullish()
+      .describe(
+        'Makes sampling repeatable on the same build and model. Absent: the first 53 bits of the SHA-256 of the job id',
+      ),
+    top_n_tokens: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_U32)
+      .nullish()
+      .describe(
+        'How many of the most likely tokens each `token` event lists in `top`. TGI allows 5 unless it was started with more; 0 or absent: none',
+      ),
+    grammar: grammarSchema
+      .nullish()
+      .describe('What the answer must match: a JSON Schema or a regex. Checked before the job is queued'),
+    adapter_id: z
+      .string()
+      .min(1)
+      .nullish()
+      .describe('The LoRA adapter to use. TGI does not check it: an unknown id runs the base model'),
+  },
+  PARAMETER_HINTS,
+)

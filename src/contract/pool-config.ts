@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { strictFields } from './unknown-fields.ts'
 import type { PoolConfig } from './wire-types.ts'
 
 export type { Pin, PoolConfig } from './wire-types.ts'
@@ -6,7 +7,7 @@ export type { Pin, PoolConfig } from './wire-types.ts'
 const ms = z.number().int().positive()
 
 /** The version tuple a pool insists on: a replica that differs takes no jobs. */
-const pinSchema = z.strictObject({
+const pinSchema = strictFields({
   engine_version: z.string().optional().describe('The build, as `replicas` shows it. Absent: any'),
   model_id: z.string().optional().describe('The model, as the replica names it. Absent: any'),
   model_sha: z

@@ -1,5 +1,5 @@
 import { PoolError } from './error.ts'
-import { shown } from './format-issues.ts'
+import { shown } from './shown.ts'
 
 /**
  * The largest body of a job (bytes of its JSON), whatever its pool allows: reading it must not hold a process up. TGI reads

@@ -1,7 +1,7 @@
 import { PoolError } from '../contract/error.ts'
-import { shown } from '../contract/format-issues.ts'
 import { SEAL_ID, START } from '../contract/stream-id.ts'
 import type { Cursor } from '../contract/stream-id.ts'
+import { shown } from '../contract/shown.ts'
 
 /**
  * A cursor as requests give it. Narrower than an id of a stream may be, so that one pattern says all of it: an epoch is a time in µs

@@ -7,6 +7,7 @@ import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import type { JobInput } from '../contract/job.ts'
 import type { Cursor } from '../contract/stream-id.ts'
+import { strictFields } from '../contract/unknown-fields.ts'
 import type { HttpEnv } from '../http/serve.ts'
 import { SSE_HEADERS } from '../http/sse.ts'
 import type { Admission } from '../client/enqueue.ts'
@@ -51,7 +52,7 @@ export const addressSchema = z.looseObject({
 })
 
 /** The body of a cancel. */
-export const cancelSchema = z.strictObject({
+export const cancelSchema = strictFields({
   reason: z
     .string()
     .max(1000)

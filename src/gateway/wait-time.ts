@@ -1,5 +1,5 @@
 import { PoolError } from '../contract/error.ts'
-import { shown } from '../contract/format-issues.ts'
+import { shown } from '../contract/shown.ts'
 
 /** Longest wait for a job's end (seconds): nginx and most balancers cut a request that is silent for longer. */
 export const MAX_WAIT_S = 60

@@ -5,6 +5,7 @@ import { poolKeys, poolsKey } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { DEFAULT_POOL_CONFIG, poolConfigSchema } from '../contract/pool-config.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
+import { strictFields } from '../contract/unknown-fields.ts'
 import { AT_LIMIT } from '../redis/at-limit.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 import { bareCause, isConnectionError, isForbidden, isRefusal } from '../redis/fault.ts'
@@ -155,7 +156,7 @@ async function setFields(
 }
 
 function checkChange(change: PoolConfigChange): Partial<PoolConfig> {
-  const whole = parseOrThrow(poolConfigSchema.strict(), change, 'pool config')
+  const whole = parseOrThrow(strictFields(poolConfigSchema.shape), change, 'pool config')
   return Object.fromEntries(Object.entries(whole).filter(([field]) => Object.hasOwn(change, field)))
 }
 
