@@ -6,6 +6,8 @@ import type { GivenJob } from './given-job.ts'
 
 /** A request that is out before its attempt has begun; nothing of its answer is told before it is taken over. */
 export interface HeadStart {
+  /** When the request was made (performance.now()). */
+  readonly requestedAt: number
   /** Goes on as the attempt's own; once. */
   take(onToken: (token: TgiToken) => void): Generation
   /** Nobody wants it; does nothing after {@link take}. */
@@ -25,6 +27,7 @@ export function startEarly(
   if (job.inputs === undefined) return undefined
   const dropped = new AbortController()
   let tell: ((token: TgiToken) => void) | undefined
+  const requestedAt = performance.now()
   const generation = client.generate(
     { inputs: job.inputs, parameters: job.parameters, seed, maxNewTokens: budget.maxNewTokens },
     {
@@ -41,6 +44,7 @@ export function startEarly(
   // It may fail before it is taken, and is then told to whoever takes it.
   generation.done.catch(() => undefined)
   return {
+    requestedAt,
     take(onToken) {
       tell = onToken
       generation.resume()

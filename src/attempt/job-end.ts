@@ -29,6 +29,8 @@ export interface JobEnd {
   readonly queue_time_ms?: number | undefined
   /** From acceptance to the first token (ms). */
   readonly first_token_ms?: number | undefined
+  /** From the request of the attempt that published the first token to that token (ms). */
+  readonly ttft_ms?: number | undefined
   /** From the first token to the last (ms). */
   readonly decode_time_ms?: number | undefined
   /** From acceptance to the terminal event (ms). */
@@ -97,6 +99,7 @@ export function describeEnd(
   })
   const firstToken = entries.find(({ event }) => event === 'token')
   const token = firstToken === undefined ? undefined : parseEntry(firstToken)
+  const times = token?.event === 'token' ? token.data : undefined
   const last = begun.at(-1)
   return {
     job_id: jobId,
@@ -107,7 +110,8 @@ export function describeEnd(
     tokens_in: terminal.event === 'end' ? terminal.data.tokens_in : undefined,
     tokens_out: terminal.data.tokens_out ?? view.tokens,
     queue_time_ms: begun[0]?.queue_time_ms,
-    first_token_ms: token?.event === 'token' ? token.data.first_token_ms : undefined,
+    first_token_ms: times?.first_token_ms,
+    ttft_ms: times?.ttft_ms,
     decode_time_ms: terminal.event === 'end' ? terminal.data.decode_time_ms : undefined,
     end_to_end_ms: since(nowMs),
     correlation_id: last?.correlation_id,

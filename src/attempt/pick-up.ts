@@ -65,6 +65,8 @@ export interface PickedUp {
   readonly tokens: number
   /** When the first of them came. */
   readonly firstTokenAt: number | undefined
+  /** How long after its request (ms); unknown also if an older worker published it. */
+  readonly ttftMs: number | undefined
   /** How it goes on with them. */
   readonly resumption: Resumption | undefined
 }
@@ -212,6 +214,7 @@ function completeEnd(
     tokens_out: tokens.length,
     queue_time_ms: Math.max(0, (view.firstStartedAt ?? nowMs) - acceptedAt),
     first_token_ms: tokens[0]?.first_token_ms ?? 0,
+    ...(tokens[0]?.ttft_ms === undefined ? {} : { ttft_ms: tokens[0].ttft_ms }),
     seed,
     text: textOfTokens(tokens),
     attempts: view.attempts,
@@ -245,7 +248,7 @@ function begin(
     // The stream's first entry has it: `queued`, or this where a plain BullMQ producer wrote none.
     ...(entries.length > 0 || job.retention_ms === undefined ? {} : { retention_ms: job.retention_ms }),
   }
-  const firstTokenMs = published?.tokens[0]?.first_token_ms
+  const { first_token_ms: firstTokenMs, ttft_ms: ttftMs } = published?.tokens[0] ?? {}
   return {
     kind: 'begun',
     job,
@@ -261,6 +264,7 @@ function begin(
     started,
     tokens: view.tokens,
     firstTokenAt: firstTokenMs === undefined ? undefined : acceptedAt + firstTokenMs,
+    ttftMs,
     resumption,
   }
 }

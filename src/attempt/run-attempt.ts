@@ -22,6 +22,7 @@ import { TgiError } from '../tgi/error.ts'
 import type { Generation } from '../tgi/generate.ts'
 import type { ChatRenderer } from './chat.ts'
 import { formatToken } from './format-token.ts'
+import type { FirstTokenTimes } from './format-token.ts'
 import { readGivenJob } from './given-job.ts'
 import { startEarly } from './head-start.ts'
 import type { HeadStart } from './head-start.ts'
@@ -87,6 +88,7 @@ export interface AttemptReport {
   readonly tokensOut: number
   readonly queueTimeMs: number | undefined
   readonly firstTokenMs: number | undefined
+  readonly ttftMs?: number | undefined
   readonly decodeTimeMs: number | undefined
   /** From acceptance to the attempt's end. */
   readonly endToEndMs?: number | undefined
@@ -169,6 +171,7 @@ function endedAtPickUp(end: JobEnd | undefined): AttemptReport {
     tokensOut: end.tokens_out ?? 0,
     queueTimeMs: end.queue_time_ms,
     firstTokenMs: end.first_token_ms,
+    ttftMs: end.ttft_ms,
     decodeTimeMs: end.decode_time_ms,
     endToEndMs: end.end_to_end_ms,
     correlationId: end.correlation_id,
@@ -212,7 +215,10 @@ class Attempt {
   private tokens: number
   /** How many of the tokens that were there have come again. */
   private repeated = 0
+  /** When this attempt's request was made (performance.now()). */
+  private requestedAt = 0
   private firstTokenAt: number | undefined
+  private ttftMs: number | undefined
   private lastTokenAt: number | undefined
   private metricsAt: number
   /** This attempt's own request has received a token, new or repeated. */
@@ -237,6 +243,7 @@ class Attempt {
     this.metricsAt = performance.now()
     this.tokens = begun.tokens
     this.firstTokenAt = begun.firstTokenAt
+    this.ttftMs = begun.ttftMs
     this.writer = createAttemptWriter({
       log: context.log,
       jobId: job.id,
@@ -311,6 +318,7 @@ class Attempt {
     const { parameters } = begun.job
     const { seed, maxNewTokens } = begun.resumption ?? begun
     const onToken = (token: TgiToken) => this.publish(token)
+    this.requestedAt = this.early?.requestedAt ?? performance.now()
     this.generation =
       this.early?.take(onToken) ??
       context.client.generate(
@@ -337,7 +345,7 @@ class Attempt {
     const at = this.clockBase + localAt
     this.firstTokenAt ??= at
     this.lastTokenAt = at
-    const data = formatToken(token, this.tokens, this.tokens === 0 ? this.firstTokenMs(at) : undefined)
+    const data = formatToken(token, this.tokens, this.tokens === 0 ? this.firstTimes(localAt) : undefined)
     this.tokens += 1
     this.writer.append('token', data)
     if (this.context.config.metrics_interval_ms > 0) this.publishMetrics()
@@ -351,6 +359,12 @@ class Attempt {
     if (token.id !== expected) throw new Divergence(resumption.seam + this.repeated)
     this.repeated += 1
     return true
+  }
+
+  /** Takes the times of the job's first token. */
+  private firstTimes(localAt: number): FirstTokenTimes {
+    this.ttftMs = Math.round(localAt - this.requestedAt)
+    return { first_token_ms: this.firstTokenMs(this.clockBase + localAt), ttft_ms: this.ttftMs }
   }
 
   private firstTokenMs(at: number): number {
@@ -390,6 +404,7 @@ class Attempt {
       attempts: begun.attempt,
       exact: seam === 0,
     }
+    if (this.ttftMs !== undefined) data.ttft_ms = this.ttftMs
     const decodeMs = this.decodeMs()
     if (decodeMs !== undefined) data.decode_time_ms = decodeMs
     if (end.tokensIn !== undefined) data.tokens_in = end.tokensIn
@@ -470,6 +485,7 @@ class Attempt {
       tokensOut: this.tokens,
       queueTimeMs: Math.max(0, this.begun.startedAt - this.begun.acceptedAt),
       firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenMs(this.firstTokenAt),
+      ttftMs: this.ttftMs,
       decodeTimeMs: this.decodeMs(),
       endToEndMs: Math.max(0, Math.round(this.now() - this.begun.acceptedAt)),
       correlationId: this.begun.job.correlation_id,

@@ -81,6 +81,11 @@ export const tokenSchema = z.object({
   id: count.describe("The token's id in the model's vocabulary"),
   logprob: z.number().nullable().describe('Its natural log probability; null when not finite'),
   first_token_ms: ms.optional().describe('On the first token only: from acceptance to it (ms)'),
+  ttft_ms: ms
+    .optional()
+    .describe(
+      "On the first token only, time to first token: from the attempt's request to the replica to this token (ms). Absent in events of older workers",
+    ),
   special: z
     .literal(true)
     .optional()
@@ -112,7 +117,12 @@ export const endSchema = z.object({
   tokens_in: count.optional().describe('Tokens of the prompt. Absent when the replica never reported them'),
   tokens_out: count.describe('Tokens of the answer, special ones included'),
   queue_time_ms: ms.describe('From acceptance to the first `started` (ms)'),
-  first_token_ms: ms.describe('From acceptance to the first token (ms)'),
+  first_token_ms: ms.describe('From acceptance to the first token (ms), waiting in the queue included'),
+  ttft_ms: ms
+    .optional()
+    .describe(
+      'Time to first token: from the request to the replica, of the attempt that published token 0, to that token (ms). Absent without a token, and if an older worker published it',
+    ),
   decode_time_ms: ms
     .optional()
     .describe(

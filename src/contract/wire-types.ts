@@ -318,6 +318,11 @@ export interface TokenData {
   logprob: number | null
   /** On the first token only: from acceptance to it (ms). */
   first_token_ms?: number | undefined
+  /**
+   * On the first token only, time to first token: from the attempt's request to the replica to this token
+   * (ms). Absent in events of older workers.
+   */
+  ttft_ms?: number | undefined
   /** Present when the token is not part of the text, e.g. the end-of-sequence token. */
   special?: true | undefined
   /** The most likely tokens in its place; present when the job asks for `top_n_tokens`. */
@@ -361,8 +366,13 @@ export interface EndData {
   tokens_out: number
   /** From acceptance to the first `started` (ms). */
   queue_time_ms: number
-  /** From acceptance to the first token (ms). */
+  /** From acceptance to the first token (ms), waiting in the queue included. */
   first_token_ms: number
+  /**
+   * Time to first token: from the request to the replica, of the attempt that published token 0, to that token
+   * (ms). Absent without a token, and if an older worker published it.
+   */
+  ttft_ms?: number | undefined
   /**
    * From the first token to the last, over all attempts (ms). Absent when the process that saw the last one is
    * gone.

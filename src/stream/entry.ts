@@ -83,7 +83,8 @@ export function isTokenData(data: unknown): data is EventData['token'] {
     (token.logprob === null || (typeof token.logprob === 'number' && Number.isFinite(token.logprob))) &&
     (token.special === undefined || token.special === true) &&
     token.top === undefined &&
-    token.first_token_ms === undefined
+    token.first_token_ms === undefined &&
+    token.ttft_ms === undefined
   )
 }
 

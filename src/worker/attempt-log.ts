@@ -37,6 +37,7 @@ export function logAttempt(logger: Logger, job: AttemptFacts, report: AttemptRep
     tokens_out,
     queue_time_ms: report.queueTimeMs,
     first_token_ms: report.firstTokenMs,
+    ttft_ms: report.ttftMs,
     decode_time_ms: report.decodeTimeMs,
     end_to_end_ms: report.endToEndMs,
     correlation_id,

@@ -14,11 +14,14 @@ const token = fc.record(
   { requiredKeys: ['id', 'text', 'logprob', 'special'] },
 )
 
+const times = fc.option(fc.record({ first_token_ms: fc.nat(), ttft_ms: fc.nat() }), { nil: undefined })
+
 test('what is put together by hand is what JSON.stringify gives, and never holds a newline', () => {
   fc.assert(
-    fc.property(token, fc.nat(), (one, index) => {
-      const json = formatToken(one, index)
-      expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify(tokenData(one, index))))
+    fc.property(token, fc.nat(), times, (one, index, first) => {
+      const json = formatToken(one, index, first)
+      expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify(tokenData(one, index, first))))
+      expect(JSON.parse(json)).toMatchObject({ ...first })
       expect(json).not.toMatch(/\n/)
     }),
   )

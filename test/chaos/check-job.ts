@@ -115,6 +115,8 @@ function checkEnd(job: JobEvidence, events: readonly JobEvent[], report: Report)
     report('answer', `end says ${end.tokens_out} tokens, there are ${tokens.length}`)
   if (end.attempts !== attempts)
     report('answer', `end says ${end.attempts} attempts, ${attempts} have started`)
+  const { ttft_ms: ttft } = tokens[0] ?? {}
+  if (end.ttft_ms !== ttft) report('answer', `end says ttft_ms ${end.ttft_ms}, the first token ${ttft}`)
   checkFinish(job, end, tokens, report)
   const text = textOf(tokens)
   if (end.text === text) return

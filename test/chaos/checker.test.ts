@@ -153,6 +153,11 @@ describe('the checker sees', () => {
       job(withEvent(8, end({ text: ' The river keeps the sun.' }))),
     ],
     ['an end that counts its tokens wrong', 'answer', job(withEvent(8, end({ tokens_out: 5 })))],
+    [
+      'an end with another time to first token than its first token has',
+      'answer',
+      job(withEvent(8, end({ ttft_ms: 5 }))),
+    ],
     ['an end that counts its attempts wrong', 'answer', job(withEvent(8, end({ attempts: 2 })))],
     [
       'an error that counts its tokens wrong',

@@ -64,7 +64,7 @@ describe('one job', () => {
         'i',
         'id',
         'logprob',
-        ...(i === 0 ? ['first_token_ms'] : []),
+        ...(i === 0 ? ['first_token_ms', 'ttft_ms'] : []),
       ]),
     )
     const end = endOf(events)
@@ -78,6 +78,13 @@ describe('one job', () => {
     expect(end.text).toBe(textOf(events))
     // At least as long as was waited above; some milliseconds are Redis's clock and rounding.
     expect(end.first_token_ms).toBeGreaterThanOrEqual(end.queue_time_ms + 20)
+    // The request may have gone out before `started`, never before the job was accepted.
+    expect(end.ttft_ms).toBeGreaterThanOrEqual(20)
+    expect(end.ttft_ms).toBeLessThanOrEqual(end.first_token_ms + 2)
+    expect(only(events, 'token')[0]?.data).toMatchObject({
+      first_token_ms: end.first_token_ms,
+      ttft_ms: end.ttft_ms,
+    })
     expect(end.decode_time_ms).toBeGreaterThanOrEqual(50)
     expect(replica.seen.requests).toMatchObject([{ outcome: 'finished', tokens: 8 }])
   })

@@ -31,6 +31,7 @@ describe('a worker', () => {
       tokens_out: 5,
       queue_time_ms: expect.any(Number),
       first_token_ms: end.first_token_ms,
+      ttft_ms: end.ttft_ms,
       decode_time_ms: end.decode_time_ms,
       end_to_end_ms: expect.any(Number),
       correlation_id: 'mine',

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
+import type { FirstTokenTimes } from '../../src/attempt/format-token.ts'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import type { JobEvent } from '../../src/contract/event.ts'
 import type { JobInput } from '../../src/contract/job.ts'
@@ -31,7 +32,13 @@ async function failing(lab: Lab, after: number, times = 1) {
 }
 
 /** A job whose worker died right after its last token, a while ago. */
-async function orphan(lab: Lab, queue: Queue, body: JobInput, texts: readonly string[]): Promise<string> {
+async function orphan(
+  lab: Lab,
+  queue: Queue,
+  body: JobInput,
+  texts: readonly string[],
+  times: Partial<FirstTokenTimes> = { first_token_ms: 5, ttft_ms: 3 },
+): Promise<string> {
   const jobId = 'orphan'
   const now = Date.now() - 10_000
   const deadlineAt = now + 60_000
@@ -60,7 +67,7 @@ async function orphan(lab: Lab, queue: Queue, body: JobInput, texts: readonly st
         i,
         id: i,
         logprob: null,
-        ...(i === 0 ? { first_token_ms: 5 } : {}),
+        ...(i === 0 ? times : {}),
       }),
     ),
   ]
@@ -96,7 +103,12 @@ describe('an answer that was interrupted goes on', () => {
     expect(endOf(broken).text).toBe(endOf(whole).text)
     expect(endOf(broken).text).toBe(textOf(broken))
     expect(endOf(broken).tokens_in).toBe(endOf(whole).tokens_in)
-    expect(endOf(broken).first_token_ms).toBe(only(broken, 'token')[0]?.data.first_token_ms)
+    const [first] = only(broken, 'token')
+    expect(first?.data.ttft_ms).toEqual(expect.any(Number))
+    expect(endOf(broken)).toMatchObject({
+      first_token_ms: first?.data.first_token_ms,
+      ttft_ms: first?.data.ttft_ms,
+    })
     expect(replica.seen.requests).toHaveLength(3)
   })
 
@@ -161,6 +173,7 @@ describe('an answer that was interrupted goes on', () => {
     const broken = await run(client, job)
     const whole = await run(client, job)
     expect(resumeOf(broken)).toEqual([undefined, { mode: 'replay', exact: true }])
+    expect(endOf(broken).ttft_ms).toBe(only(broken, 'token')[0]?.data.ttft_ms)
     expect(endOf(broken)).toMatchObject({ exact: true, attempts: 2 })
     expect(idsOf(broken)).toEqual(idsOf(whole))
     expect(endOf(broken).text).toBe(endOf(whole).text)
@@ -393,6 +406,7 @@ describe('an answer of which every token is there', () => {
         tokens_out: texts.length,
         queue_time_ms: expect.any(Number),
         first_token_ms: 5,
+        ttft_ms: 3,
         seed: expect.any(Number),
         text: texts.join(''),
         attempts: 1,
@@ -402,4 +416,17 @@ describe('an answer of which every token is there', () => {
       expect(replica.seen.requests).toEqual([])
     },
   )
+
+  test('has no time to first token where an older worker published its first token', async ({
+    lab,
+    queue,
+  }) => {
+    const client = await lab.client()
+    const body: JobInput = { inputs: 'x', parameters: { max_new_tokens: 2 } }
+    const jobId = await orphan(lab, queue, body, ['a', 'b'], { first_token_ms: 5 })
+    await lab.worker(await lab.replica())
+    const end = endOf(await collect(client, jobId))
+    expect(end).toMatchObject({ first_token_ms: 5, tokens_out: 2 })
+    expect(end).not.toHaveProperty('ttft_ms')
+  })
 })
