@@ -142,20 +142,28 @@ export interface JobFlags {
   readonly seed?: number
   readonly temperature?: number
   readonly topP?: number
+  readonly topK?: number
   readonly stop?: string[]
   readonly priority?: 'interactive' | 'batch'
   readonly deadlineMs?: number
   readonly jobId?: string
   readonly correlationId?: string
+  readonly system?: string
+  readonly chat?: boolean
 }
 
 /** Adds the options of one job. */
 export function withJob(command: Command): Command {
   return command
+    .option('--chat', "send the prompt as a user's message, through the chat template of the replica's model")
+    .option('--system <text>', 'system message in front of the prompt; implies --chat', (text) =>
+      typed(text, '--system'),
+    )
     .option('--max-new-tokens <n>', "most tokens to generate (default: the pool's)", integer(1))
     .option('--seed <n>', 'seed of the sampling (default: derived from the job id)', integer(0))
     .option('--temperature <t>', 'sampling temperature; 0 is greedy', decimal)
     .option('--top-p <p>', 'nucleus sampling: the most likely tokens up to this probability', decimal)
+    .option('--top-k <n>', 'sample from the n most likely tokens; 0 is off', integer(0))
     .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
     .addOption(
       new Option('--priority <priority>', 'interactive jobs go first').choices(['interactive', 'batch']),
@@ -175,21 +183,35 @@ function collect(text: string, before: string[] = []): string[] {
 
 /** The job that a prompt and its options describe. */
 export function jobOf(prompt: string, flags: JobFlags): JobInput {
+  const { temperature, topP, topK } = flags
+  const samples = temperature !== undefined || topP !== undefined || (topK ?? 0) > 0
   const parameters = {
     ...(flags.maxNewTokens === undefined ? {} : { max_new_tokens: flags.maxNewTokens }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-    ...(flags.temperature === undefined ? {} : { temperature: flags.temperature }),
-    ...(flags.temperature === undefined || flags.temperature === 0 ? {} : { do_sample: true }),
-    ...(flags.topP === undefined ? {} : { top_p: flags.topP, do_sample: flags.temperature !== 0 }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { top_p: topP }),
+    ...(topK === undefined ? {} : { top_k: topK }),
+    // A temperature of 0 is greedy, whatever else is given.
+    ...(samples && temperature !== 0 ? { do_sample: true } : {}),
     ...(flags.stop === undefined ? {} : { stop: flags.stop }),
   }
   return {
-    inputs: prompt,
+    ...promptOf(prompt, flags),
     parameters,
     ...(flags.priority === undefined ? {} : { priority: flags.priority }),
     ...(flags.deadlineMs === undefined ? {} : { deadline_ms: flags.deadlineMs }),
     ...(flags.correlationId === undefined ? {} : { correlation_id: flags.correlationId }),
   }
+}
+
+/** The prompt by itself, or as the user's message of a chat. */
+function promptOf(prompt: string, { chat, system }: JobFlags): Pick<JobInput, 'inputs' | 'messages'> {
+  if (chat !== true && system === undefined) return { inputs: prompt }
+  // A template would make a prompt of an empty message.
+  if (prompt === '')
+    throw new PoolError('INVALID_PARAMS', 'the prompt is empty; expected at least one character')
+  const messages = [{ role: 'user', content: prompt }]
+  return { messages: system === undefined ? messages : [{ role: 'system', content: system }, ...messages] }
 }
 
 /**

@@ -63,7 +63,7 @@ function usageError(error: CommanderError, takesPrompt: boolean): PoolError | un
 function unknownOption(message: string, takesPrompt: boolean): string {
   if (!takesPrompt) return message
   const what = /^unknown option '--?[a-z][a-z-]*'/i.test(message) ? message : 'unknown option'
-  return `${what}; a prompt that starts with - goes after --, e.g. tgi-pool generate -- "-5 + 3 ="`
+  return `${what}; a prompt that starts with - goes after --, e.g. tgi-pool generate -- "-5 + 3 =", or comes from standard input with - in its place`
 }
 
 /**

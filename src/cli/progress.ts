@@ -57,3 +57,24 @@ export function startWaiting(what: string): Waiting {
   bar.start(1, 0, { left: '?' })
   return { update: (left) => bar.update(0, { left }), stop: () => bar.stop() }
 }
+
+/** A line on a terminal that is rewritten. */
+interface StatusLine {
+  show(text: string): void
+  /** Erases it. */
+  stop(): void
+}
+
+/** Shows a line on stderr, which must be a terminal, with the time since it was started. */
+export function startStatusLine(text: string): StatusLine {
+  const bar = new SingleBar({
+    format: '{text} ({duration_formatted})',
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: true,
+    fps: 10,
+  })
+  const payload = (shown: string) => ({ text: terminalLine(shown) })
+  bar.start(1, 0, payload(text))
+  return { show: (next) => bar.update(0, payload(next)), stop: () => bar.stop() }
+}

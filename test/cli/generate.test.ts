@@ -4,6 +4,8 @@ import { createManualClock } from '../support/manual-clock.ts'
 import { jsonLines } from './run-cli.ts'
 import { test } from './stage.ts'
 
+const AS_TERMINAL = new URL('as-terminal.ts', import.meta.url)
+
 describe.concurrent('generate', () => {
   test('prints the text and nothing else; the flags are those of the job', async ({ stage }) => {
     const client = await stage.client()
@@ -144,6 +146,59 @@ describe.concurrent('generate', () => {
       stderr: '\ntgi-pool: cancelled job j\n',
     })
     await expect(client.result('j')).rejects.toMatchObject({ kind: 'CANCELLED' })
+  })
+
+  test('shows on a terminal what it waits for, erases that, and ends with a summary', async ({ stage }) => {
+    await stage.client()
+    const clock = createManualClock()
+    const replica = await stage.replica({ clock, prefillMs: 50, tokensPerSecond: 20 })
+    const worker = await stage.worker(replica, 1)
+    const first = stage.start(['generate', 'hello', '--max-new-tokens', '1000'])
+    await expect.poll(() => replica.seen.open).toBe(1)
+    const args = ['generate', 'hello', '--max-new-tokens', '3']
+    const second = stage.start(args, { preload: AS_TERMINAL })
+    await second.printed('1 of 1 ready replicas are busy with other jobs; next in the queue', 'stderr')
+    first.kill('SIGINT')
+    await first.over
+    await second.printed(`running on ${worker.replicaId}, no token yet`, 'stderr')
+    clock.run()
+    const { status, stdout, stderr } = await second.over
+    expect({ status, lines: stdout.trimEnd().split('\n').length }).toEqual({ status: 0, lines: 1 })
+    const afterwards = stderr.split('\u001b[2K')
+    expect(afterwards).toHaveLength(2)
+    expect(afterwards[1]?.replace(worker.replicaId, 'REPLICA')).toMatch(
+      /^tgi-pool: 3 tokens(?:, [0-9.]+ tokens\/s)?, queued [^,]+, time to first token [^,]+, replica REPLICA, 1 attempt\n$/,
+    )
+  })
+
+  test('sends a chat with --system or --chat, and samples with --top-k', async ({ stage }) => {
+    const client = await stage.client()
+    await stage.serve()
+    const short = ['--max-new-tokens', '2']
+    const chat = await stage.cli([
+      'generate',
+      'hello',
+      '--system',
+      'Be brief.',
+      ...short,
+      '--job-id',
+      'system',
+    ])
+    expect(chat).toMatchObject({ status: 0, stderr: '' })
+    const messages = [
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'hello' },
+    ]
+    const parameters = { max_new_tokens: 2 }
+    expect(await client.enqueue({ messages, parameters }, { jobId: 'system' })).toMatchObject({
+      existing: true,
+    })
+    await stage.cli(['generate', 'hello', '--chat', ...short, '--top-k', '5', '--job-id', 'chat'])
+    const sampled = {
+      messages: messages.slice(1),
+      parameters: { ...parameters, top_k: 5, do_sample: true },
+    }
+    expect(await client.enqueue(sampled, { jobId: 'chat' })).toMatchObject({ existing: true })
   })
 
   test('takes its prompt after --stop TEXT', async ({ stage }) => {

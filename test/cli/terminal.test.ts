@@ -18,6 +18,9 @@ const OSC_52 = '\u001b]52;c;aGk=\u0007'
 const SHOWN = String.raw`\u001b]52;c;aGk=\u0007`
 const HOSTILE = `no\n${OSC_52}\u009b31m\u202e`
 
+// oxlint-disable-next-line no-control-regex -- it is what a terminal is sent
+const CURSOR = /\u001b\[(?:\?\d+[hl]|\d*[GK])/g
+
 const hasPython = spawnSync('python3', ['-c', 'import pty']).status === 0
 const PTY = 'import os,pty,sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))'
 
@@ -27,7 +30,8 @@ async function onTerminal(stage: Stage, args: readonly string[]): Promise<string
   const all = ['-c', PTY, process.execPath, MAIN, ...args]
   // The terminal itself puts the carriage returns in.
   const { stdout } = await promisify(execFile)('python3', all, { env, timeout: 60_000 })
-  return stdout.replaceAll('\r\n', '\n')
+  // A command that waits long moves the cursor of its own.
+  return stdout.replaceAll('\r\n', '\n').replaceAll(CURSOR, '')
 }
 
 describe('text of a model', () => {
