@@ -123,7 +123,7 @@ function enqueueLines({ enqueue, json, priority }: LineOptions) {
 /** Says once that the queue is full. */
 function reportFull({ kind, message }: PoolError, json: boolean): void {
   const text = json
-    ? JSON.stringify({ waiting: { kind, message } })
+    ? JSON.stringify({ waiting: { code: kind, message } })
     : `tgi-pool: ${message}; waiting for room (--no-wait stops instead)`
   // On a terminal the progress bar occupies this line.
   if (process.stderr.isTTY) err('\n')

@@ -1,7 +1,7 @@
 import { jsonLine } from '../contract/json-line.ts'
-import { CODES } from '../contract/codes.ts'
 import { PoolError } from '../contract/error.ts'
 import type { ErrorKind } from '../contract/error.ts'
+import { errorEnvelope } from '../http/envelope.ts'
 import { err, errLine } from './print.ts'
 
 /** What the command's exit status says. */
@@ -34,14 +34,14 @@ export function exitStatus(error: unknown): number {
   return error instanceof PoolError && USAGE.has(error.kind) ? EXIT.usage : EXIT.fault
 }
 
-/** Prints an error for a person, or as one JSON line where a program reads. `line` is where in a file it was. */
+/** Prints an error for a person, or as one JSON line: the envelope that errors have over HTTP. `line` is its line in a file. */
 export function printError(error: unknown, json: boolean, line?: number): void {
   if (error instanceof Exit) return
   const known = error instanceof PoolError
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
-    const { kind, retriable } = known ? error : { kind: 'INTERNAL', retriable: CODES.INTERNAL.retriable }
-    errLine(jsonLine({ error: { kind, message, retriable, line } }))
+    const envelope = errorEnvelope(known ? error : new PoolError('INTERNAL', message))
+    errLine(jsonLine({ error: { ...envelope.error, line } }))
   } else {
     const where = line === undefined ? '' : `line ${line}: `
     const what = known && line === undefined ? `${error.kind}: ` : ''

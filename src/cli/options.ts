@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { InvalidArgumentError, Option } from 'commander'
 import type { Command } from 'commander'
 import { PoolError } from '../contract/error.ts'
-import type { JobInput } from '../contract/job.ts'
+import type { ChatJob, JobInput, PromptJob } from '../contract/wire-types.ts'
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { DEFAULT_REDIS_URL } from '../redis/address.ts'
@@ -205,7 +205,10 @@ export function jobOf(prompt: string, flags: JobFlags): JobInput {
 }
 
 /** The prompt by itself, or as the user's message of a chat. */
-function promptOf(prompt: string, { chat, system }: JobFlags): Pick<JobInput, 'inputs' | 'messages'> {
+function promptOf(
+  prompt: string,
+  { chat, system }: JobFlags,
+): Pick<PromptJob, 'inputs'> | Pick<ChatJob, 'messages'> {
   if (chat !== true && system === undefined) return { inputs: prompt }
   // A template would make a prompt of an empty message.
   if (prompt === '')

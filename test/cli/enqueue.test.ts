@@ -58,7 +58,7 @@ describe.concurrent('one job', () => {
     expect(again).toEqual(first)
     expect(other).toMatchObject({ status: 1, stdout: '' })
     expect(jsonLines(other.stderr)).toEqual([
-      { error: { kind: 'ID_CONFLICT', message: expect.stringContaining('mine'), retriable: false } },
+      { error: { code: 'ID_CONFLICT', message: expect.stringContaining('mine'), retriable: false } },
     ])
     expect(other.stderr).not.toContain('SECRET')
     expect(await client.waiting()).toMatchObject({ interactive: 1, batch: 0 })
@@ -252,7 +252,7 @@ describe.concurrent('a file of jobs', () => {
     expect(result.status).toBe(130)
     expect(idsOf(result)).toHaveLength((await client.waiting()).batch)
     expect(jsonLines(result.stderr)).toEqual([
-      { waiting: { kind: 'ADMISSION_REJECT', message: expect.stringContaining('batch_max_queued') } },
+      { waiting: { code: 'ADMISSION_REJECT', message: expect.stringContaining('batch_max_queued') } },
       {
         summary: {
           accepted: 2,
@@ -304,7 +304,7 @@ describe.concurrent('a file of jobs', () => {
     await stage.client()
     const result = await stage.cli(['enqueue', '--file', '-', '--json'], { stdin: 'not JSON\n' })
     expect(result).toMatchObject({ status: 2, stdout: '' })
-    expect(jsonLines(result.stderr)[0]).toMatchObject({ error: { kind: 'INVALID_PARAMS', line: 1 } })
+    expect(jsonLines(result.stderr)[0]).toMatchObject({ error: { code: 'INVALID_PARAMS', line: 1 } })
   })
 
   test('that is interrupted has told every job it got accepted, and shows the cursor again', async ({

@@ -113,7 +113,7 @@ describe.concurrent('events', () => {
       `tgi-pool: UNKNOWN_JOB: no job nobody in pool ${stage.pool}, or its events have expired\n`,
     )
     expect(json).toMatchObject({ status: 1, stdout: '' })
-    expect(jsonLines(json.stderr)).toMatchObject([{ error: { kind: 'UNKNOWN_JOB', retriable: false } }])
+    expect(jsonLines(json.stderr)).toMatchObject([{ error: { code: 'UNKNOWN_JOB', retriable: false } }])
   })
 
   test('of an unknown pool say that it is the pool', async ({ stage }) => {

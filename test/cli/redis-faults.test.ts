@@ -53,7 +53,9 @@ describe.concurrent('a Redis that is not there', () => {
     const env = { REDIS_URL: `redis://127.0.0.1:${await freePort()}` }
     const { status, stdout, stderr } = await stage.cli(['replicas', '--json'], { env })
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
-    expect(jsonLines(stderr)).toMatchObject([{ error: { kind: 'REDIS_UNAVAILABLE', retriable: true } }])
+    expect(jsonLines(stderr)).toMatchObject([
+      { error: { code: 'REDIS_UNAVAILABLE', retriable: true, retry_after_ms: 1000 } },
+    ])
   })
 })
 
@@ -148,7 +150,7 @@ describe.concurrent('a Redis that dies under a reader', () => {
     for (const { status, stderr } of await Promise.all(runs.map((run) => run.over))) {
       expect(status).toBe(1)
       expect(stderr).toMatch(
-        /^(tgi-pool: |\{"error":\{"kind":")REDIS_UNAVAILABLE.*Redis went away while reading job [^\n]*\n$/,
+        /^(tgi-pool: |\{"error":\{"code":")REDIS_UNAVAILABLE.*Redis went away while reading job [^\n]*\n$/,
       )
     }
   })

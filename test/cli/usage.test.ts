@@ -91,7 +91,7 @@ describe.concurrent('what is typed wrong', () => {
     await stage.client()
     const result = await stage.cli(['enqueue', 'hello', '--max-new-tokens', '70000', '--json'])
     expect(result).toMatchObject({ status: 2, stdout: '' })
-    expect(jsonLines(result.stderr)).toMatchObject([{ error: { kind: 'INVALID_PARAMS', retriable: false } }])
+    expect(jsonLines(result.stderr)).toMatchObject([{ error: { code: 'INVALID_PARAMS', retriable: false } }])
   })
 
   test('is a key file that is not there', async ({ stage }) => {
@@ -119,7 +119,7 @@ describe.concurrent('what is typed wrong', () => {
 
   test('is one JSON line with --json when a flag is at fault, too', async ({ stage }) => {
     const result = await stage.cli(['enqueue', 'hello', '--max-new-tokens', 'ten', '--json'])
-    expect(jsonLines(result.stderr)).toMatchObject([{ error: { kind: 'INVALID_PARAMS' } }])
+    expect(jsonLines(result.stderr)).toMatchObject([{ error: { code: 'INVALID_PARAMS' } }])
   })
 
   test('is not an empty REDIS_URL, which means the default', async ({ stage }) => {
