@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { PoolError } from './error.ts'
-import { MAX_SHOWN, cut, shown } from './shown.ts'
+import { MAX_SHOWN, cut, kindOf, shown } from './shown.ts'
 import { describeUnknown } from './unknown-fields.ts'
 
 /** Fields whose values are a user's words. */
@@ -32,16 +32,10 @@ function formatIssue(issue: z.core.$ZodIssue): string {
     return where + (isOurs ? issue.message : describeUnknown(issue.keys, []))
   }
   const message = issue.message.replace(/^Invalid (input|string): /, '')
+  const { input, path } = issue
+  if (issue.code === 'invalid_type' && (input === undefined || input === ''))
+    return where + message.replace(/, received .*/, `, got ${kindOf(input)}`)
   if (/\bgot\b|\breceived\b/.test(message)) return where + message.replace('received', 'got')
-  return `${where}${message}, got ${describe(issue.input, issue.path)}`
-}
-
-function describe(input: unknown, path: readonly PropertyKey[]): string {
-  if (input === undefined) return 'nothing'
-  if (path.some((key) => PRIVATE.has(String(key)))) {
-    if (typeof input === 'string') return `a string of ${input.length} characters`
-    return Array.isArray(input) ? `an array of ${input.length}` : typeof input
-  }
-  if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'an array' : 'an object'
-  return shown(input)
+  const isPrivate = path.some((key) => PRIVATE.has(String(key))) || input === ''
+  return `${where}${message}, got ${isPrivate ? kindOf(input) : shown(input)}`
 }

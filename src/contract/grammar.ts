@@ -5,6 +5,7 @@ import { findJsonFlaw } from './json-text.ts'
 import { regexFlaw } from './regex.ts'
 import { describeExcess, findExcess } from './shape.ts'
 import type { Bounds } from './shape.ts'
+import { kindOf } from './shown.ts'
 
 /** The longest regex (characters). */
 const MAX_REGEX = 32_768
@@ -90,19 +91,13 @@ function flawOf({ type, value }: Grammar): string | undefined {
   if (flaw === undefined) return undefined
   const kind = flaw.kind === 'uncompilable' ? 'cannot compile regex from schema' : 'grammar is not valid'
   const where = flaw.path.length === 0 ? '' : `${flaw.path.join('.').slice(0, 100)} `
-  return `${kind}: ${short(where + flaw.message)}; got ${described('value' in flaw ? flaw.value : schema)}`
+  return `${kind}: ${short(where + flaw.message)}; got ${kindOf('value' in flaw ? flaw.value : schema)}`
 }
 
 /** A `$ref` or a `format` may be anything of any length. */
 function short(text: string): string {
   const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
   return line.length > MAX_SHOWN ? `${line.slice(0, MAX_SHOWN)}…` : line
-}
-
-function described(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return `an array of ${value.length}`
-  return `${/^[aeiou]/.test(typeof value) ? 'an' : 'a'} ${typeof value}`
 }
 
 /** What stands in place of a schema whose text cannot be read. */

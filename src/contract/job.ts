@@ -17,7 +17,7 @@ import { labelSchema } from './ids.ts'
 import { formatIssues } from './format-issues.ts'
 import { parametersSchema } from './parameters.ts'
 import { MAX_BODY_BYTES, MAX_DEPTH, MAX_KEYS, MAX_VALUES, checkShape } from './shape.ts'
-import { shown } from './shown.ts'
+import { kindOf, shown } from './shown.ts'
 import { strictFields } from './unknown-fields.ts'
 
 export type { ChatMessage, JobInput } from './wire-types.ts'
@@ -34,7 +34,7 @@ const text = z.string().refine((value) => value.isWellFormed(), {
 function ofTools(field: string) {
   const why = `${field} comes with the OpenAI-compatible routes and is not supported yet; leave it out`
   return z
-    .never({ error: (issue) => `${why}, got ${typeof issue.input}` })
+    .never({ error: (issue) => `${why}, got ${kindOf(issue.input)}` })
     .optional()
     .describe('Not supported yet: leave it out')
 }

@@ -1,11 +1,35 @@
 /** How much of a refused value a message shows. */
 export const MAX_SHOWN = 60
 
-/** A value as a message may show it: as JSON, cut when long. */
+/** A value as a message may show it: as JSON, cut when long. Objects, arrays and what JSON does not have only by their kind. */
 export function shown(value: unknown): string {
-  // Megabytes are not worth quoting for sixty characters.
-  const short = typeof value === 'string' ? value.slice(0, MAX_SHOWN + 1) : value
-  return cut(JSON.stringify(short) ?? typeof value, MAX_SHOWN)
+  switch (typeof value) {
+    case 'string':
+      // Megabytes are not worth quoting for sixty characters.
+      return cut(JSON.stringify(value.slice(0, MAX_SHOWN + 1)), MAX_SHOWN)
+    case 'object':
+      return kindOf(value)
+    case 'undefined':
+      return 'nothing'
+    case 'bigint':
+    case 'boolean':
+    case 'number':
+      // JSON has no NaN, and writes null instead.
+      return cut(String(value), MAX_SHOWN)
+    default:
+      return `a ${typeof value}`
+  }
+}
+
+/** What kind of value it is, without its content: `null`, `an empty string`, `a string of 5 characters`, `an array of 2`. */
+export function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (value === undefined) return 'nothing'
+  if (value === '') return 'an empty string'
+  if (Number.isNaN(value)) return 'NaN'
+  if (typeof value === 'string') return `a string of ${value.length} characters`
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : `an array of ${value.length}`
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
 /** The first characters of a text, with an ellipsis if there are more. */
