@@ -158,18 +158,19 @@ function versions(judge: Judge, sight: PoolSight): Finding {
   const fields = (['engine_version', 'model_id', 'model_sha'] as const).filter(
     (field) => pin[field] === undefined,
   )
-  const told = served(sight).flatMap(({ entry }) => (entry.versions === null ? [] : [entry.versions]))
-  for (const field of fields) {
-    const values = [...new Set(told.map((tuple) => String(tuple[field])))].toSorted()
-    const [first = ''] = values
-    if (values.length > 1) {
-      return judge.warning(
-        'pool-versions',
-        `its replicas differ in ${field}: ${values.join(', ')}; an answer depends on which one a job meets`,
-        `tgi-pool pool set pin=${shellWord(JSON.stringify({ ...pin, [field]: first }))} --pool ${shellWord(poolId)}, with the one that is right`,
-        values.length,
-      )
-    }
+  const seen = served(sight).flatMap(({ entry }) => (entry.versions === null ? [] : [entry.versions]))
+  const differing = fields
+    .map((field) => ({ field, values: [...new Set(seen.map((tuple) => String(tuple[field])))].toSorted() }))
+    .filter(({ values }) => values.length > 1)
+  if (differing.length > 0) {
+    const wanted = Object.fromEntries(differing.map(({ field, values }) => [field, values[0]]))
+    const what = differing.map(({ field, values }) => `${field} (${values.join(', ')})`).join(' and ')
+    return judge.warning(
+      'pool-versions',
+      `its replicas differ in ${what}; an answer depends on which one a job meets`,
+      `tgi-pool pool set pin=${shellWord(JSON.stringify({ ...pin, ...wanted }))} --pool ${shellWord(poolId)}, with the values that are right`,
+      Math.max(...differing.map(({ values }) => values.length)),
+    )
   }
   const pinned = Object.keys(pin).length > 0 ? `pinned to ${JSON.stringify(pin)}` : 'not pinned'
   return judge.ok('pool-versions', `${pinned}; its replicas do not differ`)

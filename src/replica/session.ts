@@ -125,14 +125,14 @@ export function startSession(options: SessionOptions): Session {
   }
 }
 
-/** What of a replica is not as the pin says; undefined when all is. */
+/** Every field in which a replica differs from the pin; undefined if it fits. */
 function driftFrom(pin: Pin, versions: Versions): string | undefined {
-  const fields = ['engine_version', 'model_id', 'model_sha'] as const
-  for (const field of fields) {
-    const expected = pin[field]
-    if (expected !== undefined && expected !== versions[field]) {
-      return `${field}: the pool is pinned to ${String(expected)}, the replica has ${String(versions[field])}`
-    }
-  }
-  return undefined
+  const fields = (['engine_version', 'model_id', 'model_sha'] as const).filter(
+    (field) => pin[field] !== undefined && pin[field] !== versions[field],
+  )
+  if (fields.length === 0) return undefined
+  const differences = fields.map(
+    (field) => `${field}: expected ${String(pin[field])}, got ${String(versions[field])}`,
+  )
+  return `differs from the pool's pin: ${differences.join('; ')}`
 }

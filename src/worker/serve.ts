@@ -46,7 +46,7 @@ export async function serveWorker(
   })
   let server: HttpServer | undefined
   try {
-    server = health && (await serveHealth(health, () => readinessOf(worker?.state), logger))
+    server = health && (await serveHealth(health, () => readinessOf(worker), logger))
     worker = await startWorker({ ...options, graceMs })
     const { workerId, replicaId } = worker
     logger.info(
@@ -91,14 +91,17 @@ async function serveHealth(
 /** Why a worker in that state takes no jobs; a breaker's pause of a moment is none of these. */
 const REASONS: Readonly<Record<Exclude<ReplicaState, 'ready'>, string>> = {
   unhealthy: 'the replica is not healthy; `tgi-pool replicas` says why',
-  drifted: 'the replica is not what the pool is pinned to; `tgi-pool replicas` says how it differs',
+  drifted: "the replica differs from the pool's pin",
   draining: 'it is told to drain or to stop',
   window: 'a window is open',
   standby: 'it does not hold the lease on its replica: another worker has it, or Redis does not answer',
   lost: 'its lease is gone',
 }
 
-function readinessOf(state: ReplicaState | undefined): Readiness {
+function readinessOf(worker: PoolWorker | undefined): Readiness {
+  if (worker === undefined) return { ready: false, reason: 'it starts' }
+  const { state, drift } = worker
   if (state === 'ready') return { ready: true }
-  return { ready: false, reason: state === undefined ? 'it starts' : `${state}: ${REASONS[state]}` }
+  const reason = state === 'drifted' && drift !== undefined ? drift : REASONS[state]
+  return { ready: false, reason: `${state}: ${reason}` }
 }

@@ -74,6 +74,8 @@ export interface PoolWorker {
   readonly workerId: string
   readonly replicaId: string
   readonly state: ReplicaState
+  /** How the replica differs from the pool's pin, if it does. */
+  readonly drift: string | undefined
   /** Attempts under way. */
   readonly busy: number
   /**
@@ -526,6 +528,10 @@ async function assemble({
     replicaId,
     get state() {
       return state()
+    },
+    get drift() {
+      const { state: seen, reason } = session.current
+      return seen === 'drifted' ? reason : undefined
     },
     get busy() {
       return attempts.busy

@@ -124,12 +124,12 @@ describe('a replica', () => {
       /^curl -i 'http:\/\/127\.0\.0\.1:1\/\$\(touch\$%7BIFS%7Dx\);'\\''%60id%60\/health'/,
     )
     const { advice = '' } = found(report, 'pool-versions')
-    const command = advice.replace(/, with the one.*/, '').replace('tgi-pool', 'printf "%s\\n"')
+    const command = advice.replace(/, with the values.*/, '').replace('tgi-pool', 'printf "%s\\n"')
     const { stdout } = await promisify(execFile)('/bin/sh', ['-c', command])
     expect(stdout.split('\n')).toEqual([
       'pool',
       'set',
-      `pin={"engine_version":"3'; rm -rf x; '"}`,
+      `pin={"engine_version":"3'; rm -rf x; '","model_id":"m"}`,
       '--pool',
       POOL,
       '',
@@ -142,7 +142,9 @@ describe('a replica', () => {
     await until(lab.redisUrl, (report) => {
       expect(found(report, 'replica-state')).toMatchObject({
         status: 'fault',
-        message: expect.stringMatching(/^drifted: model_id: the pool is pinned to another/),
+        message: expect.stringMatching(
+          /^drifted: differs from the pool's pin: model_id: expected another, got /,
+        ),
       })
     })
   })
@@ -258,19 +260,21 @@ describe('replicas of one pool', () => {
   test('that are not the same build are a warning unless the pin says which is right', async ({ lab }) => {
     const client = await lab.client()
     await lab.worker(await lab.replica())
-    await lab.worker(await lab.replica({ modelId: 'another/model' }))
+    await lab.worker(await lab.replica({ modelId: 'another/model', version: '3.3.5' }))
     const report = await until(lab.redisUrl, (seen) => {
       expect(found(seen, 'pool-versions')).toMatchObject({
         status: 'warning',
-        message: expect.stringMatching(/differ in model_id: another\/model, simulated\/tiny-llm/),
+        message: expect.stringMatching(
+          /differ in engine_version \(3\.3\.5\S*, 3\.3\.6\S*\) and model_id \(another\/model, simulated\/tiny-llm\);/,
+        ),
       })
     })
-    expect(found(report, 'pool-versions').advice).toBe(
-      `tgi-pool pool set pin='{"model_id":"another/model"}' --pool ${POOL}, with the one that is right`,
+    expect(found(report, 'pool-versions').advice).toMatch(
+      /^tgi-pool pool set pin='\{"engine_version":"3\.3\.5[^"]*","model_id":"another\/model"\}' --pool \S+, with the values that are right$/,
     )
-    await client.set({ pin: { model_id: 'simulated/tiny-llm' } })
+    await client.set({ pin: { engine_version: '3.3.5', model_id: 'simulated/tiny-llm' } })
     const pinned = await examine({ redisUrl: lab.redisUrl })
-    expect(found(pinned, 'pool-versions').message).not.toMatch(/model_id:/)
+    expect(found(pinned, 'pool-versions').message).not.toMatch(/differ in/)
   })
 
   test('that are one server under two ids are told on both', async ({ lab }) => {

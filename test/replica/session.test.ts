@@ -117,6 +117,15 @@ test.each([
   },
 )
 
+test('a replica that has drifted says every field that differs, with what was expected', async () => {
+  const [state] = await statesFor([healthy], {
+    pin: { engine_version: '3.3.5', model_id: 'm', model_sha: 'abc' },
+  })
+  expect(state?.reason).toBe(
+    `differs from the pool's pin: engine_version: expected 3.3.5, got ${versions.engine_version}; model_sha: expected abc, got null`,
+  )
+})
+
 test('a pin that fits changes nothing', async () => {
   const pin = { engine_version: versions.engine_version, model_id: 'm', model_sha: null }
   expect((await statesFor([healthy], { pin })).map(({ state }) => state)).toEqual(['ready'])

@@ -71,7 +71,9 @@ describe('the health port of a worker', () => {
   test('says that it differs from the pin', async ({ stage }) => {
     await stage.client({ pin: { model_id: 'another' } })
     const { port, run } = await startWorker(stage, (await stage.replica()).url)
-    await expect.poll(() => ask(port, '/readyz')).toEqual(notReady(/^drifted: /))
+    await expect
+      .poll(() => ask(port, '/readyz'))
+      .toEqual(notReady(/^drifted: differs from the pool's pin: model_id: expected another, got simulated/))
     await stop(run)
   })
 
