@@ -21,6 +21,7 @@ import { addReplicas } from './replicas.ts'
 import { addResults } from './results.ts'
 import { addSimulator } from './simulator.ts'
 import { addWait } from './wait.ts'
+import { adviseFlag, adviseVerb, verbOf } from './suggestions.ts'
 import { addWorker } from './worker.ts'
 
 /** Runs the command line; resolves with the exit status, errors printed. */
@@ -30,14 +31,12 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   // An empty variable is one that is not set, as containers are started from templates.
   for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name]
   const json = argv.includes('--json')
+  const program = buildProgram()
   try {
-    await buildProgram().parseAsync([...argv])
+    await program.parseAsync([...argv])
     return EXIT.success
   } catch (error) {
-    const known =
-      error instanceof CommanderError
-        ? usageError(error, argv.includes('generate') || argv.includes('enqueue'))
-        : error
+    const known = error instanceof CommanderError ? usageError(error, program, argv.slice(2)) : error
     if (known === undefined) return EXIT.success
     printError(known, json)
     return exitStatus(known)
@@ -45,25 +44,50 @@ export async function runCli(argv: readonly string[]): Promise<number> {
 }
 
 /** commander's error as one of ours; undefined for --help and --version, which are none. */
-function usageError(error: CommanderError, takesPrompt: boolean): PoolError | undefined {
+function usageError(error: CommanderError, program: Command, args: readonly string[]): PoolError | undefined {
   if (error.exitCode === 0) return undefined
   if (error.code === 'commander.help')
     return new PoolError('INVALID_PARAMS', 'expected a verb; --help lists them')
-  // commander repeats them, and they are words of a prompt as a rule.
-  const message =
-    error.code === 'commander.excessArguments'
-      ? 'too many arguments: put a prompt of several words in quotes'
-      : error.code === 'commander.unknownOption'
-        ? unknownOption(error.message.replace(/^error: /, ''), takesPrompt)
-        : error.message.replace(/^error: /, '')
+  const message = describeUsage(error, verbOf(program, args))
   return new PoolError('INVALID_PARAMS', `${message.replaceAll(/\s*\n\s*/g, ' ')} (--help lists the options)`)
 }
 
+function describeUsage(error: CommanderError, verb: Command): string {
+  const message = error.message.replace(/^error: /, '')
+  switch (error.code) {
+    // commander repeats them, and they are words of a prompt as a rule.
+    case 'commander.excessArguments':
+      return 'too many arguments: put a prompt of several words in quotes'
+    case 'commander.unknownOption':
+      return describeUnknownOption(message, verb)
+    case 'commander.unknownCommand':
+      return describeUnknownVerb(message, verb)
+    default:
+      return message
+  }
+}
+
 /** A prompt that starts with - is parsed as an option; the error repeats it only if it looks like an option. */
-function unknownOption(message: string, takesPrompt: boolean): string {
-  if (!takesPrompt) return message
-  const what = /^unknown option '--?[a-z][a-z-]*'/i.test(message) ? message : 'unknown option'
+function describeUnknownOption(message: string, verb: Command): string {
+  // A value may be a key.
+  const [, flag, rest = ''] = /^unknown option '(--?[a-z][a-z-]*)(?:=[^]*)?'([^]*)$/i.exec(message) ?? []
+  const advice = flag === undefined ? undefined : adviseFlag(verb, flag)
+  const what = flag === undefined ? 'unknown option' : `unknown option '${flag}'`
+  if (advice !== undefined) return `${what}: ${advice}`
+  if (rest !== '' || !TAKES_PROMPT.has(verb.name())) return what + rest
   return `${what}; a prompt that starts with - goes after --, e.g. tgi-pool generate -- "-5 + 3 =", or comes from standard input with - in its place`
+}
+
+const TAKES_PROMPT: ReadonlySet<string> = new Set(['generate', 'enqueue'])
+
+/** What does not look like a verb may be a prompt, and is not repeated. */
+function describeUnknownVerb(message: string, parent: Command): string {
+  const typed = /^unknown command '([a-z][a-z-]{0,30})'/i.exec(message)?.[1]
+  if (typed === undefined) return 'unknown command; a prompt goes after a verb: tgi-pool generate "PROMPT"'
+  const verbs = adviseVerb(parent, typed)
+  return verbs.length === 0
+    ? message
+    : `unknown command '${typed}': use ${verbs.join(', ').replace(/, ([^,]+)$/, ' or $1')}`
 }
 
 /**
