@@ -1,4 +1,5 @@
 import { Cluster } from 'ioredis'
+import { closest } from '../contract/closest.ts'
 import { poolIdSchema } from '../contract/ids.ts'
 import { DEFAULT_PREFIX, poolKeys, poolsKey } from '../contract/keys.ts'
 import { readPools } from '../metrics/pool-facts.ts'
@@ -124,7 +125,13 @@ async function examinePools(examination: Examination): Promise<void> {
   const { pool } = options
   findings.push(...judgeNames(names.facts, prefix))
   if (pool !== undefined && !read.facts.some(({ poolId }) => poolId === pool)) {
-    await examineConfig(examination, pool)
+    findings.push(
+      judgeUnknown(
+        pool,
+        read.facts.map(({ poolId }) => poolId),
+        prefix,
+      ),
+    )
     return
   }
   const chosen = read.facts.filter(({ poolId }) => pool === undefined || poolId === pool)
@@ -145,6 +152,18 @@ function judgeNames(names: readonly string[], prefix: string): Finding[] {
       `${JSON.stringify(name.slice(0, 100))} stands in the list of pools and is no name of one`,
       `redis-cli SREM ${shellWord(poolsKey(prefix))} ${name.length > 100 ? '<that name>' : shellWord(name)}`,
     ),
+  )
+}
+
+function judgeUnknown(pool: string, known: readonly string[], prefix: string): Finding {
+  const near = closest(pool, known)
+  const all = known.length === 0 ? 'there are none' : `there are: ${known.slice(0, 10).join(', ')}`
+  const check =
+    near === undefined ? 'check the name' : `tgi-pool doctor --pool ${shellWord(near)}, if that is meant`
+  return judgeOf(`pool ${pool}`).fault(
+    'pool-config',
+    `no such pool under the prefix ${prefix} (${all})`,
+    `${check}; or create it: tgi-pool pool create --pool ${shellWord(pool)}`,
   )
 }
 

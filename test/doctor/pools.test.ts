@@ -260,8 +260,14 @@ describe('a pool', () => {
     const report = await examine({ redisUrl: lab.redisUrl, pool: 'lbA'.toLowerCase() })
     expect(found(report, 'pool-config')).toMatchObject({
       status: 'fault',
-      message: expect.stringMatching(/no pool "lba" \(there are: lab\)/),
+      message: 'no such pool under the prefix tgi-pool (there are: lab)',
+      advice: 'check the name; or create it: tgi-pool pool create --pool lba',
     })
+    await lab.client({}, 'production')
+    const near = await examine({ redisUrl: lab.redisUrl, pool: 'prodution' })
+    expect(found(near, 'pool-config').advice).toMatch(
+      /^tgi-pool doctor --pool production, if that is meant; or /,
+    )
   })
 })
 
