@@ -52,7 +52,8 @@ export type CancelOutcome = 'cancelled' | 'already_over'
  */
 export async function cancelJob(request: CancelRequest): Promise<CancelOutcome> {
   const { log, queue, pool, jobId } = request
-  const message = request.reason === undefined ? 'cancelled' : `cancelled: ${oneLine(request.reason)}`
+  // The code beside it says that it was cancelled.
+  const message = oneLine(request.reason ?? '') || 'on request'
   const seal = errorSeal('CANCELLED', { message, pool_id: pool })
   const write = {
     jobId,

@@ -16,7 +16,7 @@ describe('examples/node', () => {
     expect(example.stdout).toMatch(/^left after 5 tokens, at \d+-6\n/)
     expect(example.stdout).toContain('resumed: nothing missing, nothing twice\n')
     expect(example.stdout).toContain('the song begins: ')
-    expect(example.stdout).toContain('CANCELLED: cancelled: heard enough (retriable: false)\n')
+    expect(example.stdout).toContain('CANCELLED: heard enough (retriable: false)\n')
     // The replica was freed long before the song would have been over.
     await expect.poll(() => replica.seen.open).toBe(0)
     expect(replica.seen.requests.map(({ outcome }) => outcome)).toEqual(['finished', 'aborted'])

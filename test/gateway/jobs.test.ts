@@ -286,7 +286,7 @@ describe('the routes of one job', () => {
     expect([second.status, second.json]).toEqual([200, { job_id: id, outcome: 'already_over' }])
     expect((await client.job(id)).error).toMatchObject({
       code: 'CANCELLED',
-      message: 'cancelled: seen enough',
+      message: 'seen enough',
     })
     expectError(await call(`${url}/v1/jobs/nobody/cancel`, { method: 'POST' }), 404, 'UNKNOWN_JOB')
     expectError(await post(`${url}/v1/jobs/${id}/cancel`, { why: 1 }), 400, 'INVALID_PARAMS')

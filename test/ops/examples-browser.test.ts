@@ -177,11 +177,11 @@ describe('examples/browser', () => {
     const replica = await examples.serve({ tokensPerSecond: 10 })
     await open.ask()
     await open.page.locator('#stop').click()
-    await expect.poll(open.status).toBe('CANCELLED: cancelled: the reader has seen enough')
+    await expect.poll(open.status).toBe('CANCELLED: the reader has seen enough')
     await expect.poll(() => replica.seen.requests.map(({ outcome }) => outcome)).toEqual(['aborted'])
     expect(await open.page.locator('#stop').isDisabled()).toBe(true)
     await open.page.reload()
-    expect(await open.status()).toBe('CANCELLED: cancelled: the reader has seen enough')
+    expect(await open.status()).toBe('CANCELLED: the reader has seen enough')
   })
 
   test('says what was refused, and shows text as text', async ({ examples, open }) => {

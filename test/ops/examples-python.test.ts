@@ -107,7 +107,7 @@ asyncio.run(main())`
     await expect.poll(() => client.waiting()).toMatchObject({ interactive: 1 })
     await client.cancel('waits', { reason: 'not now' })
     expect(await waits.over).toBe(3)
-    expect(waits.stderr).toContain('CANCELLED: cancelled: not now')
+    expect(waits.stderr).toContain('CANCELLED: not now')
     errorOf(await collect(client, 'waits'))
     const unknown = examples.run(python, [SCRIPT], { env: { JOB_ID: 'nobody' } })
     expect(await unknown.over).toBe(1)

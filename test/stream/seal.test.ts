@@ -55,7 +55,7 @@ describe('a cancel', () => {
     expect(seal).toMatchObject({
       id: SEAL_ID,
       event: 'error',
-      data: { code: 'CANCELLED', retriable: false, message: 'cancelled: changed my mind', pool_id: 'p' },
+      data: { code: 'CANCELLED', retriable: false, message: 'changed my mind', pool_id: 'p' },
     })
     expect(await stage.queue.holds('j')).toBe(false)
   })

@@ -25,7 +25,7 @@ describe('a cancel', () => {
     const events = await collect(client, jobId)
     expect(errorOf(events)).toMatchObject({
       code: 'CANCELLED',
-      message: 'cancelled: changed my mind',
+      message: 'changed my mind',
       retriable: false,
       pool_id: POOL,
     })
