@@ -78,7 +78,7 @@ export async function examine(options: DoctorOptions): Promise<Report> {
     if (!(error instanceof LineLost)) throw error
     const message = `${redactUrl(options.redisUrl)} stopped answering: ${error.message}`
     examination.findings.push(
-      judgeOf('redis').fault('redis-reachable', message, "look at the server's log, then look again"),
+      judgeOf('redis').fault('redis-reachable', message, "check the server's log, then run doctor again"),
     )
   } finally {
     disconnectRedis(redis)
@@ -97,7 +97,7 @@ async function examineServer(examination: Examination): Promise<void> {
   examination.server = redisReport(seen.facts)
 }
 
-/** Looks at every primary of a Cluster; what is as it should be is told of the first alone. */
+/** Examines every primary of a Cluster; reports an ok only for the first. */
 async function examineNodes(examination: Examination, cluster: Cluster): Promise<void> {
   const { options, findings } = examination
   const scheme = options.redisUrl.startsWith('rediss') ? 'rediss' : 'redis'
@@ -145,11 +145,12 @@ async function examinePools(examination: Examination): Promise<void> {
 function judgeNames(names: readonly string[], prefix: string): Finding[] {
   const judge = judgeOf('pools')
   const wrong = names.filter((name) => !poolIdSchema.safeParse(name).success)
-  if (wrong.length === 0) return [judge.ok('pools', `${names.length} there`, names.length)]
+  if (wrong.length === 0)
+    return [judge.ok('pools', names.length === 1 ? '1 pool' : `${names.length} pools`, names.length)]
   return wrong.map((name) =>
     judge.warning(
       'pools',
-      `${JSON.stringify(name.slice(0, 100))} stands in the list of pools and is no name of one`,
+      `${JSON.stringify(name.slice(0, 100))} in the list of pools is not a valid name`,
       `redis-cli SREM ${shellWord(poolsKey(prefix))} ${name.length > 100 ? '<that name>' : shellWord(name)}`,
     ),
   )
@@ -247,7 +248,7 @@ async function seeReplica(
   }
 }
 
-/** Most of what cannot be read says itself what to do. */
+/** Adds advice where the fault itself has none. */
 function withAdvice(finding: Finding, advice: string): Finding {
   return finding.status === 'fault' && finding.advice === undefined ? { ...finding, advice } : finding
 }

@@ -56,11 +56,9 @@ function workers(judge: Judge, sight: PoolSight): Finding {
   const who =
     alive.length === 0
       ? 'no worker serves it'
-      : `none of its ${count(alive.length, 'replica')} takes jobs (${alive.map(({ entry }) => entry.state).join(', ')})`
+      : `none of its ${count(alive.length, 'replica')} is ready (${alive.map(({ entry }) => entry.state).join(', ')})`
   const advice =
-    alive.length === 0
-      ? startAdvice(poolId)
-      : `tgi-pool replicas --pool ${shellWord(poolId)} says why, replica by replica`
+    alive.length === 0 ? startAdvice(poolId) : `tgi-pool replicas --pool ${shellWord(poolId)} shows why`
   if (waiting === 0) return judge.warning('pool-workers', who, advice, 0)
   return judge.fault('pool-workers', `${count(waiting, 'job')} waiting, and ${who}`, advice, waiting)
 }
@@ -90,8 +88,13 @@ function queue(judge: Judge, sight: PoolSight): Finding {
     config === undefined || facts.depth.interactive > 0 ? 0 : reservedSlots(config, slots)
   const free = served(sight).reduce((sum, { entry }) => sum + freeSlots(entry, kept(entry.slots)), 0)
   if (waiting > 0 && free > 0 && oldest >= STUCK_S && sight.look.paused.length === 0) {
-    const logs = "look at the workers' logs; a worker that is started again takes what waits"
-    return judge.warning('pool-queue', `${message}, although ${count(free, 'slot')} are free`, logs, oldest)
+    const logs = "check the workers' logs; restarting a worker makes it take the waiting jobs"
+    return judge.warning(
+      'pool-queue',
+      `${message}, although ${count(free, 'slot')} ${free === 1 ? 'is' : 'are'} free`,
+      logs,
+      oldest,
+    )
   }
   return judge.ok('pool-queue', message, waiting)
 }
@@ -121,7 +124,7 @@ function paused(judge: Judge, { look, queuePrefix }: PoolSight): Finding {
   if (first === undefined) return judge.ok('pool-paused', 'the queues are not paused')
   return judge.fault(
     'pool-paused',
-    `its BullMQ queue ${look.paused.join(' and ')} is paused: workers take no jobs from it`,
+    `BullMQ queue ${look.paused.join(' and ')} is paused: workers take no jobs from it`,
     `new Queue(${JSON.stringify(first)}, { prefix: ${JSON.stringify(queuePrefix)}, connection }).resume(), with BullMQ`,
   )
 }
@@ -130,7 +133,7 @@ function deadlines(judge: Judge, { look, facts: { poolId } }: PoolSight): Findin
   if (look.overdue === 0) return judge.ok('pool-deadlines', 'no job is past its deadline', 0)
   return judge.fault(
     'pool-deadlines',
-    `${count(look.overdue, 'job')} past the deadline and not ended: no process ends them`,
+    `${count(look.overdue, 'job')} past the deadline but not ended: no process sweeps them`,
     `${startAdvice(poolId)}; any worker of the pool ends them`,
     look.overdue,
   )
@@ -138,15 +141,15 @@ function deadlines(judge: Judge, { look, facts: { poolId } }: PoolSight): Findin
 
 function locks(judge: Judge, sight: PoolSight): Finding {
   const { unlocked } = sight.look
-  if (unlocked === 0) return judge.ok('pool-locks', 'every running job has its worker', 0)
+  if (unlocked === 0) return judge.ok('pool-locks', 'every running job has a live worker', 0)
   const what = `${count(unlocked, 'job')} whose worker is gone`
   if (served(sight).length > 0) {
-    const advice = 'nothing, if a second look finds none; else look at the workers’ logs'
+    const advice = "run doctor again; if it stays, check the workers' logs"
     return judge.warning('pool-locks', `${what}; another takes over in a few seconds`, advice, unlocked)
   }
   return judge.fault(
     'pool-locks',
-    `${what}, and no other serves the pool`,
+    `${what}, and no other worker serves the pool`,
     startAdvice(sight.facts.poolId),
     unlocked,
   )
@@ -167,11 +170,11 @@ function versions(judge: Judge, sight: PoolSight): Finding {
     const what = differing.map(({ field, values }) => `${field} (${values.join(', ')})`).join(' and ')
     return judge.warning(
       'pool-versions',
-      `its replicas differ in ${what}; an answer depends on which one a job meets`,
+      `its replicas differ in ${what}; answers depend on the replica`,
       `tgi-pool pool set pin=${shellWord(JSON.stringify({ ...pin, ...wanted }))} --pool ${shellWord(poolId)}, with the values that are right`,
       Math.max(...differing.map(({ values }) => values.length)),
     )
   }
   const pinned = Object.keys(pin).length > 0 ? `pinned to ${JSON.stringify(pin)}` : 'not pinned'
-  return judge.ok('pool-versions', `${pinned}; its replicas do not differ`)
+  return judge.ok('pool-versions', `${pinned}; its replicas are alike`)
 }

@@ -12,14 +12,14 @@ export interface ReplicaSight {
   readonly entry: ReplicaEntry
   readonly standbys: number
   readonly lease: LeaseLook | undefined
-  /** How old its worker's last word is, by Redis's clock (ms). */
+  /** How long ago its worker last reported, by Redis's clock (ms). */
   readonly ageMs: number
   readonly reach: ReachLook
   /** Of the registry's HASH and of the lease. */
   readonly keys: { readonly registry: string; readonly lease: string }
 }
 
-/** A worker that says nothing for three beats hangs, or its line does. */
+/** A worker that misses three beats hangs, or its connection does. */
 const SILENT_MS = 3 * REGISTRY_BEAT_MS
 /** A lease lasts 5 s and is renewed every quarter of it (replica/lease.ts). */
 const SHORT_LEASE_MS = 1000
@@ -48,7 +48,7 @@ function state(judge: Judge, sight: ReplicaSight): Finding {
         message,
         wantsKey(entry.reason)
           ? `start its worker with ${KEY_ADVICE}`
-          : `look at the TGI server at ${showAddress(entry.url)} and its log`,
+          : `check the TGI server at ${showAddress(entry.url)} and its log`,
         entry.state,
       )
     case 'drifted':
@@ -86,45 +86,49 @@ function lease(judge: Judge, { entry, keys, lease: seen }: ReplicaSight): Findin
     if (seen === undefined || entry.state === 'standby') return undefined
     return judge.warning(
       'replica-lease',
-      `worker ${seen.holder} has the lease and says nothing of the replica`,
-      'wait a second and look again; else start that worker again',
+      `worker ${seen.holder} holds the lease but does not report the replica`,
+      'run doctor again in a second; if it stays, restart that worker',
       seen.holder,
     )
   }
   if (seen === undefined) {
-    return judge.warning('replica-lease', 'its lease has just run out', "look again, and at the worker's log")
+    return judge.warning(
+      'replica-lease',
+      'its lease has just expired',
+      "run doctor again, and check the worker's log",
+    )
   }
   if (seen.ttlMs === undefined) {
     return judge.fault(
       'replica-lease',
-      `the lease of worker ${seen.holder} never ends: no other can take the replica over`,
-      `redis-cli DEL ${shellWord(keys.lease)}; its worker takes it again`,
+      `the lease of worker ${seen.holder} never expires, so no other worker can take over`,
+      `redis-cli DEL ${shellWord(keys.lease)}; its worker acquires it again`,
       seen.holder,
     )
   }
   if (seen.holder !== entry.worker_id) {
     return judge.fault(
       'replica-lease',
-      `worker ${entry.worker_id} tells of the replica, but ${seen.holder} has the lease`,
-      'look again; if it stays, start both workers again',
+      `worker ${entry.worker_id} reports the replica, but worker ${seen.holder} holds the lease`,
+      'run doctor again; if it stays, restart both workers',
       seen.holder,
     )
   }
-  const message = `worker ${seen.holder} has the lease for ${seen.ttlMs} ms more`
+  const message = `worker ${seen.holder} holds the lease, which expires in ${seen.ttlMs} ms`
   if (seen.ttlMs >= SHORT_LEASE_MS) return judge.ok('replica-lease', message, seen.ttlMs)
   return judge.warning(
     'replica-lease',
-    `${message} and does not renew it`,
-    "look at the worker's log: it hangs, or its line to Redis does",
+    `${message} and is not renewed`,
+    "check the worker's log: the worker or its connection to Redis hangs",
     seen.ttlMs,
   )
 }
 
 function word(judge: Judge, { entry, ageMs }: ReplicaSight): Finding | undefined {
   if (entry.state === 'lost') return undefined
-  const message = `its worker spoke ${Math.max(0, Math.round(ageMs))} ms ago`
+  const message = `its worker last reported ${Math.max(0, Math.round(ageMs))} ms ago`
   if (ageMs <= SILENT_MS) return judge.ok('replica-worker', message, ageMs)
-  const advice = "look at the worker's log: it hangs, or its line to Redis does"
+  const advice = "check the worker's log: the worker or its connection to Redis hangs"
   return judge.warning('replica-worker', `${message}; expected every ${REGISTRY_BEAT_MS} ms`, advice, ageMs)
 }
 
@@ -132,7 +136,7 @@ function slots(judge: Judge, { entry }: ReplicaSight): Finding | undefined {
   const max = entry.versions?.max_concurrent_requests
   if (max === undefined) return undefined
   const { slots_configured: configured } = entry
-  const message = `${configured} slots configured, the replica takes ${max} requests`
+  const message = `${configured} slots configured; the replica takes ${max} requests at once`
   if (configured <= max) return judge.ok('replica-slots', message, configured)
   return judge.warning(
     'replica-slots',
@@ -147,8 +151,8 @@ function reachable(judge: Judge, { entry, reach }: ReplicaSight): Finding {
   if (!reach.reached) {
     const worker =
       entry.state === 'ready' || entry.state === 'draining' || entry.state === 'window'
-        ? 'though its worker reaches it: this machine may not be meant to'
-        : `and its worker says ${entry.state}`
+        ? 'but its worker reaches it; perhaps this machine is not supposed to'
+        : `and its worker reports ${entry.state}`
     return judge.warning(
       'replica-reachable',
       `not reached from here (${reach.reason}), ${worker}`,
@@ -164,7 +168,7 @@ function reachable(judge: Judge, { entry, reach }: ReplicaSight): Finding {
   }
   return judge.warning(
     'replica-reachable',
-    `from here ${url} is ${reach.engineVersion}, ${reach.modelId}; its worker tells ${versions.engine_version}, ${versions.model_id}`,
-    'look again: it may have just been started anew; else the address leads elsewhere from here',
+    `from here ${url} runs ${reach.engineVersion}, ${reach.modelId}; its worker reports ${versions.engine_version}, ${versions.model_id}`,
+    'run doctor again: it may have just restarted; otherwise the address leads elsewhere from here',
   )
 }

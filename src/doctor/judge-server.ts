@@ -8,11 +8,11 @@ const redis = judgeOf('redis')
 /** A worker refuses what is older (worker/connections.ts). */
 const MIN_MAJOR = 7
 const SLOW_PING_MS = 5
-/** Deadlines count by Redis's clock, and producers tell theirs in milliseconds. */
+/** Deadlines use Redis's clock; plain BullMQ producers stamp jobs with their own, in milliseconds. */
 const SKEW_MS = 500
 const NEARLY_FULL = 0.8
 const FRAGMENTED = 1.5
-/** Below this the ratio tells of the program, not of its data (bytes). */
+/** Below this the ratio describes the program, not its data (bytes). */
 const FRAGMENTED_MIN_BYTES = 100 * 1024 * 1024
 
 /** Holds what was seen of a server against what tgi-pool needs. Pure. */
@@ -36,10 +36,14 @@ export function judgeServer(facts: ServerFacts): Finding[] {
   ].filter((finding) => finding !== undefined)
 }
 
-/** What is said of a server that is not yet there, of which so many percent are. */
+/** The finding for a server that is still loading its data, so many percent of it done. */
 export function loadingFault(url: string, percent: number | undefined): Finding {
   const done = percent === undefined ? '' : ` (${Math.round(percent)} %)`
-  return redis.fault('redis-reachable', `${url} loads its data${done}`, 'wait until it has, then look again')
+  return redis.fault(
+    'redis-reachable',
+    `${url} is loading its data${done}`,
+    'wait until it has loaded, then run doctor again',
+  )
 }
 
 function permissions({ forbidden }: ServerFacts): Finding | undefined {
@@ -47,7 +51,7 @@ function permissions({ forbidden }: ServerFacts): Finding | undefined {
   const rights: Readonly<Record<string, string>> = { 'CONFIG GET': '+config|get' }
   return redis.warning(
     'redis-permissions',
-    `cannot look: this user of Redis may not run ${forbidden.join(', ')}`,
+    `some checks were skipped: this Redis user may not run ${forbidden.join(', ')}`,
     `ACL SETUSER <user> ${forbidden.map((command) => rights[command] ?? `+${command.toLowerCase()}`).join(' ')}`,
   )
 }
@@ -58,7 +62,7 @@ function latency({ ping }: ServerFacts): Finding {
   return redis.warning(
     'redis-latency',
     `${message}; expected at most ${SLOW_PING_MS} ms`,
-    'run workers near Redis; look for slow commands with redis-cli SLOWLOG GET',
+    'run workers close to Redis; find slow commands with redis-cli SLOWLOG GET',
     ping.p50,
   )
 }
@@ -67,7 +71,7 @@ function version({ info, forbidden }: ServerFacts): Finding | undefined {
   const { name, version: got, major } = productOf(info)
   if (forbidden.includes('INFO')) return undefined
   if (major === undefined) {
-    return redis.warning('redis-version', `does not tell its version; expected ${MIN_MAJOR} or newer`)
+    return redis.warning('redis-version', `does not report its version; expected ${MIN_MAJOR} or newer`)
   }
   if (major >= MIN_MAJOR) return redis.ok('redis-version', `${name} ${got}`, got)
   return redis.fault(
@@ -96,10 +100,10 @@ function mode({ info }: ServerFacts): Finding | undefined {
 function role({ info }: ServerFacts): Finding | undefined {
   if (info.role === undefined) return undefined
   if (info.role === 'master') return redis.ok('redis-role', 'a primary', info.role)
-  const link = info.master_link_status === 'down' ? ', and it has lost that one' : ''
+  const link = info.master_link_status === 'down' ? ' and has lost it' : ''
   return redis.fault(
     'redis-role',
-    `a copy of another server${link}: it can only be read`,
+    `a read-only copy of another server${link}`,
     'set REDIS_URL to the primary, or redis-cli REPLICAOF NO ONE',
     info.role,
   )
@@ -109,10 +113,10 @@ function eviction({ info, config }: ServerFacts): Finding | undefined {
   const policy = info.maxmemory_policy ?? config['maxmemory-policy']
   const evicted = info.evicted_keys ?? 0
   if (policy !== undefined && policy !== 'noeviction') {
-    const lost = evicted > 0 ? `, and ${evicted} went so since it started` : ''
+    const lost = evicted > 0 ? `; ${evicted} keys were evicted since it started` : ''
     return redis.fault(
       'redis-eviction',
-      `maxmemory-policy is ${policy}, expected noeviction: jobs and events may vanish${lost}`,
+      `maxmemory-policy is ${policy}, expected noeviction: jobs and events may be evicted${lost}`,
       'redis-cli CONFIG SET maxmemory-policy noeviction',
       policy,
     )
@@ -136,19 +140,19 @@ function persistence({ info, config }: ServerFacts): Finding | undefined {
     return redis.fault(
       'redis-persistence',
       'the append-only file cannot be written, so writes are refused',
-      "look at the server's log and its disk",
+      "check the server's log and disk",
     )
   }
   if (info.rdb_last_bgsave_status === 'err') {
     const refuses = saves && config['stop-writes-on-bgsave-error'] !== false
     const message = 'the last snapshot failed'
-    const advice = "look at the server's log and its disk, then redis-cli BGSAVE"
+    const advice = "check the server's log and disk, then redis-cli BGSAVE"
     return refuses
       ? redis.fault('redis-persistence', `${message}, so writes are refused`, advice)
       : redis.warning('redis-persistence', message, advice)
   }
   if (!aof) {
-    const instead = saves ? `what came after the last snapshot (save ${config.save})` : 'all jobs and events'
+    const instead = saves ? `everything after the last snapshot (save ${config.save})` : 'all jobs and events'
     return redis.warning(
       'redis-persistence',
       `appendonly is no: a restart loses ${instead}`,
@@ -159,14 +163,14 @@ function persistence({ info, config }: ServerFacts): Finding | undefined {
   if (info.aof_last_bgrewrite_status === 'err') {
     return redis.warning(
       'redis-persistence',
-      'the append-only file could not be rewritten and grows',
-      "look at the server's log and its disk, then redis-cli BGREWRITEAOF",
+      'the last rewrite of the append-only file failed, so it keeps growing',
+      "check the server's log and disk, then redis-cli BGREWRITEAOF",
     )
   }
   if (config.appendfsync === 'no') {
     return redis.warning(
       'redis-persistence',
-      'appendfsync is no: a crash of the machine loses what the system has not written yet',
+      'appendfsync is no: if the machine crashes, writes that are not on disk yet are lost',
       'redis-cli CONFIG SET appendfsync everysec',
       'appendfsync no',
     )
@@ -186,16 +190,16 @@ function memory({ info, config }: ServerFacts): Finding | undefined {
   const message = `${megabytes(used)} used of ${megabytes(limit)}, ${of}`
   const advice = 'redis-cli CONFIG SET maxmemory <bytes>, or lower retention_ms with tgi-pool pool set'
   if (max > 0 && used >= max) {
-    return redis.fault('redis-memory', `${message}: it is full and takes no new jobs`, advice, used)
+    return redis.fault('redis-memory', `${message}: it is full and refuses new jobs`, advice, used)
   }
   if (used >= limit * NEARLY_FULL) {
-    const refuses = max > 0 ? ': pools take no new jobs above their max_memory_percent (80 unless set)' : ''
+    const refuses = max > 0 ? ': pools refuse new jobs above their max_memory_percent (80 unless set)' : ''
     return redis.warning('redis-memory', `${message}${refuses}`, advice, used)
   }
   if (system !== undefined && system > 0 && max > system) {
     return redis.warning(
       'redis-memory',
-      `maxmemory (${megabytes(max)}) is more than its machine has (${megabytes(system)}): the system may kill it first`,
+      `maxmemory (${megabytes(max)}) is more than its machine has (${megabytes(system)}): the kernel may kill it first`,
       `redis-cli CONFIG SET maxmemory ${Math.floor(system * NEARLY_FULL)}`,
       max,
     )
@@ -206,7 +210,7 @@ function memory({ info, config }: ServerFacts): Finding | undefined {
 function fragmentation({ info }: ServerFacts): Finding | undefined {
   const { mem_fragmentation_ratio: ratio, used_memory: used = 0 } = info
   if (ratio === undefined) return undefined
-  const message = `takes ${ratio} times the memory that it uses`
+  const message = `takes ${ratio} times the memory of its data`
   if (ratio <= FRAGMENTED || used < FRAGMENTED_MIN_BYTES)
     return redis.ok('redis-fragmentation', message, ratio)
   const advice = 'redis-cli CONFIG SET activedefrag yes, or restart it'
@@ -225,12 +229,12 @@ function clients({ info, config }: ServerFacts): Finding | undefined {
 }
 
 function tls({ tls: encrypted, loopback, url }: ServerFacts): Finding {
-  if (encrypted) return redis.ok('redis-tls', 'spoken to over TLS')
-  if (loopback) return redis.ok('redis-tls', 'on this machine, so without TLS')
+  if (encrypted) return redis.ok('redis-tls', 'connected over TLS')
+  if (loopback) return redis.ok('redis-tls', 'on this machine, without TLS')
   return redis.warning(
     'redis-tls',
-    `spoken to without TLS over a network (${url}): prompts, answers and the password can be read on the way`,
-    'serve TLS (tls-port) and set REDIS_URL to rediss://…',
+    `connected without TLS over a network (${url}): prompts, answers and the password can be read in transit`,
+    'enable TLS (tls-port) and set REDIS_URL to rediss://…',
   )
 }
 
@@ -240,7 +244,7 @@ function clock({ clockAheadMs: ahead, forbidden }: ServerFacts): Finding | undef
   if (off <= SKEW_MS) return redis.ok('clock', `Redis's clock and this machine's differ by ${off} ms`, ahead)
   return redis.warning(
     'clock',
-    `Redis's clock is ${off} ms ${ahead > 0 ? 'ahead of' : 'behind'} this machine's; deadlines count by Redis's`,
+    `Redis's clock is ${off} ms ${ahead > 0 ? 'ahead of' : 'behind'} this machine's; deadlines use Redis's clock`,
     'synchronize both with NTP (timedatectl set-ntp true)',
     ahead,
   )

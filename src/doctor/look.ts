@@ -37,7 +37,11 @@ function blindness(check: CheckName, subject: string, error: unknown): Finding {
   if (isConnectionError(error)) throw new LineLost(message, { cause: error })
   const judge = judgeOf(subject)
   if (isPermission(error)) {
-    return judge.warning(check, `cannot look: ${refusal(message)}`, 'run it as a user who may read all keys')
+    return judge.warning(
+      check,
+      `cannot check: ${refusal(message)}`,
+      'run doctor as a user who may read all keys',
+    )
   }
   const said = describeRefusal(error)
   if (said !== undefined) return judge.fault(check, `Redis ${said}`)
@@ -52,5 +56,5 @@ export function isPermission(error: unknown): boolean {
 
 /** Redis 7 says `NOPERM this user has no permissions to run the 'info' command`, Valkey and Redis 7.2 a little more. */
 function refusal(message: string): string {
-  return message.replace(/^NOPERM /, '').replace(/^this user /i, 'this user of Redis ')
+  return message.replace(/^NOPERM /, '').replace(/^this user /i, 'this Redis user ')
 }

@@ -37,14 +37,14 @@ function adviceOn(message: string): string {
   if (/NOAUTH|WRONGPASS|invalid password|refuses the user/i.test(message))
     return 'set REDIS_URL to redis://<user>:<password>@<host>:<port>'
   if (/BUSY/.test(message))
-    return 'end the script: redis-cli -u <REDIS_URL of an operator> SCRIPT KILL; one that has written ends only with SHUTDOWN NOSAVE'
+    return 'kill the script: redis-cli -u <REDIS_URL of an operator> SCRIPT KILL; a script that has written ends only with SHUTDOWN NOSAVE'
   if (/max number of clients/i.test(message)) return 'redis-cli CONFIG SET maxclients <n>'
   // How a server that has no room hangs up before its refusal is read.
   if (/EPIPE|ECONNRESET|Connection is closed/.test(message))
-    return "look at the server's log: it hung up, perhaps for having as many connections as maxclients allows"
-  if (/no answer within/.test(message)) return 'look whether it is frozen, or a firewall is between'
-  if (/ENOTFOUND|EAI_AGAIN/.test(message)) return 'REDIS_URL: check the name of the host'
-  return 'start Redis there, or set REDIS_URL to where it is'
+    return "check the server's log: it closed the connection, perhaps because maxclients is reached"
+  if (/no answer within/.test(message)) return 'check whether it hangs, or a firewall blocks it'
+  if (/ENOTFOUND|EAI_AGAIN/.test(message)) return 'check the host name in REDIS_URL'
+  return 'start Redis there, or set REDIS_URL to its address'
 }
 
 /**
@@ -69,8 +69,8 @@ async function lookOnce(url: string): Promise<Finding | undefined> {
     return info.cluster_enabled === true
       ? redis.fault(
           'redis-mode',
-          'a node of a Cluster that is not whole: keys are refused',
-          'redis-cli CLUSTER INFO and CLUSTER NODES: every slot must have its primary',
+          'a node of an incomplete Cluster: it refuses keys',
+          'redis-cli CLUSTER INFO and CLUSTER NODES: every slot needs a primary',
           'cluster',
         )
       : undefined

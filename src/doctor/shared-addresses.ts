@@ -6,8 +6,8 @@ import { isLoopback } from '../runtime/loopback.ts'
 import { addressKey } from '../tgi/address.ts'
 
 /**
- * Finds ids that have several addresses: only one of them is served. And replicas that are one: the same address under several ids, or in several pools. Each has a lease and all its
- * slots, so the server gets more requests than anybody meant. An address of loopback may be another server on another
+ * Finds ids with several addresses, of which only one is served, and addresses with several ids or in several pools. Each id has a
+ * lease and all its slots, so such a server gets more requests than intended. A loopback address may be another server on another
  * machine.
  *
  * @param all - replicas of all pools.
@@ -32,7 +32,7 @@ function judgeAddress(replica: ReplicaFacts, group: readonly ReplicaFacts[]): Fi
     )
   }
   const others = group.filter((other) => other !== replica).map(name)
-  if (others.length === 0) return judge.ok('replica-address', `nobody else serves ${url}`)
+  if (others.length === 0) return judge.ok('replica-address', `no other worker serves ${url}`)
   const slots = group.reduce((sum, { entry }) => sum + entry.slots, 0)
   const message = `${url} is also served as ${others.join(', ')}: ${slots} slots together`
   if (URL.canParse(url) && isLoopback(new URL(url).hostname)) {

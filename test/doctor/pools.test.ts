@@ -65,7 +65,7 @@ describe('a pool', () => {
     await until(lab.redisUrl, (report) => {
       expect(found(report, 'pool-workers')).toMatchObject({
         status: 'fault',
-        message: '1 job waiting, and none of its 1 replica takes jobs (unhealthy)',
+        message: '1 job waiting, and none of its 1 replica is ready (unhealthy)',
       })
     })
   })
@@ -157,7 +157,7 @@ describe('a pool', () => {
     const report = await examine({ redisUrl: lab.redisUrl })
     expect(found(report, 'pool-deadlines')).toMatchObject({
       status: 'fault',
-      message: '1 job past the deadline and not ended: no process ends them',
+      message: '1 job past the deadline but not ended: no process sweeps them',
       value: 1,
     })
     expect(report.pools).toMatchObject([{ overdue: 1 }])
@@ -187,7 +187,7 @@ describe('a pool', () => {
     await until(lab.redisUrl, (report) => {
       expect(found(report, 'pool-locks')).toMatchObject({
         status: 'fault',
-        message: '1 job whose worker is gone, and no other serves the pool',
+        message: '1 job whose worker is gone, and no other worker serves the pool',
       })
     })
     await lab.worker(await lab.replica(), times)

@@ -160,7 +160,7 @@ test('a Redis that is not there is one finding, and no pools', async () => {
   expect(found(report, 'redis-reachable')).toMatchObject({
     status: 'fault',
     message: expect.stringContaining('ECONNREFUSED'),
-    advice: 'start Redis there, or set REDIS_URL to where it is',
+    advice: 'start Redis there, or set REDIS_URL to its address',
   })
 })
 
@@ -195,7 +195,7 @@ test('a Redis that freezes while it is looked at is told, in time', async ({ red
   }
 })
 
-test('a Redis that loads its data says how far it is', async () => {
+test('a Redis that is loading its data says how far it is', async () => {
   const primary = await ownServer()
   const filling = primary.redis.pipeline()
   for (let n = 0; n < 200; n += 1) filling.set(`key-${n}`, 'x'.repeat(20_000))
@@ -207,7 +207,7 @@ test('a Redis that loads its data says how far it is', async () => {
   await expect.poll(() => redis.info('persistence'), { interval: 20 }).toMatch(/\bloading:1/)
   const report = await examine({ redisUrl: server.url, connectTimeoutMs: 300 })
   expect(report.findings).toMatchObject([
-    { check: 'redis-reachable', status: 'fault', message: expect.stringMatching(/loads its data \(\d+ %\)/) },
+    { check: 'redis-reachable', status: 'fault', message: expect.stringMatching(/is loading its data \(\d+ %\)/) },
   ])
 })
 

@@ -48,12 +48,12 @@ describe('a replica', () => {
         status: 'fault',
         value: 'unhealthy',
         message: expect.stringMatching(/^unhealthy: .*is not healthy/),
-        advice: `look at the TGI server at ${replica.url} and its log`,
+        advice: `check the TGI server at ${replica.url} and its log`,
       })
     })
     expect(found(report, 'replica-reachable')).toMatchObject({
       status: 'warning',
-      message: expect.stringMatching(/and its worker says unhealthy$/),
+      message: expect.stringMatching(/and its worker reports unhealthy$/),
     })
   })
 
@@ -176,7 +176,7 @@ describe('a replica', () => {
     await until(lab.redisUrl, (report) => {
       expect(found(report, 'replica-worker')).toMatchObject({
         status: 'warning',
-        message: expect.stringMatching(/^its worker spoke \d{4,} ms ago; expected every 1000 ms$/),
+        message: expect.stringMatching(/^its worker last reported \d{4,} ms ago; expected every 1000 ms$/),
       })
     })
     frozen.kill('SIGCONT')
@@ -191,8 +191,8 @@ describe('a replica', () => {
     const eternal = await examine({ redisUrl: lab.redisUrl })
     expect(found(eternal, 'replica-lease')).toMatchObject({
       status: 'fault',
-      message: `the lease of worker ${worker.workerId} never ends: no other can take the replica over`,
-      advice: `redis-cli DEL '${KEYS.lease(worker.replicaId)}'; its worker takes it again`,
+      message: `the lease of worker ${worker.workerId} never expires, so no other worker can take over`,
+      advice: `redis-cli DEL '${KEYS.lease(worker.replicaId)}'; its worker acquires it again`,
     })
     await lab.redis.set(KEYS.lease(worker.replicaId), 'another-worker', 'PX', 60_000)
     const stolen = await examine({ redisUrl: lab.redisUrl })
@@ -206,7 +206,7 @@ describe('a replica', () => {
     await until(lab.redisUrl, (report) => {
       expect(found(report, 'replica-slots')).toMatchObject({
         status: 'warning',
-        message: '5 slots configured, the replica takes 2 requests: only 2 are used',
+        message: '5 slots configured; the replica takes 2 requests at once: only 2 are used',
         advice: 'start the worker with --slots 2, or TGI with --max-concurrent-requests 5',
       })
     })
@@ -237,7 +237,7 @@ describe('a replica', () => {
     expect(found(report, 'replica-reachable')).toMatchObject({
       status: 'warning',
       message: expect.stringMatching(
-        /^not reached from here \(.*ECONNREFUSED.*\), though its worker reaches it/,
+        /^not reached from here \(.*ECONNREFUSED.*\), but its worker reaches it/,
       ),
       advice: `curl -i ${replica.url}/health, here and where the worker runs`,
     })
