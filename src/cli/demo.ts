@@ -43,7 +43,7 @@ export function addDemo(program: Command): void {
           }
         })
       } catch (error) {
-        // To end what was kept is no interruption.
+        // Ctrl-C ends --keep normally.
         if (!keep || !(error instanceof Exit)) throw error
       }
       out('\nAll stopped. Next: README.md, or npm run demo -- --keep\n')

@@ -18,9 +18,9 @@ interface DrainFlags extends PoolFlags {
   readonly json?: boolean
 }
 
-/** How often it is looked whether the replica is busy still (ms). */
+/** How often to check whether the replica is still busy (ms). */
 const LOOK_MS = 100
-/** How long its worker may take to hear of the wish: several of its beats (ms). */
+/** How long its worker may take to see the request: several of its beats (ms). */
 const HEAR_MS = 5000
 
 /** `tgi-pool drain`. */
@@ -31,10 +31,10 @@ export function addDrain(program: Command): void {
     .argument('<replica>', 'the replica id')
     .option(
       '--grace-ms <ms>',
-      "how long running jobs may take to finish; the others are handed to other replicas (default: the worker's own)",
+      "grace period for running jobs, in ms; the rest is handed to other replicas (default: the worker's)",
       integer(0, MAX_GRACE_MS),
     )
-    .option('--wait', 'wait until nothing runs on it; Ctrl-C leaves it draining')
+    .option('--wait', 'wait until no job runs on the replica; Ctrl-C leaves it draining')
     .option('--json', 'the outcome as JSON')
   withPool(command).action(async (replicaId: string, flags: DrainFlags) => {
     await usingPool(flags, async (pool) => {
@@ -49,17 +49,17 @@ export function addDrain(program: Command): void {
 async function drain(pool: PoolClient, replicaId: string, flags: DrainFlags): Promise<DrainOutcome> {
   const outcome = await pool.drain(replicaId, { graceMs: flags.graceMs })
   if (outcome.ready_replicas === 0) {
-    errLine(`tgi-pool: warning: no other replica of pool ${pool.pool} is ready: nothing serves it now`)
+    errLine(`tgi-pool: warning: no other replica of pool ${pool.pool} is ready, so no worker takes its jobs`)
   }
   return outcome
 }
 
-/** Resolves when nothing runs on the replica any more. */
+/** Resolves when no job runs on the replica. */
 async function drainToTheEnd(pool: PoolClient, replicaId: string, flags: DrainFlags): Promise<DrainOutcome> {
   let isWished = false
   return withInterrupt(
     async (signal) => {
-      // To its end, so that what is said on Ctrl-C is true.
+      // Not interrupted, so that the message on Ctrl-C is true.
       const outcome = await drain(pool, replicaId, flags)
       isWished = true
       signal.throwIfAborted()
@@ -92,13 +92,13 @@ function print(outcome: DrainOutcome | UndrainOutcome, flags: { json?: boolean }
 }
 
 function wordsFor({ outcome }: DrainOutcome, waited: boolean): string {
-  if (waited) return 'is drained: nothing runs on it'
+  if (waited) return 'is drained: no job runs on it'
   return outcome === 'draining' ? 'is draining' : 'was already draining'
 }
 
-/** Resolves when nothing runs on a replica that drains; says how it stands on a terminal. */
+/** Resolves when no job runs on a draining replica; shows on a terminal how many are left. */
 async function waitUntilIdle(pool: PoolClient, replicaId: string, signal: AbortSignal): Promise<void> {
-  const progress = startWaiting(`replica ${replicaId} drains: jobs that still run`)
+  const progress = startWaiting(`draining replica ${replicaId}, jobs still running`)
   const from = performance.now()
   try {
     for (let heard = false; ; await pause(signal)) {
@@ -114,7 +114,7 @@ async function waitUntilIdle(pool: PoolClient, replicaId: string, signal: AbortS
 }
 
 async function pause(signal: AbortSignal): Promise<void> {
-  // What is asked next throws the signal's own reason.
+  // The next call throws the reason of the signal.
   await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined)
 }
 
@@ -131,7 +131,7 @@ function notDraining(replicaId: string, heard: boolean): PoolError {
   return new PoolError(
     'POOL_UNREADY',
     heard
-      ? `replica ${replicaId} was undrained meanwhile`
-      : `the worker of replica ${replicaId} did not drain within ${HEAR_MS} ms: it has been undrained, or its worker is older than this command`,
+      ? `replica ${replicaId} was undrained in the meantime`
+      : `the worker of replica ${replicaId} did not drain within ${HEAR_MS} ms: it was undrained, or its worker runs an older version that cannot drain`,
   )
 }

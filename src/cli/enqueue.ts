@@ -17,7 +17,7 @@ export function addEnqueue(program: Command): void {
       'file of jobs, one JSON object a line, each with an optional job_id; - reads standard input. Lines without a priority get that of --priority (default: batch)',
     )
     .option('--no-wait', 'with --file: stop when the queue is full, instead of waiting')
-    .option('--json', 'errors and the summary of --file as JSON, too')
+    .option('--json', 'print errors and the summary of --file as JSON as well')
   withJob(withPool(command)).action(
     async (prompt: string | undefined, flags: PoolFlags & JobFlags & FileFlags) => {
       if ((prompt === undefined) === (flags.file === undefined)) {

@@ -9,7 +9,7 @@ export function addForget(program: Command): void {
   const command = program
     .command('forget')
     .description(
-      "Erase a job's prompt, events and place in the queue; one that is not over is cancelled first",
+      "Erase a job's prompt, events and place in the queue; a job that has not ended is cancelled first",
     )
     .argument('<job>', 'the job id')
     .option('--json', 'as JSON')

@@ -35,7 +35,7 @@ export function addGenerate(program: Command): void {
               : printText(pool, admission, signal))
           },
           async ({ status }) => {
-            const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'the reader has gone'
+            const reason = status === EXIT.interrupted ? 'Ctrl-C' : 'the reader closed the pipe'
             await pool.cancel(jobId, { reason })
             err('\n')
             errLine(`tgi-pool: cancelled job ${jobId}`)

@@ -2,9 +2,8 @@ import { onEndSignals } from '../runtime/signals.ts'
 import { EXIT, Exit } from './exit.ts'
 
 /**
- * Runs work that may be ended from outside: Ctrl-C and SIGTERM end it with status 130, a reader of our output that has
- * gone (`| head`) with 0. Its signal aborts, `onInterrupt` follows, and only then the command ends. A second Ctrl-C
- * ends it at once.
+ * Runs work that can be interrupted: Ctrl-C and SIGTERM end it with status 130, a reader that closes our stdout (`| head`) with 0.
+ * Aborts the signal, calls `onInterrupt`, and only then ends the command. A second Ctrl-C ends it at once.
  */
 export async function withInterrupt<T>(
   work: (signal: AbortSignal) => Promise<T>,

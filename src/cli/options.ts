@@ -72,7 +72,7 @@ export async function usingPool<T>(flags: PoolFlags, work: (pool: PoolClient) =>
   }
 }
 
-/** Arguments are visible to everybody on the machine. */
+/** Arguments are visible to every user of the machine. */
 export function warnOfPassword(url: string): void {
   if (!process.argv.some((arg) => arg.includes(url)) || !/:\/\/[^/]*:[^/]+@|password=./.test(url)) return
   errLine('tgi-pool: warning: a password among the arguments is visible in the process list; use REDIS_URL')
@@ -96,7 +96,7 @@ export function decimal(text: string): number {
   throw new InvalidArgumentError('Expected a number, 0 or more.')
 }
 
-/** An address with its port: without one, http means 80, which is nearly never what was meant. */
+/** An address with its port: without one, http means 80, which is almost never intended. */
 export function replicaAddress(text: string): string {
   const match = /^https?:\/\/(?:[^@/]*@)?(?:\[[^\]]+\]|[^:/?#]+):(\d+)(?:\/[^?#]*)?$/.exec(text)
   if (match !== null && URL.canParse(text)) return text
@@ -132,7 +132,7 @@ export function withKey(command: Command): Command {
     )
     .addHelpText(
       'after',
-      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names. It is sent only to the\naddresses of --api-key-for: those in Redis may have been written by anybody who may write there.',
+      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names. It is sent only to the\naddresses of --api-key-for: anyone who may write to Redis could have written the addresses there.',
     )
 }
 
@@ -234,6 +234,6 @@ function typed(argument: string, what: string): string {
   if (!argument.includes('\uFFFD')) return argument
   throw new PoolError(
     'INVALID_PARAMS',
-    `${what}: expected UTF-8, got other bytes or the character U+FFFD, which stands for them. A prompt that has U+FFFD goes to standard input, with - in its place`,
+    `${what}: expected UTF-8, got other bytes or the character U+FFFD, which stands for them. Pass a prompt with U+FFFD on standard input, with - in its place`,
   )
 }

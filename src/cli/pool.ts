@@ -18,7 +18,7 @@ interface JsonFlag {
 export function addPool(program: Command): void {
   const pool = program.command('pool').description('Create, show, change and delete pools')
   const settings = `settings: ${Object.keys(poolConfigSchema.shape).join(', ')}`
-  addVerb(pool, 'create', 'Create a pool; settings of an existing one stay', settings, (client, change) =>
+  addVerb(pool, 'create', 'Create a pool; an existing pool keeps its settings', settings, (client, change) =>
     client.create(change),
   )
   addVerb(pool, 'set', "Change a pool's settings", settings, (client, change) => client.set(change))
@@ -64,7 +64,7 @@ function addVerb(
   })
 }
 
-/** Reads `name=value`, the value as JSON; what is no JSON is a plain string. */
+/** Reads `name=value`, the value as JSON; anything else is a plain string. */
 function parseSettings(pairs: readonly string[]): PoolConfigChange {
   const entries = pairs.map((pair) => {
     const [, name, text] = /^([a-z_]+)=(.*)$/s.exec(pair) ?? []

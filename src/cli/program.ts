@@ -26,9 +26,9 @@ import { addWorker } from './worker.ts'
 
 /** Runs the command line; resolves with the exit status, errors printed. */
 export async function runCli(argv: readonly string[]): Promise<number> {
-  // A reader such as `head` may close the pipe; who waits for something to write hears of it (interrupt.ts).
+  // A reader such as `head` may close the pipe; interrupt.ts handles that.
   process.stdout.on('error', () => undefined)
-  // An empty variable is one that is not set, as containers are started from templates.
+  // Treat an empty variable as unset: containers are often started from templates.
   for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name]
   const json = argv.includes('--json')
   const program = buildProgram()

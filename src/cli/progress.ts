@@ -8,7 +8,7 @@ interface Progress {
   stop(accepted: number): void
 }
 
-/** A bar on a terminal, nothing elsewhere. By bytes of the file; of a pipe nobody knows the end. */
+/** A bar on a terminal, nothing elsewhere. Counts bytes of the file, or only jobs if it is a pipe of unknown length. */
 export async function startProgress(file: string): Promise<Progress> {
   const size = file === '-' ? undefined : (await statInput(file, '--file')).size
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
@@ -44,7 +44,7 @@ interface Waiting {
   stop(): void
 }
 
-/** One line on a terminal that says how much is left and since when it is waited for, nothing elsewhere. */
+/** One line on a terminal with how much is left and for how long it has waited, nothing elsewhere. */
 export function startWaiting(what: string): Waiting {
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
   const bar = new SingleBar({

@@ -24,7 +24,7 @@ export function addSimulator(program: Command): void {
   program
     .command('simulator')
     .description(
-      'Run a simulated TGI over real HTTP, without a model: made-up text, real framing, quirks and faults',
+      'Run a simulated TGI server over real HTTP, without a model: made-up text, real framing, quirks and faults',
     )
     .requiredOption('--port <n>', 'port to listen on; 0 picks a free one', integer(0, 65_535))
     .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
@@ -56,7 +56,7 @@ export function addSimulator(program: Command): void {
       errLine(
         `tgi-pool simulator (no model: the text is made up) at ${simulator.url}; state: ${simulator.url}/simulator/state; Ctrl-C stops it`,
       )
-      // It goes on listening to the end: under npm one Ctrl-C comes twice, and the second must not kill it on its way.
+      // Listens to the end: under npm one Ctrl-C arrives twice, and the second must not kill it while it stops.
       await new Promise<void>((resolve) => {
         onEndSignals({ onFirst: () => resolve(), onSecond: () => undefined })
       })

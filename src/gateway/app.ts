@@ -123,7 +123,7 @@ function answerOther(context: Context<HttpEnv>, methods: readonly string[], log:
     log,
     new PoolError(
       'METHOD_NOT_ALLOWED',
-      `this route takes ${allowed}, got ${context.req.method.slice(0, 20)}`,
+      `this route accepts ${allowed}, got ${context.req.method.slice(0, 20)}`,
     ),
   )
 }

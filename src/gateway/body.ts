@@ -59,7 +59,7 @@ function readBytes(incoming: IncomingMessage, maxBytes: number): Promise<Buffer>
     }
     const done = () => settle(() => resolve(body.bytes()))
     const broken = () =>
-      settle(() => reject(new PoolError('INVALID_PARAMS', 'the request ended before its body did')))
+      settle(() => reject(new PoolError('INVALID_PARAMS', 'the request ended before its body was complete')))
     function settle(outcome: () => void): void {
       incoming.off('data', take).off('end', done).off('error', broken).off('close', broken)
       // The server's own listener takes what is left, for a while.

@@ -62,7 +62,7 @@ export interface EventStreamsOptions {
 export function createEventStreams(options: EventStreamsOptions): EventStreams {
   const { places } = options
 
-  /** The first event, where only it tells whether there is something to send; throws where there is not. */
+  /** The first event, if only it shows whether there is something to send; throws if there is not. */
   async function lookFirst({ client, jobId }: FoundJob, after: Cursor, events: Events): Promise<First> {
     const next = events.next()
     // As a rule there is an event, or a reason why there is none. Else the job may wait for its first.

@@ -33,7 +33,7 @@ export function createGrowingBuffer(maxBytes: number): GrowingBuffer {
     if (takenBytes + more > MOST_BYTES)
       throw new PoolError(
         'OVERLOADED',
-        `the body: this gateway is reading bodies of ${MOST_BYTES} bytes, as many as it may; try again`,
+        `the body: this gateway is already reading ${MOST_BYTES} bytes of bodies, its limit; retry later`,
       )
     const larger = Buffer.allocUnsafe(length)
     buffer.copy(larger, 0, 0, size)

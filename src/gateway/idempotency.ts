@@ -39,7 +39,7 @@ export function jobIdFrom(
   if (jobId === undefined || jobId === id) return id
   throw new PoolError(
     'INVALID_PARAMS',
-    'Idempotency-Key: stands for another job than job_id; expected one of the two, or the same in both',
+    'Idempotency-Key and job_id: expected one of the two, or the same id in both, got two ids',
   )
 }
 

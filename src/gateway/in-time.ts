@@ -1,7 +1,7 @@
 import { PoolError } from '../contract/error.ts'
 
 /**
- * Bounds what Redis may take for a call, so that a Redis that is frozen is told in seconds.
+ * Bounds what Redis may take for a call, so that a frozen Redis is reported within seconds.
  *
  * @throws {@link PoolError} `REDIS_UNAVAILABLE` when it is late.
  */

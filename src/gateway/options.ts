@@ -33,7 +33,7 @@ export interface GatewayOptions {
   readonly redisTimeoutMs?: number | undefined
 }
 
-/** What holds unless told otherwise. */
+/** Default settings. */
 export const GATEWAY_DEFAULTS = {
   host: '127.0.0.1',
   port: 8700,
@@ -79,7 +79,7 @@ export function settle(options: GatewayOptions): GatewaySettings {
   if (!isLoopback(settings.host) && settings.bearerFile === undefined) {
     throw new PoolError(
       'CONFIG',
-      `gateway: ${settings.host} can be reached from other machines: expected a file of bearer keys (TGI_POOL_BEARER_FILE or --bearer-file), got none`,
+      `gateway: ${settings.host} is reachable from other machines: expected a file of bearer keys (TGI_POOL_BEARER_FILE or --bearer-file), got none`,
     )
   }
   return settings

@@ -13,11 +13,14 @@ export async function serveGateway(options: GatewayOptions, graceMs: number): Pr
   let gateway: Gateway | undefined
   const stopListening = onEndSignals({
     onFirst: (signal) => {
-      logger.info({ signal, streams: gateway?.streams, grace_ms: graceMs }, 'stopping; signal again to cut')
+      logger.info(
+        { signal, streams: gateway?.streams, grace_ms: graceMs },
+        'stopping; signal again to close streams at once',
+      )
       asked.resolve(graceMs)
     },
     onSecond: (signal) => {
-      logger.warn({ signal }, 'cutting what is left')
+      logger.warn({ signal }, 'closing streams at once')
       void gateway?.stop(0)
     },
   })

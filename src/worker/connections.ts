@@ -42,7 +42,7 @@ export async function openConnections(
     const commands = await connectRedis(url, { role: 'commands' })
     open.push(commands)
     await checkServer(commands, url, logger)
-    const hush = tellOutages(commands, url, logger)
+    const hush = logOutages(commands, url, logger)
     return {
       commands,
       writer: await connect('writer'),
@@ -59,23 +59,25 @@ export async function openConnections(
   }
 }
 
-/** A line that is up again sooner is no outage (ms): one to a server that is no primary any more is left again and again. */
+/** A shorter interruption is no outage (ms): connections to a former primary are closed again and again. */
 const OUTAGE_MS = 250
 
 /**
- * Says when Redis goes and when it comes back, once each; one line tells for all, they go together. The answer ends that.
+ * Logs when the connection to Redis is lost and when it is restored, once each. One connection is enough: all are lost together.
+ *
+ * @returns stops logging.
  */
-function tellOutages(redis: RedisConnection, url: string, logger: Logger): () => void {
+function logOutages(redis: RedisConnection, url: string, logger: Logger): () => void {
   let since = 0
-  let told = false
+  let isLogged = false
   let soon: NodeJS.Timeout | undefined
 
   function away(): void {
-    if (told || soon !== undefined) return
+    if (isLogged || soon !== undefined) return
     since = performance.now()
     soon = setTimeout(() => {
       soon = undefined
-      told = true
+      isLogged = true
       logger.warn({ redis: redactUrl(url) }, 'Redis connection lost')
     }, OUTAGE_MS)
   }
@@ -83,8 +85,8 @@ function tellOutages(redis: RedisConnection, url: string, logger: Logger): () =>
   function back(): void {
     clearTimeout(soon)
     soon = undefined
-    if (!told) return
-    told = false
+    if (!isLogged) return
+    isLogged = false
     const outageMs = Math.round(performance.now() - since)
     logger.info({ redis: redactUrl(url), outage_ms: outageMs }, 'Redis connection restored')
   }
@@ -96,7 +98,7 @@ function tellOutages(redis: RedisConnection, url: string, logger: Logger): () =>
   }
 }
 
-/** Refuses what cannot work and warns of what will hurt later. */
+/** Refuses a server that is too old and warns about settings that lose data. */
 async function checkServer(redis: RedisConnection, url: string, logger: Logger): Promise<void> {
   const info = await redis.info('server')
   const version = /^(?:valkey_version|redis_version):(\S+)/m.exec(info)?.[1] ?? 'unknown'
@@ -108,7 +110,7 @@ async function checkServer(redis: RedisConnection, url: string, logger: Logger):
   if (policy !== undefined && policy !== 'noeviction') {
     logger.warn(
       { got: policy, expected: 'noeviction' },
-      'Redis may evict keys when memory is full: jobs and events would vanish. Set maxmemory-policy noeviction',
+      'Redis may evict keys when memory is full: jobs and events would be lost. Set maxmemory-policy noeviction',
     )
   }
 }

@@ -30,6 +30,6 @@ export async function findOtherAddress(
 export function sharedIdError({ replicaId, url }: ClaimedAddress, other: string): PoolError {
   return new PoolError(
     'CONFIG',
-    `replica id ${replicaId}: expected it for ${url} alone, but another worker serves ${other} under it. Give each replica an id of its own with --replica-id`,
+    `replica id ${replicaId}: expected one address, ${url}, but another worker serves ${other} under this id. Give each replica its own --replica-id`,
   )
 }

@@ -19,9 +19,9 @@ export interface HealthAddress {
  * Starts a worker and serves until SIGTERM or SIGINT; drains, and on a second signal hands back at once. A signal
  * that comes while it starts is obeyed as soon as it has.
  *
- * @param health - where to tell how it is, from before it starts until it has stopped; absent: nowhere.
- * @throws `PoolError` `CONFIG` when that address cannot be had; `POOL_UNAVAILABLE` when the pool was deleted; and what
- * {@link startWorker} throws.
+ * @param health - where to serve `/livez` and `/readyz`, from before the worker starts until it has stopped.
+ * @throws `PoolError` `CONFIG` if it cannot listen there; `POOL_UNAVAILABLE` if the pool was deleted; and what {@link startWorker}
+ * throws.
  */
 export async function serveWorker(
   options: WorkerOptions,
@@ -65,7 +65,7 @@ export async function serveWorker(
   }
 }
 
-/** What is asked for is loaded only then: most workers are started without. */
+/** Loads the HTTP server only when it is needed: most workers run without. */
 async function serveHealth(
   address: HealthAddress,
   readiness: () => Readiness,
@@ -88,18 +88,18 @@ async function serveHealth(
   return server
 }
 
-/** Why a worker in that state takes no jobs; a breaker's pause of a moment is none of these. */
+/** Why a worker in that state takes no jobs. A breaker's short pause changes no state. */
 const REASONS: Readonly<Record<Exclude<ReplicaState, 'ready'>, string>> = {
-  unhealthy: 'the replica is not healthy; `tgi-pool replicas` says why',
+  unhealthy: 'the replica is not healthy; `tgi-pool replicas` shows why',
   drifted: "the replica differs from the pool's pin",
-  draining: 'it is told to drain or to stop',
+  draining: 'the worker is draining or stopping',
   window: 'a window is open',
-  standby: 'it does not hold the lease on its replica: another worker has it, or Redis does not answer',
-  lost: 'its lease is gone',
+  standby: 'the worker does not hold the lease on its replica: another worker does, or Redis does not answer',
+  lost: 'the lease was lost',
 }
 
 function readinessOf(worker: PoolWorker | undefined): Readiness {
-  if (worker === undefined) return { ready: false, reason: 'it starts' }
+  if (worker === undefined) return { ready: false, reason: 'the worker is starting' }
   const { state, drift } = worker
   if (state === 'ready') return { ready: true }
   const reason = state === 'drifted' && drift !== undefined ? drift : REASONS[state]

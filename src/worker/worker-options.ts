@@ -3,7 +3,7 @@ import { replicaIdSchema } from '../contract/ids.ts'
 import type { Logger } from '../runtime/log.ts'
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
 
-/** What a worker is told. */
+/** Options of a worker. */
 export interface WorkerOptions {
   readonly redisUrl: string
   readonly pool: string
@@ -29,7 +29,7 @@ export interface WorkerOptions {
   readonly logger: Logger
 }
 
-/** A worker's times and counts unless told otherwise. */
+/** A worker's default times and counts. */
 export const WORKER_DEFAULTS = {
   slots: 8,
   prefix: DEFAULT_PREFIX,

@@ -197,7 +197,7 @@ async function assemble({
         await sealGivenUp({ log, jobId, pool, retentionMs: config.retention_ms, deaths, onJobEnd })
         return true
       } catch (error) {
-        faultLog('job whose workers died too often could not be ended yet', error)
+        faultLog('job whose workers keep dying could not be ended; retrying', error)
         return false
       }
     },
@@ -345,7 +345,7 @@ async function assemble({
 
   function pauseReason(): string | undefined {
     if (breaker.cause === undefined) return undefined
-    const what = breaker.cause === 'faults' ? `jobs on it fail, last: ${lastFault}` : 'overloaded'
+    const what = breaker.cause === 'faults' ? `jobs fail on it, last: ${lastFault}` : 'overloaded'
     return `${what}; ${breaker.state === 'open' ? 'paused, then tested again' : 'trying one request'}`
   }
 
@@ -438,7 +438,7 @@ async function assemble({
         })
         // A bug of ours. Do not reject: the queue would drop the job.
         .catch((error: unknown) => {
-          faultLog('attempt failed by a fault of our own', error)
+          faultLog('attempt failed: unexpected fault', error)
           return notBegun(new Interruption('our_fault'), context)
         })
       logAttempt(logger, { job_id: job.id, pool_id: pool, replica_id: replicaId }, report)
@@ -561,7 +561,10 @@ async function assemble({
     })
     await registration.publish()
     if (drain.wish !== undefined)
-      logger.warn({ replica_id: replicaId }, `replica is drained; tgi-pool undrain ${replicaId} ends that`)
+      logger.warn(
+        { replica_id: replicaId },
+        `replica is drained; tgi-pool undrain ${replicaId} brings it back`,
+      )
     return worker
   } catch (error) {
     await worker.stop(0)

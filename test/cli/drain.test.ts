@@ -6,7 +6,7 @@ import { test } from './stage.ts'
 import type { Stage } from './stage.ts'
 
 const AS_TERMINAL = new URL('as-terminal.ts', import.meta.url)
-const LAST_ONE = /^tgi-pool: warning: no other replica of pool \S+ is ready: nothing serves it now\n$/
+const LAST_ONE = /^tgi-pool: warning: no other replica of pool \S+ is ready, so no worker takes its jobs\n$/
 
 /** A replica whose one job goes on until somebody cancels it. */
 async function busyReplica(
@@ -101,7 +101,7 @@ describe.concurrent('drain --wait', () => {
     await cancel()
     here(await drain.over).toMatchObject({
       status: 0,
-      stdout: `replica ${id} is drained: nothing runs on it\n`,
+      stdout: `replica ${id} is drained: no job runs on it\n`,
       stderr: here.stringMatching(LAST_ONE),
     })
     here(await client.replicas()).toMatchObject([{ state: 'draining', busy: 0 }])
@@ -110,7 +110,7 @@ describe.concurrent('drain --wait', () => {
   test('says on a terminal what it waits for', async ({ stage, expect: here }) => {
     const { id, cancel } = await busyReplica(stage, here)
     const drain = stage.start(['drain', id, '--wait', '--grace-ms', '600000'], { preload: AS_TERMINAL })
-    await drain.printed(`replica ${id} drains: jobs that still run: 1 (`, 'stderr')
+    await drain.printed(`draining replica ${id}, jobs still running: 1 (`, 'stderr')
     await cancel()
     here(await drain.over).toMatchObject({ status: 0 })
   })
@@ -123,7 +123,7 @@ describe.concurrent('drain --wait', () => {
     const drain = stage.start(['drain', id, '--wait', '--grace-ms', '600000'])
     const client = await stage.client()
     await here.poll(() => client.replicas()).toMatchObject([{ state: 'draining', busy: 1 }])
-    await drain.printed('nothing serves it now', 'stderr')
+    await drain.printed('so no worker takes its jobs', 'stderr')
     drain.interruptTwice()
     const { status, stdout, stderr } = await drain.over
     here([status, stdout]).toEqual([130, ''])
@@ -141,7 +141,7 @@ describe.concurrent('drain --wait', () => {
     const statuses = await Promise.all(
       [1, 3, 5, 8, 12, 16, 20, 30].map(async (gapMs) => {
         const drain = stage.start(['drain', id, '--wait', '--grace-ms', '600000'])
-        await drain.printed('nothing serves it now', 'stderr')
+        await drain.printed('so no worker takes its jobs', 'stderr')
         drain.interruptTwice(gapMs)
         const { status, signal } = await drain.over
         return status ?? signal
@@ -151,14 +151,14 @@ describe.concurrent('drain --wait', () => {
     await cancel()
   })
 
-  test('fails when somebody undrains the replica meanwhile', async ({ stage, expect: here }) => {
+  test('fails if the replica is undrained in the meantime', async ({ stage, expect: here }) => {
     const { id, cancel } = await busyReplica(stage, here)
     const drain = stage.start(['drain', id, '--wait', '--grace-ms', '600000'], { preload: AS_TERMINAL })
     // It has seen it drain.
-    await drain.printed('jobs that still run: 1 (', 'stderr')
+    await drain.printed('jobs still running: 1 (', 'stderr')
     here(await stage.cli(['undrain', id])).toMatchObject({ status: 0 })
     const { status, stderr } = await drain.over
-    here([status, stderr]).toEqual([1, here.stringContaining(`replica ${id} was undrained meanwhile`)])
+    here([status, stderr]).toEqual([1, here.stringContaining(`replica ${id} was undrained in the meantime`)])
     await cancel()
   })
 
@@ -170,7 +170,7 @@ describe.concurrent('drain --wait', () => {
     const drain = await stage.cli(['drain', worker.replicaId, '--wait'])
     here(drain).toMatchObject({
       status: 0,
-      stdout: `replica ${worker.replicaId} is drained: nothing runs on it\n`,
+      stdout: `replica ${worker.replicaId} is drained: no job runs on it\n`,
     })
   })
 })

@@ -207,7 +207,11 @@ test('a Redis that is loading its data says how far it is', async () => {
   await expect.poll(() => redis.info('persistence'), { interval: 20 }).toMatch(/\bloading:1/)
   const report = await examine({ redisUrl: server.url, connectTimeoutMs: 300 })
   expect(report.findings).toMatchObject([
-    { check: 'redis-reachable', status: 'fault', message: expect.stringMatching(/is loading its data \(\d+ %\)/) },
+    {
+      check: 'redis-reachable',
+      status: 'fault',
+      message: expect.stringMatching(/is loading its data \(\d+ %\)/),
+    },
   ])
 })
 

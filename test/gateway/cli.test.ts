@@ -32,7 +32,7 @@ describe('tgi-pool gateway', () => {
     expect(lines.map((line) => line['msg'])).toEqual([
       'gateway started',
       'request answered',
-      'stopping; signal again to cut',
+      'stopping; signal again to close streams at once',
       'request answered',
       'gateway stopped',
     ])
@@ -55,7 +55,7 @@ describe('tgi-pool gateway', () => {
     await sleep(700)
     expect(run.isOver).toBe(false)
     run.kill('SIGTERM')
-    await run.printed('cutting what is left', 'stderr')
+    await run.printed('closing streams at once', 'stderr')
     expect((await run.over).status).toBe(0)
   })
 

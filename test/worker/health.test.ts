@@ -86,7 +86,7 @@ describe('the health port of a worker', () => {
     run.kill('SIGTERM')
     await expect
       .poll(() => ask(port, '/readyz'))
-      .toEqual(notReady(/^draining: it is told to drain or to stop$/))
+      .toEqual(notReady(/^draining: the worker is draining or stopping$/))
     expect(await ask(port, '/livez')).toEqual(LIVE)
     await client.cancel(jobId)
     expect(await run.over).toMatchObject({ status: 0 })
