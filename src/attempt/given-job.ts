@@ -8,7 +8,7 @@ import type { JobBudget } from '../contract/limits.ts'
 import type { PoolConfig } from '../contract/pool-config.ts'
 import { UnreadableBody } from '../queue/job-body.ts'
 
-/** A job that may run, as far as it can be told without its stream. */
+/** A job that may run, as far as can be said without its stream. */
 export interface GivenJob {
   readonly kind: 'job'
   readonly job: Job

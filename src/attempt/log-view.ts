@@ -4,7 +4,7 @@ import { tokensAfter } from '../stream/deadline-sweep.ts'
 import { parseEntry } from '../stream/entry.ts'
 import type { LogEntry } from '../stream/entry.ts'
 
-/** What a job's stream tells whoever picks the job up. */
+/** What a worker that picks a job up learns from its stream. */
 export interface LogView {
   readonly sealed: boolean
   readonly queued: EventData['queued'] | undefined
@@ -27,13 +27,13 @@ export function viewLog(entries: readonly LogEntry[]): LogView {
   const latest = started.at(-1)
   const last = entries.at(-1)
   // A cancel seals without looking, so an `error` may not say how many tokens there are; the entry before it does.
-  const telling = entries.findLast((entry) => entry.event !== 'error')
+  const counting = entries.findLast((entry) => entry.event !== 'error')
   const opening = entries[0] === undefined ? undefined : parseEntry(entries[0])
   return {
     sealed: last?.id === SEAL_ID,
     queued: opening?.event === 'queued' ? opening.data : undefined,
     attempts: started.length,
-    tokens: telling === undefined ? 0 : tokensAfter(telling),
+    tokens: counting === undefined ? 0 : tokensAfter(counting),
     firstStartedAt: first === undefined ? undefined : epochMs(idParts(first.id).epoch),
     lastEpoch: latest === undefined ? 0 : idParts(latest.id).epoch,
     lastReplica: latest && replicaOf(latest),

@@ -203,7 +203,7 @@ function wontGoOn(request: PickUpRequest, view: LogView, { code, message }: Endi
   })
 }
 
-/** The end of an answer that is whole already. Its replica died before it said so, and never told its own decoding. */
+/** The end of an answer that is complete already. Its replica died before it reported the end and its own decoding. */
 function completeEnd(
   { view, nowMs, acceptedAt, seed }: Facts,
   { tokens, seam }: Published,

@@ -8,7 +8,7 @@
  * | | `replay`, or what cannot be continued | the same request once more, on the same build: it must repeat the tokens |
  *
  * To continue is right where the replica reads the text before the seam as the very tokens that were generated: then
- * nothing is cut in two there, and the answer goes on in the middle of the same thought. `/tokenize` tells; it is enough to
+ * nothing is cut in two there, and the answer goes on in the middle of the same thought. `/tokenize` shows it; it is enough to
  * look at the last {@link PROVEN}, since models now and then write in more tokens than a tokenizer would, and further back
  * that changes nothing at the seam. It does change the model's input: other tokens for the same text, so even a greedy answer may
  * go on differently. `same_tokens` reports whether all of them are the same; requiring it turned one hand-over in five into a

@@ -305,7 +305,7 @@ class Attempt {
     const own = resumption === undefined || resumption.seam === 0
     const known = resumption?.tokensIn ?? (own ? end.tokensIn : undefined)
     if (known !== undefined || inputs === undefined) return { ...end, tokensIn: known }
-    // Cut off by us, or asked for with a part of the answer, so the replica never told how long the prompt was.
+    // Cut off by us, or asked for with a part of the answer, so the replica never reported how long the prompt was.
     const counted = await context.client
       .tokenize(inputs, { signal: interrupt.signal, timeoutMs: 1000 })
       .catch(() => undefined)

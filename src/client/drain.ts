@@ -70,7 +70,7 @@ export async function undrainReplica(
   return { replica_id: replicaId, outcome: ended ? 'undrained' : 'was_not_draining' }
 }
 
-/** What there is of a pool, and that the replica is part of it: a worker has told of it, or it is drained already. */
+/** What there is of a pool, and that the replica is part of it: a worker has reported it, or it is drained already. */
 async function lookUp(
   redis: RedisConnection,
   keys: PoolKeys,

@@ -32,7 +32,7 @@ export interface EnqueuePorts {
   readonly forecast: StartForecast
 }
 
-/** What an enqueue may be told beside the body. */
+/** Options of an enqueue beside the body. */
 interface EnqueueChoices {
   readonly jobId?: string | undefined
   readonly correlationId?: string | undefined
@@ -52,7 +52,7 @@ export interface Admission {
 
 /**
  * Accepts a job: its `queued` event first, then the queue. Nothing half done is ever accepted: when this throws,
- * the same call with the same id completes it or is told what stands in the way.
+ * the same call with the same id completes it or reports what stands in the way.
  *
  * @param options.jobId the idempotency key; made when absent.
  * @param options.correlationId the job's when its body has none.

@@ -2,7 +2,7 @@
  * A generator that can be left while it waits: `return` of a plain one is heard only when what it waits for has come,
  * which for the events of a job that waits may be never.
  *
- * @param leave ends the waiting, by whatever way the generator has; what it throws then is not told.
+ * @param leave ends the waiting, by whatever way the generator has; what it throws then is ignored.
  */
 export function leavable<T>(
   generator: AsyncGenerator<T, void, undefined>,

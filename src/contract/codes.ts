@@ -14,7 +14,7 @@
  * | `REPLICA_EXHAUSTED` | attempts used up on refusals and faults before any token |
  * | `WORKER_RESET` | interrupted after tokens and may not go on |
  * | `REPLAY_DIVERGED` | a replay did not repeat the tokens that were published |
- * | `CANCELLED` | somebody asked |
+ * | `CANCELLED` | a client cancelled it |
  * | `INTERNAL` | our fault |
  */
 export const CODES = {
@@ -24,7 +24,7 @@ export const CODES = {
   ADMISSION_REJECT: { retriable: true, status: 429 },
   QUEUE_FULL_DROP_LRU: { retriable: true, status: 429 },
   POOL_UNREADY: { retriable: true, status: 503 },
-  // The name is the caller's, and a name that leads nowhere is his fault, though a worker may make the pool in a moment.
+  // A wrong name is the caller's fault, but retriable: a worker may create the pool in a moment.
   POOL_UNAVAILABLE: { retriable: true, status: 404 },
   REPLICA_EXHAUSTED: { retriable: true, status: 503 },
   WORKER_RESET: { retriable: true, status: 502 },

@@ -6,7 +6,7 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  *
  * - `ID_CONFLICT`: the job id is taken by another body.
  * - `UNKNOWN_JOB`: no such job, or its events have expired and no cursor says it ever existed.
- * - `UNKNOWN_REPLICA`: no worker has told of such a replica in the pool.
+ * - `UNKNOWN_REPLICA`: no worker has reported such a replica in the pool.
  * - `POOL_IN_USE`: workers serve the pool, so it is not deleted.
  * - `GONE`: the job's events were here and have expired.
  * - `REDIS_UNAVAILABLE`: Redis does not answer, or refuses us (address, password).

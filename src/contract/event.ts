@@ -9,7 +9,7 @@ const count = z.number().int().nonnegative()
 
 /** The job is accepted. Written by the producer before the job is in the queue. */
 const queuedSchema = z.object({
-  digest: z.string().describe('SHA-256 (hex) of the body as given: tells two bodies under one id apart'),
+  digest: z.string().describe('SHA-256 (hex) of the body as given: distinguishes two bodies under one id'),
   accepted_at: ms.describe("When the job was accepted (ms since 1970, by Redis's clock)"),
   deadline_at: ms.describe("When the job ends in `error` at the latest (ms since 1970, by Redis's clock)"),
   queue_position: count.describe('Jobs that were ahead of it then, from 0'),

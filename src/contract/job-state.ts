@@ -5,7 +5,7 @@ import { JOB_STATES } from './job-states.ts'
 
 export type { JobState } from './wire-types.ts'
 
-/** Where a job stands, as `job` prints it. The stream decides; the queue only tells where it waits. */
+/** Where a job stands, as `job` prints it. The stream decides; the queue only shows where it waits. */
 export const jobStateSchema = z.object({
   job_id: jobIdSchema.describe("The job's id"),
   pool_id: poolIdSchema.describe('The pool that it is in'),

@@ -205,7 +205,7 @@ export function parseJob(value: unknown): Job {
   throw new PoolError('INVALID_PARAMS', `job: ${formatIssues(result.error)}`)
 }
 
-/** What tells two bodies under one id apart: SHA-256 of the body as given, whatever the order of its keys. */
+/** What distinguishes two bodies under one id: SHA-256 of the body as given, whatever the order of its keys. */
 export function digestOf(body: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify(sorted(body)))

@@ -238,7 +238,7 @@ export interface GenerationParameters {
 
 /** The `data` of a `queued` event: the job is accepted. */
 export interface QueuedData {
-  /** SHA-256 (hex) of the body as given: tells two bodies under one id apart. */
+  /** SHA-256 (hex) of the body as given: distinguishes two bodies under one id. */
   digest: string
   /** When the job was accepted (ms since 1970, by Redis's clock). */
   accepted_at: number

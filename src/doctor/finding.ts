@@ -17,20 +17,20 @@
  * | `redis-tls` | | passwords and prompts cross a network in the clear |
  * | `clock` | | Redis's clock and ours differ by more than 500 ms |
  * | `pools` | no list of pools can be read | a name in the list is none |
- * | `pool-config` | cannot be read, or nobody made the pool | |
+ * | `pool-config` | cannot be read, or there is no such pool | |
  * | `pool-registry` | the queue or the registry cannot be read | |
- * | `pool-workers` | jobs wait and nobody takes them | no worker, or none that is ready |
+ * | `pool-workers` | jobs wait and no worker takes them | no worker, or none that is ready |
  * | `pool-queue` | full | above 80 %, or jobs wait beside free slots |
  * | `pool-paused` | BullMQ's queue is paused | |
  * | `pool-deadlines` | jobs are past their deadline and not ended | |
- * | `pool-locks` | jobs of dead workers, and nobody to take them over | the same, with somebody |
+ * | `pool-locks` | jobs of dead workers, and no other worker | the same, with another worker |
  * | `pool-versions` | | replicas differ, and no pin says which is right |
  * | `replica-state` | `unhealthy`, `drifted` | `lost` |
  * | `replica-lease` | it never ends, or another worker has it | it is about to run out |
- * | `replica-worker` | | its worker has said nothing for 3 s |
+ * | `replica-worker` | | its worker has not reported for 3 s |
  * | `replica-slots` | | more slots are configured than the replica takes requests |
  * | `replica-address` | two workers serve one address: its slots are doubled | perhaps so, or one id has several addresses |
- * | `replica-reachable` | | it does not answer here, or answers as another one than its worker tells |
+ * | `replica-reachable` | | it does not answer here, or answers as another replica than its worker reports |
  */
 export type CheckName =
   | `redis-${'reachable' | 'permissions' | 'latency' | 'version' | 'mode' | 'role' | 'eviction' | 'persistence' | 'memory' | 'fragmentation' | 'clients' | 'tls'}`
@@ -39,7 +39,7 @@ export type CheckName =
   | `pool-${'config' | 'registry' | 'workers' | 'queue' | 'paused' | 'deadlines' | 'locks' | 'versions'}`
   | `replica-${'state' | 'lease' | 'worker' | 'slots' | 'address' | 'reachable'}`
 
-/** `fault`: it does not work. `warning`: it works now, or it cannot be told. */
+/** `fault`: it does not work. `warning`: it works now, or could not be checked. */
 type FindingStatus = 'ok' | 'warning' | 'fault'
 
 /** What a check has found. */

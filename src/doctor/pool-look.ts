@@ -3,19 +3,19 @@ import type { PoolKeys } from '../contract/keys.ts'
 import { openHeldBytes } from '../queue/held-bytes.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
-/** What a pool's queue and deadlines tell beyond how many jobs wait. */
+/** What a pool's queue and deadlines show beyond the number of waiting jobs. */
 export interface QueueLook {
   /** The paused BullMQ queues. */
   readonly paused: readonly string[]
   /** Bytes of the jobs that have not ended. */
   readonly bytes: number
-  /** Jobs whose deadline passed more than {@link SWEEP_GRACE_MS} ago and that nobody has ended. */
+  /** Jobs whose deadline passed more than {@link SWEEP_GRACE_MS} ago and that have not been ended. */
   readonly overdue: number
   /** Jobs that are with a worker, whose lock is gone. */
   readonly unlocked: number
 }
 
-/** Whoever sweeps looks every second, and what was accepted ends by its deadline + 2 s (src/README.md). */
+/** Sweepers look every second, and accepted jobs end by their deadline + 2 s (src/README.md). */
 const SWEEP_GRACE_MS = 2000
 /** How many active jobs are looked at. */
 const ACTIVE_LIMIT = 1000
@@ -46,7 +46,7 @@ function queueKey(keys: PoolKeys, queue: string, name: string): string {
   return `${keys.queuePrefix}:${queue}:${name}`
 }
 
-/** A job that ends between our two questions has no lock either: only what is so twice counts. */
+/** A job that ends between the two reads has no lock either, so only jobs seen twice count. */
 async function countUnlocked(redis: RedisConnection, keys: PoolKeys, queue: string): Promise<number> {
   const first = await unlockedJobs(redis, keys, queue)
   if (first.length === 0) return 0

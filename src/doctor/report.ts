@@ -6,7 +6,7 @@ import { showAddress } from './replica-look.ts'
 import type { ServerFacts } from './server-facts.ts'
 import { productOf } from './server-info.ts'
 
-/** What of a server is told. What this user may not see is left out. */
+/** What the report says about a server. Leaves out what this user may not see. */
 export interface RedisReport {
   /** Without credentials. */
   readonly url: string
@@ -26,7 +26,7 @@ export interface RedisReport {
   readonly evicted_keys?: number | undefined
 }
 
-/** What of a replica is told. */
+/** What the report says about a replica. */
 interface ReplicaReport {
   readonly replica_id: string
   readonly worker_id: string
@@ -47,7 +47,7 @@ interface ReplicaReport {
   readonly reachable: boolean
 }
 
-/** What of a pool is told. */
+/** What the report says about a pool. */
 export interface PoolReport {
   readonly pool_id: string
   /** Undefined when its config cannot be read. */
@@ -77,7 +77,7 @@ export interface Report {
   readonly ok: boolean
 }
 
-/** Tells of a server. */
+/** Reports a server. */
 export function redisReport(facts: ServerFacts): RedisReport {
   const { info, config } = facts
   const { name, version } = productOf(info)
@@ -99,7 +99,7 @@ export function redisReport(facts: ServerFacts): RedisReport {
   }
 }
 
-/** Tells of a pool. */
+/** Reports a pool. */
 export function poolReport(
   { config, facts, look }: PoolSight,
   replicas: readonly ReplicaSight[],

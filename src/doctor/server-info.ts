@@ -33,7 +33,7 @@ const infoSchema = z.object({
   evicted_keys: number,
 })
 
-/** What INFO tells, as far as it matters here. A field is absent when the server does not tell it. */
+/** What INFO reports, as far as it matters here. A field that the server does not report is absent. */
 export type ServerInfo = z.infer<typeof infoSchema>
 
 const configSchema = z.object({
@@ -46,10 +46,10 @@ const configSchema = z.object({
   appendonly: flag,
 })
 
-/** What CONFIG GET tells, as far as it matters here. */
+/** What CONFIG GET reports, as far as it matters here. */
 export type ServerConfig = z.infer<typeof configSchema>
 
-/** The settings to ask for: what INFO does not tell, or not to everybody. */
+/** The settings to ask for: what INFO does not report, or not to every user. */
 export const CONFIG_NAMES = Object.keys(configSchema.shape) as readonly (keyof ServerConfig)[]
 
 /** Reads the answer of INFO: `name:value` lines under `# Section` heads (redis.io/docs/latest/commands/info). */
@@ -79,7 +79,7 @@ export interface Product {
   readonly major: number | undefined
 }
 
-/** Tells Valkey from Redis. */
+/** Distinguishes Valkey from Redis. */
 export function productOf(info: ServerInfo): Product {
   const isValkey = info.valkey_version !== undefined || info.server_name === 'valkey'
   const version = isValkey ? (info.valkey_version ?? info.redis_version) : info.redis_version

@@ -57,7 +57,7 @@ function answerOn(socket: Socket): UnfinishedAnswer | undefined {
   return answer ?? undefined
 }
 
-/** Node's codes (doc/api/errors.md) for what it can tell apart; all else is no HTTP. */
+/** Node's codes (doc/api/errors.md) for what it distinguishes; anything else is not HTTP. */
 const FAULTS: Readonly<Record<string, [ErrorKind, string]>> = {
   HPE_HEADER_OVERFLOW: ['HEADERS_TOO_LARGE', 'the headers are too large: expected at most 16 KiB in all'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ['TOO_LARGE', 'the chunk extensions are too large'],

@@ -13,13 +13,13 @@ export const errorEnvelopeSchema = z.object({
   }),
 })
 
-/** An error as every door of ours says it. */
+/** The envelope of an error. */
 export type ErrorEnvelope = z.infer<typeof errorEnvelopeSchema>
 
 /** How long to stay away from a door that is busy or has lost its Redis, when nothing says otherwise (ms). */
 const RETRY_AFTER_MS = 1000
 
-/** An error as it leaves: what to wait is told with every 429 and 503. */
+/** An error as it leaves: every 429 and 503 says how long to wait. */
 export function errorEnvelope({ kind, message, retriable, retryAfterMs, status }: PoolError): ErrorEnvelope {
   const waitMs = retryAfterMs ?? (status === 429 || status === 503 ? RETRY_AFTER_MS : undefined)
   return {

@@ -48,13 +48,13 @@ export function createCollector(options: CollectorOptions): Collector {
   const { apiKey, apiKeyFor = [], logger } = options
   const own = createOwnFamilies()
   const keyFor = createKeyFor(apiKey, apiKeyFor)
-  const tell = createChangeLog(logger)
+  const logChange = createChangeLog(logger)
   if (apiKey !== undefined && apiKeyFor.length === 0)
     logger.warn('API key is never sent: TGI_API_KEY_FOR names no replica')
   let last: { readonly text: Promise<string>; madeAt: number } | undefined
 
   async function make(): Promise<string> {
-    const pools = await readInTime(options, tell)
+    const pools = await readInTime(options, logChange)
     const found = (pools ?? []).flatMap((pool) => (pool.readable ? pool.replicas : []))
     const scrapes = await Promise.all(found.map((replica) => scrape(options, keyFor, replica)))
     const merged = mergeFamilies(
@@ -72,11 +72,11 @@ export function createCollector(options: CollectorOptions): Collector {
     })
     for (const { replica, scrape: got } of replicas) {
       const name = `replica ${replica.poolId}/${replica.entry.replica_id}`
-      tell(name, got.error)
-      tell(`${name}, bad lines`, got.fault)
-      tell(`${name}, series`, got.surplus)
+      logChange(name, got.error)
+      logChange(`${name}, bad lines`, got.fault)
+      logChange(`${name}, series`, got.surplus)
     }
-    return renderExposition(joined(await own.tell({ pools, replicas }), merged.families))
+    return renderExposition(joined(await own.describe({ pools, replicas }), merged.families))
   }
 
   return {
@@ -105,7 +105,7 @@ function createChangeLog(logger: Logger): ChangeLog {
       return
     }
     if (failing.has(source)) return
-    // Names of replicas that come and go; one is told twice now and then instead.
+    // Names of replicas come and go; after this, one may be logged twice.
     if (failing.size > 1000) failing.clear()
     failing.add(source)
     logger.warn({ source, err: error }, 'scrape failed')
@@ -114,20 +114,20 @@ function createChangeLog(logger: Logger): ChangeLog {
 
 async function readInTime(
   { redis, prefix }: CollectorOptions,
-  tell: ChangeLog,
+  logChange: ChangeLog,
 ): Promise<readonly PoolReading[] | undefined> {
   const reading = readPools(redis, prefix, (invalid) =>
-    tell('list of pools', invalid.length === 0 ? undefined : invalidNamesError(invalid)),
+    logChange('list of pools', invalid.length === 0 ? undefined : invalidNamesError(invalid)),
   )
   try {
     if (!(await within(reading, REDIS_TIMEOUT_MS)))
       throw new Error(`Redis does not answer within ${REDIS_TIMEOUT_MS} ms`)
     const pools = await reading
-    tell('pools', undefined)
-    for (const pool of pools) tell(`pool ${pool.poolId}`, pool.readable ? undefined : pool.error)
+    logChange('pools', undefined)
+    for (const pool of pools) logChange(`pool ${pool.poolId}`, pool.readable ? undefined : pool.error)
     return pools
   } catch (error) {
-    tell('pools', error)
+    logChange('pools', error)
     return undefined
   }
 }
@@ -141,7 +141,7 @@ function scrape(options: CollectorOptions, keyFor: KeyFor, replica: ReplicaFacts
   })
 }
 
-/** What tells a replica's samples from another's; what its worker has not heard from it yet is left out. */
+/** The labels that distinguish a replica's samples; leaves out what its worker does not know yet. */
 function labelsOf({ poolId, entry }: ReplicaFacts): Label[] {
   const { engine, engine_version: version, model_id: model } = entry.versions ?? {}
   const all: readonly (readonly [string, string | undefined])[] = [

@@ -1,4 +1,4 @@
-/** The types of the Prometheus text format 0.0.4; `untyped` is one that nobody told. */
+/** The types of the Prometheus text format 0.0.4; `untyped` stands for an undeclared one. */
 export const FAMILY_TYPES = ['counter', 'gauge', 'histogram', 'summary', 'untyped'] as const
 
 /** What kind of numbers a family holds. */
@@ -26,7 +26,7 @@ export interface Sample {
   readonly timestamp?: string | undefined
 }
 
-/** All that is told under one name. */
+/** All samples under one name. */
 export interface Family {
   readonly name: string
   readonly type: FamilyType

@@ -1,7 +1,7 @@
 import { DEFAULT_PREFIX } from '../contract/keys.ts'
 import type { Logger } from '../runtime/log.ts'
 
-/** What a metrics process is told. */
+/** Options of a metrics process. */
 export interface MetricsOptions {
   readonly redisUrl: string
   readonly prefix?: string | undefined
@@ -15,14 +15,14 @@ export interface MetricsOptions {
   readonly apiKey?: string | undefined
   /** Addresses that may have the key. @defaultValue none: what stands in Redis is not trusted with it */
   readonly apiKeyFor?: readonly string[] | undefined
-  /** What each replica may take to tell its metrics (ms). @defaultValue 3000 */
+  /** How long each replica may take to answer a scrape (ms). @defaultValue 3000 */
   readonly replicaTimeoutMs?: number | undefined
   /** An answer that is younger is given again (ms). @defaultValue 1000 */
   readonly cacheMs?: number | undefined
   readonly logger: Logger
 }
 
-/** A metrics process's address and times unless told otherwise. */
+/** A metrics process's default address and times. */
 export const METRICS_DEFAULTS = {
   prefix: DEFAULT_PREFIX,
   host: '127.0.0.1',

@@ -62,7 +62,7 @@ export interface OwnFamilies {
   /** The TYPE of each, whatever their values. */
   readonly types: ReadonlyMap<string, FamilyType>
   /** Their samples for a reading; series of what is gone are gone, too. */
-  tell(reading: Reading): Promise<Family[]>
+  describe(reading: Reading): Promise<Family[]>
 }
 
 const STATES = replicaEntrySchema.shape.state.options
@@ -79,7 +79,7 @@ export function createOwnFamilies(): OwnFamilies {
       ...registry.getMetricsAsArray().map(({ name, type }) => [name, String(type) as FamilyType] as const),
       ...JOB_FAMILY_TYPES,
     ]),
-    async tell(reading) {
+    async describe(reading) {
       for (const gauge of Object.values(gauges)) gauge.reset()
       gauges.redisUp.set(reading.pools === undefined ? 0 : 1)
       for (const pool of reading.pools ?? []) tellPool(gauges, pool)

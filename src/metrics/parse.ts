@@ -2,7 +2,7 @@
  * Reads the Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats), no more
  * lenient than its reference parser (prometheus/common, expfmt/text_parse.go): one HELP and one TYPE a name, TYPE
  * before the first sample, histograms and summaries in their parts, a newline at the end, so that a body that was cut
- * is told from a whole one. NUL, which ends a text for Prometheus's own lexer, is refused.
+ * is distinguished from a whole one. NUL, which ends a text for Prometheus's own lexer, is refused.
  *
  * Every character is looked at a bounded number of times. The text comes from outside: no error repeats more of it
  * than one character.

@@ -44,7 +44,7 @@ export type PoolReading =
   | { readonly readable: false; readonly poolId: string; readonly error: unknown }
 
 /**
- * Reads all pools of a prefix. One that cannot be read does not keep the others from being told.
+ * Reads all pools of a prefix. One that cannot be read does not hide the others.
  *
  * @param onInvalid called with names in the list of pools that are none.
  * @throws what the driver throws when Redis is away.

@@ -7,7 +7,7 @@ const OUR_PREFIX = 'tgi_pool_'
 export const DROP_REASONS = ['type', 'reserved', 'duplicate', 'malformed', 'limit'] as const
 
 /**
- * `type`: another replica, or this process, told another TYPE for the name. `reserved`: the family has a name of
+ * `type`: another replica, or this process, declared another TYPE for the name. `reserved`: the family has a name of
  * ours. `duplicate`: the replica reported the same series twice. `malformed`: a line could not be read, or made a family doubtful.
  * `limit`: the replica has too many series, and its largest families were left out.
  */
@@ -76,7 +76,7 @@ export function mergeFamilies(
 
 /**
  * The family of that name and type; undefined when another has the name, or the name of one of its parts: a counter
- * `x_count` beside a histogram `x` is what no reader can tell apart.
+ * `x_count` beside a histogram `x` is ambiguous to every reader.
  */
 function claim(claims: Map<string, Target>, name: string, type: FamilyType): Target | undefined {
   const holder = claims.get(name)
@@ -112,8 +112,8 @@ function addSamples(to: Sample[], samples: readonly Sample[], added: readonly La
 
 /** What makes a series: name and labels, whatever their order. A label without a value is none. */
 function seriesKey(name: string, labels: readonly Label[]): string {
-  const told = labels.filter(([, value]) => value !== '')
-  return JSON.stringify([name, ...(told.length > 1 ? told.toSorted(([a], [b]) => (a < b ? -1 : 1)) : told)])
+  const kept = labels.filter(([, value]) => value !== '')
+  return JSON.stringify([name, ...(kept.length > 1 ? kept.toSorted(([a], [b]) => (a < b ? -1 : 1)) : kept)])
 }
 
 /**

@@ -34,9 +34,8 @@ const PING_MS = 1000
 const CLOSE_MS = 1000
 
 /**
- * Serves `GET /metrics`: every replica's own families, told apart by labels, and ours (the table is at the head of
- * own-families.ts), asked for when somebody asks. And `/livez`, `/readyz`, which wants Redis, and a page at `/`; none of them needs a
- * key.
+ * Serves `GET /metrics`: every replica's own families, distinguished by labels, and ours (the table is at the head of
+ * own-families.ts), fetched at each request. And `/livez`, `/readyz`, which needs Redis, and a page at `/`; none of them needs a key.
  *
  * @throws `PoolError` `REDIS_UNAVAILABLE` when Redis is not there at the start, later it may go and come back;
  * `CONFIG` when the address cannot be had or others can reach it without a key, and for a bad file of keys.

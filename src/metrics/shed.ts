@@ -86,7 +86,7 @@ const SAMPLE = /[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)/y
 const COMMENT =
   /[ \t]*#[ \t]*(HELP|TYPE)[ \t]+([a-zA-Z_:][a-zA-Z0-9_:]*)(?:[ \t]+(histogram|summary)[ \t]*$)?/my
 
-/** Tells which family the line at a place belongs to, if any; to be asked line by line, since a TYPE decides about what follows it. */
+/** Returns which family the line at a place belongs to, if any; call it line by line, since a TYPE decides about what follows it. */
 function createFamilyFinder(text: string) {
   /** Families whose samples have names of their own: `<name>_bucket`, `<name>_sum`, `<name>_count`. */
   const parted = new Set<string>()

@@ -18,7 +18,7 @@ export type PoolConfigChange = Partial<PoolConfig>
 /**
  * A pool's config.
  *
- * @throws {@link PoolError} `POOL_UNAVAILABLE` when nobody has made the pool: a misspelt name is told at once
+ * @throws {@link PoolError} `POOL_UNAVAILABLE` if there is no such pool: a misspelt name is refused at once
  * instead of waiting in a queue that no worker reads.
  */
 export async function readPoolConfig(redis: RedisConnection, keys: PoolKeys): Promise<PoolConfig> {
@@ -52,7 +52,7 @@ async function unknownPool(redis: RedisConnection, keys: PoolKeys, cause?: unkno
   return unknownPoolError(keys.pool, pools, cause)
 }
 
-/** The error for a pool that nobody has made; `cause`: why it could not be made now. */
+/** The error for a pool that does not exist; `cause`: why it could not be created now. */
 export function unknownPoolError(pool: string, pools: readonly string[], cause?: unknown): PoolError {
   const known = pools.length === 0 ? 'there are none yet' : `there are: ${pools.slice(0, 10).join(', ')}`
   const advice =

@@ -38,7 +38,7 @@ const BATCH_SCORE = String(FIRST_BATCH_PRIORITY * 2 ** 32)
 
 /**
  * Counts the queues in two round trips; each command takes O(log n) at most. BullMQ's own
- * counters cannot tell who waits longest, and write to the queue (getCounts-1.lua removes markers); these only read.
+ * counters do not know which job waits longest, and write to the queue (getCounts-1.lua removes markers); these only read.
  */
 export async function readQueueDepth(redis: RedisConnection, keys: PoolKeys): Promise<QueueDepth> {
   const [counts, ...queues] = await Promise.all([

@@ -5,7 +5,7 @@
  * plain connections to that shard's primary: what a role promises about sending again, and whose clock TIME is, is then
  * the same as on a single server. Whoever works for all pools has a Cluster, which routes each command.
  *
- * Any node tells where a slot is. A primary that was replaced is found out in three ways: it is gone (the line breaks),
+ * Any node knows where a slot is. A primary that was replaced is found out in three ways: it is gone (the line breaks),
  * it says so (MOVED, READONLY: connect.ts lets go of the line), or it is silent (`socketTimeout`). Each time the
  * connection asks anew which node to go to.
  */
@@ -69,14 +69,14 @@ export function slotOf(key: string): number {
 
 /**
  * The primary that serves a slot, as the first node says that answers; the address itself when none does, so that
- * connecting to it tells what is wrong.
+ * connecting to it shows what is wrong.
  */
 export async function findPrimary(
   seen: SeenCluster,
   slot: number,
   signal: AbortSignal,
 ): Promise<ClusterNode> {
-  // Not always the same one first: it may be cut off from the others, and tell of a time that is past.
+  // Not always the same one first: it may be cut off from the others, and have an outdated view.
   const nodes = seen.nodes.toSorted(() => Math.random() - 0.5)
   for (const node of nodes) {
     if (signal.aborted) break

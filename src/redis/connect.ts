@@ -84,7 +84,7 @@ const LOADING_RETRY_MS = 100
 const SLOTS_BEAT_MS = 5000
 
 /**
- * Connects to Redis and resolves when commands can be sent. The server itself tells whether it is a node of a Cluster
+ * Connects to Redis and resolves when commands can be sent. The server itself reports whether it is a node of a Cluster
  * (INFO, one more round trip when connecting); then the connection is to all its nodes. A `redis+sentinel` address
  * leads to whom the sentinels call the primary, at every connect.
  *
@@ -219,7 +219,7 @@ function createCluster(seen: SeenCluster, options: ConnectOptions, retry: Retry)
       cluster.nodes().map(({ options: { host = '', port = 0 } }) => ({ host, port })),
     )
   })
-  // One node of several; what was sent to it tells for itself.
+  // One node of several; commands sent to it report their own errors.
   cluster.on('node error', (error: Error) => options.onError?.(error))
   return cluster
 }
@@ -288,7 +288,7 @@ function cork(socket: Redis['stream']): void {
 }
 
 /**
- * Closes a connection at once; every command on it rejects. ioredis 6 forgets its queue when it is told to disconnect
+ * Closes a connection at once; every command on it rejects. ioredis 6 forgets its queue when disconnect is called
  * between two tries to reconnect: then no socket is there whose end would flush it, and commands never settle. So it is
  * sent on one more try, which it gives up at once.
  */

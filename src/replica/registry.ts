@@ -9,7 +9,7 @@ import type { RedisConnection } from '../redis/connect.ts'
 
 /** A worker says this often how its replica is (ms). */
 export const REGISTRY_BEAT_MS = 1000
-/** A standby that was not heard of for this long is gone; a lease holder's lease tells that for itself. */
+/** A standby that has not reported for this long is gone; a lease holder is gone when its lease is. */
 const STANDBY_TTL_MS = 5000
 
 /** The field of an entry: the replica for the worker that holds its lease, with the worker for one that stands by. */

@@ -27,8 +27,8 @@ export type InfoChange = { readonly [Field in keyof SimulatorInfo]?: SimulatorIn
 
 /** `/info` after a change. */
 export function changeInfo(info: SimulatorInfo, change: InfoChange): SimulatorInfo {
-  const told = Object.entries(change).filter(([, value]) => value !== undefined)
-  return { ...info, ...Object.fromEntries(told) }
+  const given = Object.entries(change).filter(([, value]) => value !== undefined)
+  return { ...info, ...Object.fromEntries(given) }
 }
 
 /** What `/info` says at the start. */

@@ -69,7 +69,7 @@ export interface EventLog {
   /** Every entry of a stream, with Redis's clock. */
   read(jobId: string): Promise<StreamSnapshot>
   /**
-   * The entries of a stream that tell where its job stands, however many tokens it has: the first ones, the last `started` and the last
+   * The entries of a stream that show where its job stands, however many tokens it has: the first ones, the last `started` and the last
    * two. A second round trip may be needed for the `started`.
    */
   readOutline(jobId: string): Promise<StreamSnapshot>
@@ -161,7 +161,7 @@ function runLength(entries: readonly LogEntry[], at: number): number {
   let end = at + 1
   if (first?.event !== 'token') return 1
   while (entries[end]?.event === 'token') end += 1
-  // Between tokens of two attempts there is a `started`, so the last id tells for all.
+  // Between tokens of two attempts there is a `started`, so checking the last id is enough.
   const { epoch, n } = idParts(first.id)
   return entries[end - 1]?.id === entryId(epoch, n + end - at - 1) ? end - at : 1
 }

@@ -141,7 +141,7 @@ class Patience {
 /** Where a reader is, and how many tokens it holds there. */
 class Place {
   cursor: Cursor
-  /** Undefined until an entry has told. */
+  /** Undefined until an entry has shown it. */
   held: number | undefined
   /** The entry at the cursor is known to exist on this connection. */
   checked = false
@@ -196,7 +196,7 @@ class Place {
   }
 }
 
-/** How many tokens the stream holds before an event, as far as the event tells. */
+/** How many tokens the stream holds before an event, as far as the event shows. */
 function tokensBefore(event: JobEvent): number | undefined {
   switch (event.event) {
     case 'queued':
@@ -220,7 +220,7 @@ interface Page {
 
 /**
  * Reads on from the cursor; undefined when the entry there is missing. Where it is not known to exist, the page is read
- * from that entry on, so that one command tells both.
+ * from that entry on, so that one command answers both.
  */
 async function readPage(options: ReadOptions, redis: Redis, place: Place): Promise<Page | undefined> {
   const key = options.keys.events(options.jobId)

@@ -29,7 +29,7 @@ export async function listenForSeals(options: WakeUpOptions): Promise<void> {
   redis.on('ready', () => {
     redis.ssubscribe(keys.cancelChannel).then(options.onSubscribed, () => undefined)
   })
-  // Nobody tells a line that is silent by nature that its server froze, or that its slot went to another node.
+  // A connection that is silent by nature does not notice that its server froze, or that its slot moved to another node.
   const beat = setInterval(() => void redis.ssubscribe(keys.cancelChannel).catch(() => undefined), BEAT_MS)
   redis.once('end', () => clearInterval(beat))
   await redis.ssubscribe(keys.cancelChannel)

@@ -25,7 +25,7 @@ export interface GenerationEnd {
   readonly finishReason: 'length' | 'eos_token' | 'stop_sequence'
   /** TGI's own decoding, without special tokens; where it is empty or unknown, the texts of the others joined. */
   readonly text: string
-  /** How many tokens were told. */
+  /** How many tokens were emitted. */
   readonly tokensOut: number
   /** Tokens of the prompt, when TGI said (since v2.3.0, and not when cut). */
   readonly tokensIn: number | undefined
@@ -38,10 +38,10 @@ type AnswerSource = Pick<CallTarget, 'label' | 'quote'>
 
 /** An answer as it comes. */
 export interface Answer {
-  /** How many tokens were told. */
+  /** How many tokens were emitted. */
   readonly tokens: number
   /**
-   * Takes the data of the next event, tells its token and returns the end if this was it. Throws `TgiError` for an
+   * Takes the data of the next event, emits its token and returns the end if this was it. Throws `TgiError` for an
    * error event and for `malformed` data, and whatever `onToken` throws.
    */
   take(data: string): GenerationEnd | undefined

@@ -39,9 +39,9 @@ export interface TgiClient {
   tokenize(inputs: string, options?: CallOptions): Promise<readonly TokenSpan[]>
   /** The prompt that the model's own template makes of `messages`, and its tokens. */
   chatTokenize(messages: readonly ChatMessage[], options?: CallOptions): Promise<TemplatedChat>
-  /** The text of `/metrics`, which TGI tells without a key; at most 4 MiB, else `malformed`. */
+  /** The text of `/metrics`, which TGI serves without a key; at most 4 MiB, else `malformed`. */
   metrics(options?: CallOptions): Promise<string>
-  /** Starts to generate; nothing is thrown here, `done` tells all. */
+  /** Starts to generate; nothing is thrown here, `done` reports everything. */
   generate(request: GenerateRequest, options: GenerateOptions): Generation
   /** Breaks off what is under way (`disconnected`); resolves when no socket is left. May be called again. */
   close(): Promise<void>
@@ -50,7 +50,7 @@ export interface TgiClient {
 const DEFAULT_CONNECT_TIMEOUT_MS = 2000
 /** Of `/health` and `/info`: TGI sends 1 KB at most, and a proxy in front of it a page. */
 const MAX_CONTROL_BYTES = 64 * 1024
-/** A warm replica tells some 1,900 lines of 100 bytes (TGI 3.3.7, one histogram has 1,024 buckets). */
+/** A warm replica has some 1,900 lines of 100 bytes (TGI 3.3.7, one histogram has 1,024 buckets). */
 const MAX_METRICS_BYTES = 4 * 1024 * 1024
 
 /** Makes a client; nothing is connected yet. Throws `CONFIG` for an address or a key that cannot work. */

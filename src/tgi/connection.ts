@@ -20,8 +20,8 @@ export interface HttpConnection {
   allowSocket(): void
   /** None may be made any more: the exchange is being sent. */
   refuseSockets(): void
-  /** Told whenever its socket has ended: also by the other side, or when it was idle for too long. */
-  onEnd(tell: () => void): void
+  /** Called whenever its socket has ended, also by the other side or because it was idle for too long. */
+  onEnd(listener: () => void): void
   /** Closes the socket at once, whatever the state; resolves when it is gone. */
   destroy(): Promise<void>
 }
@@ -74,8 +74,8 @@ export function createConnection({ address, connector, maxBytes }: ConnectionOpt
     refuseSockets() {
       mayConnect = false
     },
-    onEnd(tell) {
-      client.on('disconnect', tell)
+    onEnd(listener) {
+      client.on('disconnect', listener)
     },
     async destroy() {
       const destroyed = client.destroy(CLOSED)

@@ -22,9 +22,9 @@ export interface GenerateRequest {
 
 /** How to listen, and when to stop. */
 export interface GenerateOptions {
-  /** Closes the socket at once in every state; `done` rejects with its reason and no token is told any more. */
+  /** Closes the socket at once in every state; `done` rejects with its reason, and no token follows. */
   readonly signal: AbortSignal
-  /** Told synchronously, in order, of every token: empty ones, special ones and the last one too. */
+  /** Called synchronously, in order, with every token, also empty and special ones. */
   readonly onToken: (token: TgiToken) => void
   /** The request went out on the socket. */
   readonly onRequestSent?: (() => void) | undefined
@@ -41,7 +41,7 @@ export interface Generation {
    * a rejection that nobody hears is an unhandled one.
    */
   readonly done: Promise<GenerationEnd>
-  /** Stops reading from the socket. Tokens of the bytes in hand, 64 KiB at most, are still told. */
+  /** Stops reading from the socket. Tokens of the bytes in hand, 64 KiB at most, are still emitted. */
   pause(): void
   /** Goes on reading, after the code that runs now. */
   resume(): void
@@ -53,7 +53,7 @@ const MAX_REFUSAL_BYTES = 4096
 const REFUSAL_MS = 1000
 
 /**
- * Sends one `POST /generate_stream` and tells its tokens. Long because every way out goes through `settle`, which
+ * Sends one `POST /generate_stream` and emits its tokens. Long because every way out goes through `settle`, which
  * lets the first one win and leaves nothing behind: no timer, no listener, and no socket but one that waits for the next.
  */
 export function startGeneration(
@@ -66,14 +66,14 @@ export function startGeneration(
   const { promise: done, resolve, reject } = Promise.withResolvers<GenerationEnd>()
   let over = false
 
-  function settle(tell: () => void, isWhole = false): void {
+  function settle(report: () => void, isWhole = false): void {
     if (over) return
     over = true
     signal.removeEventListener('abort', onAbort)
     silence.stop()
     if (isWhole) exchange.leave()
     else exchange.close()
-    tell()
+    report()
   }
   const fail = (reason: unknown) => settle(() => reject(reason))
   const onAbort = () => fail(signal.reason)
@@ -131,12 +131,12 @@ interface StreamListener {
   readonly onChunk: (chunk: Buffer) => void
 }
 
-/** Tells a stream from a refusal: 200 means nothing but that the events are to be read. */
+/** Distinguishes a stream from a refusal. 200 means only that events follow; one of them may report an error. */
 function readStream(target: CallTarget, { fail, onSent, onChunk }: StreamListener): HttpHandler {
   let refused: HttpHead | undefined
   let text = ''
 
-  /** What a listener throws is its caller's fault and told to him; undici would make another error of it. */
+  /** Reports what a listener throws to its caller; undici would make another error of it. */
   function guarded(run: () => void): void {
     try {
       run()

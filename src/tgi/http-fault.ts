@@ -5,7 +5,7 @@ import { TgiError } from './error.ts'
 /** How far an exchange had come: no connection yet, no headers yet, or inside the body. */
 export type HttpStage = 'connecting' | 'waiting' | 'reading'
 
-/** What undici's error means to us, told with the address and a code, never with bytes from the wire. */
+/** What undici's error means to us, with the address and a code, never with bytes from the wire. */
 export function faultOf(error: Error, stage: HttpStage, label: string): TgiError {
   if (error instanceof TgiError) return error
   const code = codeOf(error)

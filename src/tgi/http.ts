@@ -28,7 +28,7 @@ export interface HttpHead {
   readonly retryAfterMs: number | undefined
 }
 
-/** What an exchange tells. After `onEnd`, `onFault` or `close()` nothing more is told. */
+/** Callbacks of an exchange. None is called after `onEnd`, `onFault` or `close()`. */
 export interface HttpHandler {
   /** The request went out on the socket. */
   readonly onSent?: (() => void) | undefined
@@ -45,11 +45,11 @@ interface HttpExchange {
   /** Closes the socket at once, whatever the state; after the end it does nothing. */
   close(): void
   /**
-   * Nothing more is to be told, and the answer has no more than its end to come: where it comes soon, the connection
+   * No more callbacks are wanted, and only the end of the answer is left: where it comes soon, the connection
    * waits for the next request.
    */
   leave(): void
-  /** Stops reading from the socket. What was read before may still be told. */
+  /** Stops reading from the socket. What was read before may still be emitted. */
   pause(): void
   /** Goes on reading, at the earliest after the code that runs now. */
   resume(): void
@@ -128,7 +128,7 @@ export function createPeer(address: TgiAddress, connectTimeoutMs: number): HttpP
         },
       })
       connections.set(first, fail)
-      // Later, so that nothing is told before the caller holds the exchange.
+      // Later, so that no callback runs before the caller holds the exchange.
       queueMicrotask(start)
       return exchange
     },
@@ -181,10 +181,10 @@ function createExchange(
     keeping.destroy(connection)
   }
 
-  function finish(tell: () => void): void {
+  function finish(report: () => void): void {
     if (over) return
     close()
-    if (leaving === undefined) tell()
+    if (leaving === undefined) report()
   }
 
   function ended(): void {

@@ -5,7 +5,7 @@ export interface ReplicaInfo {
   readonly modelId: string
   /** Null for a local directory and without access to the hub. */
   readonly modelSha: string | null
-  /** Compiled in; does not tell releases apart (3.3.6 and 3.3.7 say the same). */
+  /** Compiled in; does not distinguish releases (3.3.6 and 3.3.7 report the same). */
   readonly version: string
   readonly sha: string | null
   readonly dockerLabel: string | null
@@ -71,7 +71,7 @@ export function parseInfo(value: unknown): ReplicaInfo | undefined {
   }
 }
 
-/** What tells builds apart: `<version>+<docker_label, or the first 7 of sha>`, only the version when neither is known. */
+/** What distinguishes builds: `<version>+<docker_label, or the first 7 of sha>`, only the version when neither is known. */
 export function engineVersion(info: Pick<ReplicaInfo, 'version' | 'sha' | 'dockerLabel'>): string {
   const build = info.dockerLabel ?? info.sha?.slice(0, 7)
   return build === undefined ? info.version : `${info.version}+${build}`

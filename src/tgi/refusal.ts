@@ -62,7 +62,7 @@ function plainText(answer: HttpAnswer, quote: Quote): string {
 
 /**
  * `Failed to deserialize the JSON body into the target type: <path>: <detail>` where the detail quotes the value
- * it found. The name of the field and the sort of fault are ours to tell; the rest may be the prompt.
+ * it found. Only the name of the field and the kind of fault are quoted; the rest may be the prompt.
  */
 const DESERIALIZE =
   /type: (?:(?<path>(?:inputs|parameters|messages)(?:\.[a-z_]{1,32}|\[\d{1,6}\]){0,3}): )?(?<what>invalid (?:type|value|length)|missing field `[a-z_]{1,32}`|unknown variant|data did not match)/

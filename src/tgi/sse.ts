@@ -7,13 +7,13 @@ const MAX_EVENT_CHARS = 1024 * 1024
 
 /** Bytes of an event stream go in, in any cut; the data of its events come out. */
 export interface SseReader {
-  /** Tells every event that `chunk` completes, in order, before it returns. */
+  /** Emits every event that `chunk` completes, in order, before it returns. */
   push(chunk: Buffer): void
 }
 
 /**
  * Reads an event stream by the HTML standard (9.2.6, "Interpreting an event stream"): `data:` with and without a
- * space, LF, CR and CRLF, comments skipped. `onOverflow` is told once when an event passes 1 MiB; nothing may be
+ * space, LF, CR and CRLF, comments skipped. `onOverflow` is called once when an event passes 1 MiB; nothing may be
  * pushed after that.
  */
 export function createSseReader(onData: (data: string) => void, onOverflow: () => void): SseReader {

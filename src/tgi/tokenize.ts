@@ -38,7 +38,7 @@ export function sameIds(
  */
 const BYTES_PER_PROMPT_BYTE = 128
 const MIN_ANSWER_BYTES = 1024 * 1024
-/** TGI's longest answer tells 150,000 tokens of a prompt in so much. */
+/** Enough for TGI's longest answer, 150,000 tokens of a prompt. */
 const MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
 /** The tokens that a generation of `inputs` would feed, special ones included. */
@@ -94,6 +94,6 @@ async function post<T>(
   if (answer.status !== 200) throw refusalOf(answer, target.label, quoteWithout(target.quote, body))
   const parsed = parse(jsonOf(answer.text))
   if (parsed !== undefined) return parsed
-  // The body repeats the prompt: it is not told.
+  // The body repeats the prompt, so the error does not quote it.
   throw new TgiError('malformed', `${target.label}${path} answered with something other than tokens`)
 }

@@ -34,13 +34,13 @@ export const tokenFrameSchema = z.object({
     .nullish(),
 })
 
-/** An event, or a JSON answer, that tells an error (`ErrorResponse`). */
+/** An event, or a JSON answer, that reports an error (`ErrorResponse`). */
 export const errorFrameSchema = z.object({ error: z.string(), error_type: z.string() })
 
 /** An event that carries a token. */
 export type TokenFrame = z.infer<typeof tokenFrameSchema>
 
-/** An event that tells an error. */
+/** An event that reports an error. */
 export type ErrorFrame = z.infer<typeof errorFrameSchema>
 
 /** An object of JSON. */

@@ -445,7 +445,7 @@ describe('a metrics server', () => {
 describe('our own families', () => {
   test('have HELP, a TYPE of the format and base units', async () => {
     const own = createOwnFamilies()
-    const families = await own.tell({ pools: [], replicas: [] })
+    const families = await own.describe({ pools: [], replicas: [] })
     expect(new Map(families.map(({ name, type }) => [name, type]))).toEqual(own.types)
     const ours = families.filter(({ name }) => name.startsWith('tgi_pool_'))
     expect(ours.map(({ name }) => name)).toMatchInlineSnapshot(`
