@@ -15,7 +15,7 @@ export interface HeadStart {
 }
 
 /**
- * Sends the request of a job that nobody has begun, as far as its queue knows, while its stream is read: on an idle pool
+ * Sends the request of a job that has not begun, as far as its queue knows, while its stream is read: on an idle pool
  * that is a sixth of the time to a first token (bench/first-byte.ts). If the stream shows otherwise, it is dropped.
  */
 export function startEarly(

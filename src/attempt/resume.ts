@@ -122,7 +122,7 @@ function wantsContinue({ on_interrupt: wish, parameters }: Job): boolean {
 
 /** Whether the text so far can stand for its tokens. */
 function continuable({ tokens }: Published, stops: readonly string[], text: string): boolean {
-  // The last one may have been the end of the sequence: nobody says which special token that is.
+  // The last one may have been the end of the sequence: TGI does not say which special token that is.
   if (tokens.some(({ special }) => special === true)) return false
   // The replica would not see that a stop sequence had begun before the seam.
   return !stops.some((stop) => beginsIn(text, stop))

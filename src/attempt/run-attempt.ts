@@ -193,7 +193,7 @@ const FLUSH_MS = 500
 /** How long an attempt waits for the faults of requests that failed together with it (ms). */
 const SHARED_MS = 50
 
-/** An answer that nobody interrupted. */
+/** An answer without an interruption. */
 const WHOLE = { seam: 0, repeat: [], kept: '' }
 
 /** What a report adds to the attempt's own numbers. */

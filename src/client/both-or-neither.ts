@@ -15,7 +15,7 @@ interface Ports {
   readonly queue: JobQueue
 }
 
-/** A job whose id was made here and now, so that nobody else can have written under it. */
+/** A job whose id was made here and now, so no other process can have written under it. */
 interface NewJob {
   readonly id: string
   readonly retentionMs: number

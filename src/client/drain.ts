@@ -56,7 +56,7 @@ export async function drainReplica(
 }
 
 /**
- * Takes the wish back. A replica that nobody serves any more can be undrained, too.
+ * Withdraws the request. A replica without a worker can be undrained, too.
  *
  * @throws {@link PoolError} `UNKNOWN_REPLICA`.
  */

@@ -144,7 +144,7 @@ async function enqueueChecked(
 
 interface CheckedJob {
   readonly id: string
-  /** Made here and now, so that nobody else can have written under it. */
+  /** Made here and now, so no other process can have written under it. */
   readonly isNew: boolean
   readonly body: JobInput
   readonly job: Job

@@ -29,7 +29,7 @@ export const labelSchema = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,64}$/, { error: 'expected 1 to 64 of A-Z a-z 0-9 . _ -' })
 
-/** A new job id with 122 random bits: whoever knows it may read the job's events, so it cannot be guessed. */
+/** A new job id with 122 random bits: anyone who knows it may read the job's events, so it must not be guessable. */
 export function newJobId(): string {
   return randomUUID()
 }

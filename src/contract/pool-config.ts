@@ -118,5 +118,5 @@ export const poolConfigSchema = z.object({
     .describe('The build and model that the pool insists on; a replica that differs takes no jobs'),
 })
 
-/** The config of a pool that nobody configured. */
+/** The config of a pool without settings of its own. */
 export const DEFAULT_POOL_CONFIG: PoolConfig = poolConfigSchema.parse({})

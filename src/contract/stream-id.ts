@@ -6,7 +6,7 @@
  * | `0-1` | producer, before the job is in the queue | `queued` |
  * | `<epoch>-1` | worker, at pick-up | `started`; fences every older attempt |
  * | `<epoch>-<n>`, n = 2, 3, … | that attempt | `token`, `metrics` |
- * | `9007199254740991-1` | whoever gets there first | the seal: `end` or `error` |
+ * | `9007199254740991-1` | the first writer | the seal: `end` or `error` |
  */
 declare const brand: unique symbol
 

@@ -23,7 +23,7 @@ export interface DemoOptions {
   readonly apiKey?: string | undefined
   /** Serves it over HTTP, too. @defaultValue false */
   readonly gateway?: boolean | undefined
-  /** Says something to whoever watches. */
+  /** Prints to the terminal. */
   readonly write: (text: string) => void
   readonly signal: AbortSignal
 }

@@ -4,7 +4,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import { GATEWAY_DEFAULTS } from '../gateway/options.ts'
 import { createLogger } from '../runtime/log.ts'
 
-/** A gateway on this machine's loopback: where README says it is, or on any free port when somebody is there. */
+/** A gateway on this machine's loopback: at the port that README names, or on any free one if that is taken. */
 export async function startDemoGateway(redisUrl: string): Promise<Gateway> {
   const logger = createLogger('gateway', 'error', { pretty: process.stderr.isTTY })
   try {

@@ -12,7 +12,7 @@ import { parseServerInfo } from './server-info.ts'
 
 const redis = judgeOf('redis')
 
-/** How long the second look at a server that let nobody in may take (ms). */
+/** How long the second attempt at a server that refused the first may take (ms). */
 const SECOND_LOOK_MS = 1000
 
 /**

@@ -22,7 +22,7 @@ export function showAddress(url: string): string {
   return redactUrl(url).replace(/\/$/, '')
 }
 
-/** Looks at the lease on a replica; undefined when nobody has it. */
+/** Reads the lease on a replica; undefined if no worker holds it. */
 export async function lookAtLease(
   redis: RedisConnection,
   keys: PoolKeys,

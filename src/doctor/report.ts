@@ -41,7 +41,7 @@ interface ReplicaReport {
   readonly standbys: number
   /** How old its worker's last word is. */
   readonly age_ms: number
-  /** Null when nobody has it; without `ttl_ms` it never ends. */
+  /** Null if no worker holds it; without `ttl_ms` it never expires. */
   readonly lease: { readonly holder: string; readonly ttl_ms?: number | undefined } | null
   /** From this machine. */
   readonly reachable: boolean
@@ -61,7 +61,7 @@ export interface PoolReport {
   readonly active: number
   readonly oldest_wait_ms: number
   readonly paused: boolean
-  /** Jobs past their deadline that nobody has ended. */
+  /** Jobs past their deadline that have not been ended. */
   readonly overdue: number
   readonly replicas: readonly ReplicaReport[]
 }

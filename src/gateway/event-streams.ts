@@ -142,7 +142,7 @@ interface First {
   readonly step?: IteratorResult<SseEvent, void>
 }
 
-/** How long is waited for it before somebody asks whether there is such a job (ms). */
+/** How long to wait for it before checking whether the job exists (ms). */
 const SOON_MS = 50
 
 /** The client has left. */

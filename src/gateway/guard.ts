@@ -9,7 +9,7 @@ import type { Cors } from './cors.ts'
 
 /** What a gateway holds requests against. */
 export interface GuardOptions {
-  /** Undefined: whoever is on this machine may call. */
+  /** Undefined: every user of this machine may call. */
   readonly keys: BearerKeys | undefined
   readonly cors: Cors
   /** Routes that need no key. */

@@ -200,7 +200,7 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
   if (answer === EVENT_STREAM) {
     return stream(ports, context, after, async (stop) => {
       const accepted = await admit(ports, context, () => stop.throwIfAborted())
-      // The way back, for whoever loses this line.
+      // For a client that has to reconnect.
       context.env.outgoing.setHeader('Location', locationOf(accepted))
       context.env.outgoing.setHeader('X-Job-Id', accepted.jobId)
       return accepted

@@ -11,7 +11,7 @@ export interface GatewayOptions {
   readonly host?: string | undefined
   /** 0 takes any free one. */
   readonly port: number
-  /** A file of bearer keys (http/key-lines.ts), one a line; without it whoever reaches the port may do everything. */
+  /** A file of bearer keys (http/key-lines.ts), one a line; without it anyone who reaches the port may do everything. */
   readonly bearerFile?: string | undefined
   /** Origins whose pages may call, `scheme://host[:port]`; no wildcards. @defaultValue none */
   readonly corsOrigins?: readonly string[] | undefined

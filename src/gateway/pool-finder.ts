@@ -7,7 +7,7 @@ import { unknownPoolError } from '../pool/config-store.ts'
 
 /** Finds the pool that a request is about. */
 export interface PoolFinder {
-  /** @throws {@link PoolError} `INVALID_PARAMS` for a name that is none, `POOL_UNAVAILABLE` for a pool nobody made. */
+  /** @throws {@link PoolError} `INVALID_PARAMS` for an invalid name, `POOL_UNAVAILABLE` for an unknown pool. */
   byName(pool: string, signal: AbortSignal): Promise<PoolClient>
   /** By name where one is given, else the only pool. @throws also `INVALID_PARAMS` unless there is exactly one. */
   byNameOrOnly(pool: string | undefined, signal: AbortSignal): Promise<PoolClient>

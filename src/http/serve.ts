@@ -66,7 +66,7 @@ const LIMITS = {
 /**
  * Serves an app; resolves when it listens.
  *
- * @throws {@link PoolError} `CONFIG` when the address cannot be had.
+ * @throws {@link PoolError} `CONFIG` if it cannot listen there.
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { app, host = '127.0.0.1', portSetting = '--port', hostSetting = '--host' } = options

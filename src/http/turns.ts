@@ -13,7 +13,7 @@ export interface TurnOptions {
 /** The requests of all connections, each in its turn. */
 export interface Turns {
   take(incoming: IncomingMessage, outgoing: ServerResponse): void
-  /** Whether a request waits whose body is not complete: nobody reads it yet, so it is not late. */
+  /** Whether a request waits whose body is not complete: it is not read yet, so it is not late. */
   delays(socket: Socket): boolean
 }
 
@@ -79,7 +79,7 @@ export function createTurns({ answer, onLate, bodyMs }: TurnOptions): Turns {
         line.length -= 1
         total -= 1
         if (line.length <= READ_AHEAD) socket.resume()
-        // Node's own time limit ran while nobody could read the body.
+        // Node's own time limit ran while the body could not be read.
         if (!incoming.complete) {
           const late = setTimeout(() => {
             if (!incoming.complete) onLate(socket)

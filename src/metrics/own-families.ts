@@ -43,7 +43,7 @@ import { DROP_REASONS } from './relabel.ts'
 import type { DropReason } from './relabel.ts'
 import type { Scrape } from './scrape.ts'
 
-/** A replica and what was had of its own metrics. */
+/** A replica and what the scrape of its own metrics returned. */
 interface ReplicaReading {
   readonly replica: ReplicaFacts
   readonly scrape: Scrape

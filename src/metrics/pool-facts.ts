@@ -14,7 +14,7 @@ import { listReplicas } from '../replica/registry.ts'
 import { parseEntry, parseRawEntry } from '../stream/entry.ts'
 import type { RawEntry } from '../stream/entry.ts'
 
-/** A replica, whoever serves it. */
+/** A replica, whichever worker serves it. */
 export interface ReplicaFacts {
   readonly poolId: string
   /** What the holder of its lease says; without one, what one that stands by says. */

@@ -38,7 +38,7 @@ const CLOSE_MS = 1000
  * own-families.ts), fetched at each request. And `/livez`, `/readyz`, which needs Redis, and a page at `/`; none of them needs a key.
  *
  * @throws `PoolError` `REDIS_UNAVAILABLE` when Redis is not there at the start, later it may go and come back;
- * `CONFIG` when the address cannot be had or others can reach it without a key, and for a bad file of keys.
+ * `CONFIG` if it cannot listen there or other machines can reach it without a key, and for a bad file of keys.
  */
 export async function startMetricsServer(options: MetricsOptions): Promise<MetricsServer> {
   const { logger, host = METRICS_DEFAULTS.host, bearerFile: file } = options

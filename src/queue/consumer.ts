@@ -26,7 +26,7 @@ import { createTaker } from './taker.ts'
 /** A job that was taken from the queue. */
 export interface TakenJob {
   readonly id: string
-  /** What the producer wrote; nobody has checked it. Read when it is asked for; an {@link UnreadableBody} if it is no JSON. */
+  /** What the producer wrote, unchecked. Read on demand; an {@link UnreadableBody} if it is no JSON. */
   readonly body: unknown
   /** How often the job was handed back unharmed; a producer may have written it, so the stream's attempts bound it. */
   readonly handBacks: number
@@ -36,7 +36,7 @@ export interface TakenJob {
   readonly failedWith: readonly string[]
   /** When it was put in the queue, by its producer's clock (ms since 1970). */
   readonly queuedAtMs: number
-  /** It was put in the queue a moment ago and nobody has taken it before, as far as the queue knows. */
+  /** It was put in the queue a moment ago and no worker has taken it before, as far as the queue knows. */
   readonly isNew: boolean
   /** Aborted when the lock can no longer be trusted. */
   readonly lockLost: AbortSignal
@@ -250,7 +250,7 @@ function takeBody(raw: RawJob): unknown {
   return flaw === undefined ? readBody(data) : new UnreadableBody(flaw)
 }
 
-/** Whether BullMQ refused to move a job because another worker has its lock, or nobody. */
+/** Whether BullMQ refused to move a job because another worker has its lock, or no worker. */
 function isLostLock(error: unknown): boolean {
   return error instanceof Error && /^(?:Missing lock|Lock mismatch)/.test(error.message)
 }

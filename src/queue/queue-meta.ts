@@ -13,7 +13,7 @@ const SET_ONCE = `${AT_LIMIT}redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])`
 
 /**
  * Writes into each queue's `meta` what BullMQ's scripts would write there with the first job. A Redis user for producers may
- * not write `meta`, since that would let it pause the queue; so whoever creates a pool does. What exists stays.
+ * not write `meta`, since that would let it pause the queue; so the process that creates a pool does. What exists stays.
  */
 export async function fillQueueMeta(redis: RedisConnection, keys: PoolKeys): Promise<void> {
   const { field, count } = MAX_EVENTS

@@ -26,7 +26,7 @@ for i = lists + 1, lists + sorted do redis.call('ZREM', KEYS[i], job) end
 redis.call('SREM', KEYS[lists + sorted + 1], job)
 for i = lists + sorted + 2, #KEYS do redis.call('DEL', KEYS[i]) end`
 
-/** Takes a job out of one queue with all that belongs to it, whatever it looks like and whoever holds it. */
+/** Takes a job out of one queue with all that belongs to it, whatever it looks like and whichever worker holds it. */
 export async function removeByHand(
   redis: RedisConnection,
   keys: PoolKeys,

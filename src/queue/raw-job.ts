@@ -1,5 +1,5 @@
 /**
- * A job's hash in Redis, as whoever put it there wrote it. Nothing of it is believed: BullMQ parses four of its fields as JSON while
+ * A job's hash in Redis, as its producer wrote it. Nothing in it is trusted: BullMQ parses four of its fields as JSON while
  * it takes a job, and one that does not parse would be taken again for ever. So BullMQ sees only the fields that {@link tame} leaves.
  */
 import { JOB_NAME } from '../contract/keys.ts'
@@ -7,7 +7,7 @@ import { JOB_NAME } from '../contract/keys.ts'
 /** What a job's hash says. */
 export interface RawJob {
   readonly id: string
-  /** The body, unread; whoever has read it drops it, since it may be megabytes. */
+  /** The body, unread; dropped once it has been read, since it may be megabytes. */
   data: string | undefined
   /** What workers remember of it, unread. */
   readonly progress: string | undefined
@@ -41,7 +41,7 @@ export function tame(answer: unknown): TamedJob | undefined {
   if (!Array.isArray(list) || typeof id !== 'string') return undefined
   const fields = new Map<unknown, string>()
   for (let at = 0; at + 1 < list.length; at += 2) fields.set(list[at], String(list[at + 1]))
-  // BullMQ's own counters: whoever sets one below zero would have a job that is tried for ever.
+  // BullMQ's own counters: a producer that set one below zero would have its job retried for ever.
   const forged = ['ats', 'stc'].find((name) => !/^\d{1,15}$/.test(fields.get(name) ?? '0'))
   const raw: RawJob = {
     id,

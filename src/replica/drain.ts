@@ -1,6 +1,6 @@
 /**
  * The wish that a replica takes nothing more. It is kept in Redis, so that it outlives the worker: a replica that is
- * drained stays so, whoever serves it, until somebody undrains it. Its worker looks on a beat; a message on the control
+ * drained stays so, whichever worker serves it, until an operator undrains it. Its worker looks on a beat; a message on the control
  * channel makes it look at once.
  */
 import { z } from 'zod'
@@ -73,7 +73,7 @@ export async function readDrain(
   return text === null ? undefined : parseWish(text, replicaId)
 }
 
-/** The replicas of a pool that somebody wishes to drain, whether or not anybody serves them. */
+/** The replicas of a pool with a drain request, with or without a worker. */
 export async function listDrains(redis: RedisConnection, keys: PoolKeys): Promise<string[]> {
   return (await redis.hkeys(keys.drains)).toSorted()
 }
@@ -97,7 +97,7 @@ function parseWish(text: string, replicaId: string): DrainWish {
  *
  * Resolves when the first subscription is up.
  *
- * @param onWish somebody wished something of this pool, or the subscription is up again and may have missed it.
+ * @param onWish a request for this pool arrived, or the subscription is up again and may have missed it.
  */
 export async function listenForWishes(
   redis: RedisConnection,
@@ -107,7 +107,7 @@ export async function listenForWishes(
   redis.on('smessage', (channel: string) => {
     if (channel === keys.controlChannel) onWish()
   })
-  // After each reconnection: nobody else does it (redis/connect.ts).
+  // After each reconnection, since redis/connect.ts does not resubscribe.
   redis.on('ready', () => {
     redis.ssubscribe(keys.controlChannel).then(onWish, () => undefined)
   })

@@ -1,5 +1,5 @@
 /**
- * Text that others wrote (models, replicas, producers, whoever writes to Redis), made fit for a terminal. These characters are
+ * Text that others wrote (models, replicas, producers, anyone who may write to Redis), made fit for a terminal. These characters are
  * replaced by their JSON escape, e.g. `\u001b`:
  *
  * - control characters but newline and tab, C1 (U+0080 to U+009F) included: terminals obey them, e.g. OSC 52 sets the clipboard. A

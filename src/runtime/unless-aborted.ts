@@ -1,7 +1,7 @@
 /**
- * Waits for work that cannot be aborted, until a signal says that nobody waits for it any more.
+ * Waits for work that cannot be aborted, until a signal ends the wait.
  *
- * @throws the signal's reason; what the work throws after that is nobody's.
+ * @throws the signal's reason; what the work throws after that is ignored.
  */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work

@@ -7,7 +7,7 @@
  *
  * | the last id is | then |
  * |---|---|
- * | the seal | the job is over, whoever ended it → `sealed` |
+ * | the seal | the job is over, whichever process ended it → `sealed` |
  * | one of ours above the acknowledged one, while an outcome is unknown | that write took effect, if the entries are ours (below) |
  * | the same, while none is | an attempt with our epoch was faster → `fenced` |
  * | an older one that we know, or none | Redis lost a tail (failover): with BullMQ's lock still ours, write all above it again under the same ids; without it → `lost` |

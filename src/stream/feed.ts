@@ -15,7 +15,7 @@ export interface FeedOptions {
   readonly connect: () => Promise<Redis>
   /** Another connection to the same server, which is never blocked. */
   readonly lookUp: Redis
-  /** Its connection is lost, or was never had. */
+  /** Its connection was lost, or was never made. */
   readonly onEnd: () => void
 }
 

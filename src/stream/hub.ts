@@ -4,7 +4,7 @@
  * A session is a connection for looking things up and, for each pool with live readers, one blocking connection for
  * every {@link MAX_STREAMS} streams: a feed. A feed holds one position per stream, the topic, whoever reads it. When any
  * connection of a session is lost, the session is over for all its readers at once: each looks again whether its cursor
- * still exists (reader.ts), on the next session. So nobody goes on reading from a server that another one has replaced.
+ * still exists (reader.ts), on the next session. So no reader continues on a server that another one has replaced.
  * On a Cluster a session belongs to one pool, and its connections lead to the node that has the pool's keys.
  *
  * ```
@@ -15,7 +15,7 @@
  *
  * The seam has no hole, since a topic never stands above the cursor of a tap that joins it, and no repeat, since each
  * tap knows the last id it has. A reader that is slow loses its tap at 512 events (tap.ts) and reads from the
- * log again; it holds up nobody.
+ * log again; it blocks no other reader.
  */
 import type { Redis } from 'ioredis'
 import type { PoolKeys } from '../contract/keys.ts'

@@ -45,7 +45,7 @@ export interface CancelRequest {
 export type CancelOutcome = 'cancelled' | 'already_over'
 
 /**
- * Ends a job that nobody wants any more, whatever it is doing. When this returns, no token will ever be appended;
+ * Cancels a job, whatever its state. When this returns, no token will ever be appended;
  * the worker that runs it is woken and closes its upstream socket.
  *
  * @throws {@link PoolError} `UNKNOWN_JOB`, and nothing is written.

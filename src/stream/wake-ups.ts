@@ -25,7 +25,7 @@ export async function listenForSeals(options: WakeUpOptions): Promise<void> {
   redis.on('smessage', (channel: string, jobId: string) => {
     if (channel === keys.cancelChannel) options.onSealed(jobId)
   })
-  // After each reconnection: nobody else does it (redis/connect.ts).
+  // After each reconnection, since redis/connect.ts does not resubscribe.
   redis.on('ready', () => {
     redis.ssubscribe(keys.cancelChannel).then(options.onSubscribed, () => undefined)
   })

@@ -38,7 +38,7 @@ const IDLE_MS = 4000
 const CLOSED = new Error('closed')
 
 /**
- * An undici `Client`, so a socket, that nobody else has. Destroying that client ends the exchange in every state, which
+ * An undici `Client`, so a socket, of this exchange alone. Destroying that client ends the exchange in every state, which
  * an abort signal on a shared pool does not: there a request that is queued or connecting lives on.
  */
 export function createConnection({ address, connector, maxBytes }: ConnectionOptions): HttpConnection {

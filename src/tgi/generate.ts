@@ -38,7 +38,7 @@ export interface GenerateOptions {
 export interface Generation {
   /**
    * The end of the answer. Rejects with `TgiError`, the signal's reason, or what `onToken` threw. Has to be awaited:
-   * a rejection that nobody hears is an unhandled one.
+   * otherwise a rejection is unhandled.
    */
   readonly done: Promise<GenerationEnd>
   /** Stops reading from the socket. Tokens of the bytes in hand, 64 KiB at most, are still emitted. */

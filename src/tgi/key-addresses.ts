@@ -4,7 +4,7 @@ import { parseAddress } from './address.ts'
 export type KeyFor = (url: string) => string | undefined
 
 /**
- * Gives an API key only to the addresses that the process was given. For processes that read addresses from Redis: whoever writes
+ * Gives an API key only to the addresses that the process was given. For processes that read addresses from Redis: anyone who writes
  * there could name any server and collect the key.
  *
  * Scheme, host, port and path must be equal; host names are not resolved.

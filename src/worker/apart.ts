@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
  * Jobs that ran beside each other and failed within a second share an event. A job that had no token then is a suspect;
  * one that had is a victim, since it ran well before. A suspect runs beside no other job of its event, on any replica;
  * victims run beside each other. So one bad job interrupts each of the others once at most, and a victim of a suspect
- * pays no attempt for it. Where all had a token, nobody is the suspect: those that have failed together so twice run apart.
+ * pays no attempt for it. Where all had a token, none is the suspect: those that have failed together so twice run apart.
  *
  * Half a minute after the event a suspect waits only for those that have had no token since. An engine that died with a
  * hundred prefills has a hundred suspects: one whole answer after the other, most would meet their deadlines; one prefill
@@ -58,7 +58,7 @@ const [SUSPECT, UNEXPLAINED] = ['!', '?']
 
 /**
  * The mark of a job that ends if two more workers die of it. One of those that carry it may be what kills them, so they never run
- * beside each other, however long one takes: nobody knows which it is.
+ * beside each other, however long one takes: it is unknown which it is.
  */
 export const LAST_LIFE = `Infinity.died${SUSPECT}`
 
@@ -107,7 +107,7 @@ export function createApart(clock: () => number = Date.now): Apart {
   }
 }
 
-/** Whether two jobs share an event in which one of them is a suspect, or two that nobody explains. */
+/** Whether two jobs share an event in which one of them is a suspect, or two without a suspect. */
 function clash(marks: readonly string[], others: readonly string[]): boolean {
   const pairs = marks.flatMap((mark) =>
     others.filter((other) => eventOf(other) === eventOf(mark)).map((other) => mark + other),

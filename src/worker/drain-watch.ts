@@ -43,7 +43,7 @@ export function createDrainWatch(options: DrainWatchOptions): DrainWatch {
   async function read(): Promise<void> {
     const next = await readDrain(redis, keys, replicaId)
     if (over || (next?.since === wish?.since && next?.graceMs === wish?.graceMs)) return
-    // Counted from the wish and not from here: a worker that hears of it late makes nobody wait longer.
+    // Counted from the request and not from here, so a worker that sees it late does not prolong the drain.
     const spentMs = next === undefined ? 0 : (await redisTimeMs(redis, keys.config)) - next.since
     if (over) return
     wish = next

@@ -14,7 +14,7 @@ export interface FailedHere {
   /**
    * An attempt at the job failed on the replica.
    *
-   * @param isVictim whether another job is known by now to have failed it: then its good end elsewhere speaks against nobody.
+   * @param isVictim whether another job is known by now to have failed it: then its good end elsewhere speaks against no replica.
    */
   add(jobId: string, isVictim: () => boolean): void
   /** The job was answered here. */

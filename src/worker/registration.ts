@@ -7,7 +7,7 @@ import { REGISTRY_BEAT_MS, publishReplica, withdrawReplica } from '../replica/re
 export interface RegistrationOptions {
   readonly redis: RedisConnection
   readonly keys: PoolKeys
-  /** What is to be said now. */
+  /** The entry as it is now. */
   readonly entry: () => Omit<ReplicaEntry, 'updated_at'>
   readonly onError: (error: unknown) => void
 }

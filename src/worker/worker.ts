@@ -2,7 +2,7 @@
  * One worker: one replica, its slots, and everything that decides whether a slot may take a job.
  *
  * Start: Redis → pool → consumer (shut) → replica session, lease, sweeps → wake-ups → registry. The gate opens when
- * the lease is held, the replica is ready, nobody wishes it to drain and the breaker lets through, and shuts when one of
+ * the lease is held, the replica is ready, no drain is requested and the breaker lets jobs through, and shuts when one of
  * them fails.
  *
  * Stop: take nothing more → running attempts may finish in the grace time → the others are interrupted and hand
@@ -126,7 +126,7 @@ export async function startWorker(options: WorkerOptions): Promise<PoolWorker> {
         { replica_id: replicaId, url: client.url, other_url: other },
         'replica id has another address, so this worker stands by; if these are two replicas, give each its own --replica-id',
       )
-    // Known before anything is taken: a replica that is drained stays so, whoever serves it.
+    // Known before any job is taken: a drained replica stays drained, whichever worker serves it.
     const firstWish = await readDrain(connections.commands, keys, replicaId)
     return await assemble({ settings, pool, replicaId, client, connections, config, firstWish })
   } catch (error) {
