@@ -74,7 +74,6 @@ export function startStatusLine(text: string): StatusLine {
     clearOnComplete: true,
     fps: 10,
   })
-  const payload = (shown: string) => ({ text: terminalLine(shown) })
-  bar.start(1, 0, payload(text))
-  return { show: (next) => bar.update(0, payload(next)), stop: () => bar.stop() }
+  bar.start(1, 0, { text: terminalLine(text) })
+  return { show: (next) => bar.update(0, { text: terminalLine(next) }), stop: () => bar.stop() }
 }

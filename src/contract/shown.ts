@@ -16,7 +16,8 @@ export function shown(value: unknown): string {
     case 'number':
       // JSON has no NaN, and writes null instead.
       return cut(String(value), MAX_SHOWN)
-    default:
+    case 'function':
+    case 'symbol':
       return `a ${typeof value}`
   }
 }
