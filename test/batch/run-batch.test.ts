@@ -153,7 +153,7 @@ describe('a batch', () => {
     expect(JSON.parse(await readFile(files.out, 'utf8'))).toEqual({
       job_id: 'mine',
       line: 1,
-      error: { code: 'CANCELLED', message: 'cancelled', retriable: false },
+      error: { code: 'CANCELLED', message: 'on request', retriable: false },
     })
   })
 

@@ -111,9 +111,9 @@ describe('a consumer', () => {
       const { runs } = await stage.work({ slots: 1 })
       for (const id of ['first', 'holder', 'second', 'third']) await stage.queue.add(id, BODY, 'interactive')
       await expect.poll(() => runs.length).toBe(1)
-      const due = Date.now() + 1000
       runs[0]?.end({ kind: 'back', delayMs: 1000, attempt })
       await expect.poll(() => stage.queue.waiting()).toMatchObject({ delayed: 1 })
+      const due = Date.now() + 1000
       await expect.poll(() => runs.length).toBe(2)
       const holder = runs[1]
       // Due, and looked at when the slot is free.

@@ -12,15 +12,15 @@ export async function checkCounts(
   countEvents(wanted, events, priority)
   const [difference] = compareCounts(await redis.hgetall(keys.counters), wanted)
   if (difference !== undefined) return difference
-  const [batch, ...scores] = await Promise.all(
-    [keys.batchIndex, ...keys.indexes].map((key) => redis.zscore(key, jobId)),
+  const [batch, expiry, ...scores] = await Promise.all(
+    [keys.batchIndex, keys.expiry, ...keys.indexes].map((key) => redis.zscore(key, jobId)),
   )
   const states = JOB_STATES.filter((_, at) => scores[at] !== null).join(' and ')
   const state = stateIn(events)
   if (states !== state) return `the index says ${states || 'nothing'}, the events say ${state}`
   // Who only ends a job does not know its priority.
   const isBatch = priority === 'batch' && events[0]?.event !== 'error'
-  const since = scores.find((score) => typeof score === 'string')
-  const expected = isBatch ? since : null
+  if (expiry === null) return `the index does not say when the job's stream expires`
+  const expected = isBatch ? expiry : null
   return batch === expected ? undefined : `the index of batch jobs says ${batch}, not ${expected}`
 }

@@ -284,7 +284,8 @@ class ScheduleRun {
     const { redis, keys } = this.lane
     await redis.del(keys.events(this.jobId))
     await redis.del(keys.counters)
-    for (const key of [keys.deadlines, keys.batchIndex, ...keys.indexes]) await redis.zrem(key, this.jobId)
+    for (const key of [keys.deadlines, keys.batchIndex, keys.expiry, ...keys.indexes])
+      await redis.zrem(key, this.jobId)
     // Readers that still wait for what will not come would find out after their block; now they do at once.
     this.over = true
     for (const reader of this.readers) if (reader.ended === undefined) reader.line.cut()

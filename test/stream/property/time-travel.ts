@@ -13,7 +13,7 @@ export interface Snapshot {
 }
 
 function indexesOf(keys: PoolKeys): readonly string[] {
-  return [keys.batchIndex, ...keys.indexes]
+  return [keys.batchIndex, keys.expiry, ...keys.indexes]
 }
 
 /** Copies what there is. */
