@@ -187,7 +187,7 @@ export class BatchRun {
     }
   }
 
-  /** Reports once that Redis is unreachable, whoever sees it first. */
+  /** Reports once that Redis is unreachable. */
   private onAway(who: 'calls' | 'watch', error: PoolError): void {
     // What is on its way when a run stops loses its connection.
     if (this.stop.aborted) return

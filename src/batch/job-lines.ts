@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { PoolError } from '../contract/error.ts'
 import type { JobInput } from '../contract/job.ts'
 import { describeFlaw, findJsonFlaw } from '../contract/json-text.ts'
+import { kindOf } from '../contract/shown.ts'
 import { decodeText, toUtf8 } from '../runtime/read-text.ts'
 
 /** The longest line that is read (bytes): far above what any replica takes as a prompt. */
@@ -139,11 +140,11 @@ export interface LineJob {
 export function parseJobLine(line: Buffer): LineJob {
   const value = parseJsonLine(line)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid(`expected a JSON object, got ${Array.isArray(value) ? 'an array' : typeof value}`)
+    throw invalid(`expected a JSON object, got ${kindOf(value)}`)
   }
   const { job_id: jobId, ...job } = value as Record<string, unknown>
   if (jobId !== undefined && typeof jobId !== 'string') {
-    throw invalid(`job_id: expected a string, got ${typeof jobId}`)
+    throw invalid(`job_id: expected a string, got ${kindOf(jobId)}`)
   }
   // Checked where it is enqueued, as every job is.
   return { job: job as unknown as JobInput, jobId }

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { err } from './print.ts'
 
-/** Whether somebody is there who can answer: input and stderr are terminals. */
+/** Whether a person can answer: input and stderr are terminals. */
 export function canAsk(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY
 }

@@ -29,7 +29,7 @@ export function addDeletePool(pool: Command): void {
     .addOption(new Option('--pool <pool>', 'the pool, instead of the argument').env('TGI_POOL'))
     .option('--yes', 'delete it although jobs are queued or running, without a question')
     .option('--force', "delete it although workers serve it: they stop; asks for the pool's name")
-    .option('--confirm <pool>', "the pool's name once more, where nobody can be asked")
+    .option('--confirm <pool>', "the pool's name once more, where there is no terminal to ask on")
     .option('--json', 'the outcome as JSON')
   withRedis(command)
     .addHelpText(

@@ -22,7 +22,7 @@ interface NewJob {
 }
 
 /**
- * Waits until a new job's first event is written and the job is in its queue. If one fails, the other is undone: nobody would know
+ * Waits until a new job's first event is written and the job is in its queue. If one fails, the other is undone: no caller would know
  * of a job that is in the queue alone, and one with events alone would count as queued until its deadline.
  *
  * @throws what failed.

@@ -208,14 +208,14 @@ export interface ClientPorts {
   readonly prefix: string
   /** The memory of the server that has a pool. */
   readonly memoryOf: (keys: PoolKeys) => MemoryWatch
-  /** Gives faults of the line their name. */
-  readonly told: <T>(work: Promise<T>) => Promise<T>
+  /** Adds the address to errors of the connection. */
+  readonly withAddress: <T>(work: Promise<T>) => Promise<T>
   readonly onJobEnd?: JobEndListener | undefined
 }
 
 /** A client of one pool on connections that are shared. */
 export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient {
-  const { redis, told, hub } = ports
+  const { redis, withAddress, hub } = ports
   const log = createEventLog(redis, keys)
   const queue = openJobQueue(redis, keys)
   const bound = createAdmissionBound()
@@ -234,10 +234,10 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
 
   async function call<T>(options: CallOptions | undefined, work: () => Promise<T>): Promise<T> {
     options?.signal?.throwIfAborted()
-    return unlessAborted(told(work()), options?.signal)
+    return unlessAborted(withAddress(work()), options?.signal)
   }
 
-  /** What asks for a pool that is not there is told so, and not that there is no such job. */
+  /** A missing pool is reported as such, not as a missing job. */
   async function inPool<T>(
     options: CallOptions | undefined,
     work: (config: PoolConfig) => Promise<T>,
@@ -272,7 +272,8 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
       yield* readEvents({ hub, keys, jobId, after, signal, queueHolds: (id) => queue.holds(id) })
     } catch (error) {
       // Where there is no such pool that is the thing to say; asked only now, since a read begins with one command so.
-      if (error instanceof PoolError && error.kind === 'UNKNOWN_JOB') await told(readPoolConfig(redis, keys))
+      if (error instanceof PoolError && error.kind === 'UNKNOWN_JOB')
+        await withAddress(readPoolConfig(redis, keys))
       throw error
     } finally {
       read.signal?.removeEventListener('abort', onAbort)

@@ -101,14 +101,17 @@ export async function openPools(options: PoolsOptions = {}): Promise<Pools> {
   let ofServer: MemoryWatch | undefined
   // On a Cluster each pool is on its own shard.
   const memoryOf = (keys: PoolKeys) => (redis instanceof Cluster ? watch(keys) : (ofServer ??= watch(keys)))
-  const told = <T>(work: Promise<T>) => named(redisUrl, work)
+  const withAddress = <T>(work: Promise<T>) => named(redisUrl, work)
   let closed: Promise<void> | undefined
 
   function pool(id: string): PoolClient {
     const keys = poolKeys(parseOrThrow(poolIdSchema, id, 'pool'), prefix)
     const known = clients.get(id)
     if (known !== undefined) return known
-    const client = createPoolClient({ redis, hub, prefix, memoryOf, told, onJobEnd: options.onJobEnd }, keys)
+    const client = createPoolClient(
+      { redis, hub, prefix, memoryOf, withAddress, onJobEnd: options.onJobEnd },
+      keys,
+    )
     const kept: PoolClient = {
       ...client,
       close() {
@@ -146,9 +149,9 @@ export async function openPools(options: PoolsOptions = {}): Promise<Pools> {
 
   return {
     pool,
-    list: (call) => unlessAborted(told(listPools(redis, prefix)), call?.signal),
-    locate: (jobId, call) => unlessAborted(told(locate(jobId)), call?.signal),
-    ping: (call) => unlessAborted(told(redis.time().then(() => undefined)), call?.signal),
+    list: (call) => unlessAborted(withAddress(listPools(redis, prefix)), call?.signal),
+    locate: (jobId, call) => unlessAborted(withAddress(locate(jobId)), call?.signal),
+    ping: (call) => unlessAborted(withAddress(redis.time().then(() => undefined)), call?.signal),
     close() {
       closed ??= close()
       return closed
@@ -182,7 +185,7 @@ function throwUnread(
   }
 }
 
-/** Gives faults of the line their name. */
+/** Adds the address to errors of the connection. */
 async function named<T>(redisUrl: string, work: Promise<T>): Promise<T> {
   return work.catch((error: unknown) => {
     const where = redactUrl(redisUrl)

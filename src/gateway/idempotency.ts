@@ -13,7 +13,7 @@ const FITS = new RegExp(IDEMPOTENCY_KEY_PATTERN)
 
 /**
  * The job id that an `Idempotency-Key` stands for: the key itself where it fits the rules of job ids, else a hash of the pool's name
- * and the key. With bearer keys the hash is an HMAC that only the caller's own bearer key gives: nobody else can compute the id, two
+ * and the key. With bearer keys the hash is an HMAC that only the caller's own bearer key gives: no other caller can compute the id, two
  * callers never share one, and all gateways with the bearer key agree on it, without a secret of their own. The header may be
  * quoted or bare.
  *

@@ -34,7 +34,7 @@ export const LIST_PATHS: Readonly<Record<string, Json>> = {
       tags: ['jobs'],
       summary: 'A pool’s jobs, the latest change of state first',
       description:
-        'Finished jobs are listed until their events expire. With bearer keys, the key needs the scope `operate`: whoever knows a job’s id may read, cancel and erase the job. A job that does not change its state while the pages are read is on exactly one of them; one that does may be on two.',
+        'Finished jobs are listed until their events expire. With bearer keys, the key needs the scope `operate`: anyone who knows a job’s id may read, cancel and erase the job. A job that does not change its state while the pages are read is on exactly one of them; one that does may be on two.',
       parameters: [
         query('pool', 'The pool; may be left out when there is exactly one', POOL_ID),
         query('state', 'Only jobs in this state', { enum: JOB_STATES }),

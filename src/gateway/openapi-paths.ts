@@ -46,7 +46,7 @@ const ENQUEUE = `When this answers, the job will reach its terminal event whatev
 
 With \`?wait=N\` or \`Prefer: wait=N\` the answer comes when the job is over: 200 with its state, as \`/v1/jobs/{id}\` has it. \`state\` says how it ended. The text of the answer is \`end.text\`, as in every state and every \`end\` event. A job that failed or was cancelled is 200, too, and \`error\` says why: the request went well. If the job is not over after N seconds, the answer is 202, as without \`wait\`: read on at \`events\`, or send the same request again with its Idempotency-Key. It is 202 before that if the gateway stops, or has as many event streams and waits open as it may.
 
-With \`Accept: text/event-stream\` the answer is the job’s event stream itself, as \`/v1/jobs/{id}/events\` has it, and \`wait\` means nothing: the job’s id is in \`X-Job-Id\`, and whoever loses the line goes on there, or sends the same request again, with its Idempotency-Key and \`Last-Event-ID\`.
+With \`Accept: text/event-stream\` the answer is the job’s event stream itself, as \`/v1/jobs/{id}/events\` has it, and \`wait\` means nothing: the job’s id is in \`X-Job-Id\`, and a client that loses the connection resumes there, or sends the same request again, with its Idempotency-Key and \`Last-Event-ID\`.
 
 To leave does not cancel the job, whether waiting or reading.`
 

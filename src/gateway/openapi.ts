@@ -64,9 +64,9 @@ Where the gateway has bearer keys, each request needs one: \`Authorization: Bear
 
 Whoever knows a job's id may read, cancel and erase the job, so ids that are made here cannot be guessed. A \`job_id\` of your own,
 or an \`Idempotency-Key\` that fits the rules of job ids (1 to 128 of \`A-Z a-z 0-9 . _ -\`, not digits only), becomes the job's id
-as it is: whoever can guess it has the job, so make it of random bits, such as a UUID. Any other key becomes \`key-\` and a hash
+as it is: anyone who can guess it has the job, so use random bits, such as a UUID. Any other key becomes \`key-\` and a hash
 (hex) of the pool's name, a line feed and the key. With bearer keys this is the HMAC-SHA-256 whose key is the SHA-256 of the caller's
-bearer key: nobody else can compute it, and another bearer key gives another id. Without bearer keys it is the plain SHA-256, which
+bearer key: no other caller can compute it, and another bearer key gives another id. Without bearer keys it is the plain SHA-256, which
 can be guessed as well as the key.
 
 ## Connections

@@ -1,5 +1,5 @@
 /**
- * The mark of a pool that is being deleted, or was. It is the only field of `config` then, so whoever reads the config sees it: every
+ * The mark of a pool that is being deleted, or was. It is the only field of `config` then, so every process that reads the config sees it: every
  * process of ours treats the pool as closed, and a worker does not create it anew. Whoever deletes a pool writes the mark first and
  * takes the name out of `pools` last, so a deletion that was interrupted is still listed and can go on.
  */

@@ -38,7 +38,7 @@ interface IndexQuery {
 const MAX_PAGE = 1000
 /**
  * Where the first jobs of a state have hardly any of the priority, Redis filters the others by itself, unless they are more than
- * this: it would answer nobody else meanwhile (10,000 take it 5 ms).
+ * this: it would answer no other client meanwhile (10,000 take it 5 ms).
  */
 const MAX_FILTERED = 10_000
 

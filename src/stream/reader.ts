@@ -82,7 +82,7 @@ export async function* readEvents(options: ReadOptions): AsyncGenerator<JobEvent
         }
         yield* place.take(page.events)
         if (page.more || place.over || !place.checked) continue
-        // While an event was looked at, nobody waited who would have heard it.
+        // An event that arrived while the last one was inspected woke no waiter.
         signal?.throwIfAborted()
         tap = session.follow(options.keys, options.jobId, place.cursor)
         let events = await tap?.next()

@@ -7,6 +7,11 @@ import { test } from './stage.ts'
 
 const NODE = process.execPath
 
+async function statusOf(where: URL): Promise<number> {
+  const { status } = await fetch(where, { method: 'HEAD' })
+  return status
+}
+
 describe('examples/node', () => {
   test('library.ts leaves, resumes without hole or repeat, and cancels', async ({ examples }) => {
     const replica = await examples.serve({ tokensPerSecond: 50 })
@@ -82,7 +87,6 @@ describe('examples/node', () => {
     const port = await freePort()
     const example = examples.run(NODE, ['examples/node/event-source.ts'], { env: { PORT: String(port) } })
     const url = new URL(`http://127.0.0.1:${port}/${jobId}`)
-    const statusOf = (where: URL) => fetch(where, { method: 'HEAD' }).then(({ status }) => status)
     await expect.poll(() => statusOf(new URL('/nobody', url)).catch(() => 'not up yet')).toBe(404)
     const left = await readSse(url, undefined, 10)
     const rest = await readSse(url, left.at(-1)?.id)

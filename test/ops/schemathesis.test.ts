@@ -65,7 +65,7 @@ describe('Schemathesis', () => {
     const program = await installed()
     await lab.client({}, 'main')
     await lab.worker(await lab.replica(), { pool: 'main' })
-    const gate = await gateway({ bearerFile: await keyFile(KEY) })
+    const gate = await gateway({ bearerFile: await keyFile(`fuzz+operate ${KEY}`) })
     const { path: cwd, done } = await tempFolder()
     onTestFinished(done)
     const config = join(cwd, 'schemathesis.toml')
