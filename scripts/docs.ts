@@ -1,6 +1,6 @@
 /**
- * Makes the pages in `docs/` that repeat what the sources say: `api.md` from the doc comments, `metrics.md` from the
- * table of families. With `--check` it only says whether they are current.
+ * Makes what `docs/` repeats of the sources: `api.md` from the doc comments, `metrics.md` from the table of families, and
+ * the tables of flags and settings in other pages. With `--check` it only says whether all of it is current.
  *
  * npm run docs · npm run docs:check
  */
@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { pagesWithTables } from './doc-tables.ts'
 
 const TOOL = fileURLToPath(new URL('../tools/docs/', import.meta.url))
 
@@ -38,15 +39,17 @@ function metricsPage(): string {
   return `# The metrics\n\nMade from the head of \`src/metrics/own-families.ts\` by \`npm run docs\`.\n\n${text}\n`
 }
 
-for (const [name, made] of [
-  ['api.md', apiPage()],
-  ['metrics.md', metricsPage()],
+const DOCS = fileURLToPath(new URL('../docs/', import.meta.url))
+
+for (const [page, made] of [
+  [join(DOCS, 'api.md'), apiPage()],
+  [join(DOCS, 'metrics.md'), metricsPage()],
+  ...(await pagesWithTables()),
 ] as const) {
-  const page = new URL(`../docs/${name}`, import.meta.url)
   if (!process.argv.includes('--check')) {
     writeFileSync(page, made)
   } else if (readFileSync(page, 'utf8') !== made) {
-    process.stderr.write(`docs/${name} is not what the sources say: npm run docs\n`)
+    process.stderr.write(`${page} is not what the sources say: npm run docs\n`)
     process.exitCode = 1
   }
 }

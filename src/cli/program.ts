@@ -94,7 +94,7 @@ function describeUnknownVerb(message: string, parent: Command): string {
  * The whole command. What only long-running verbs need (the worker, the simulator) they load themselves, so that the
  * others start in half the time.
  */
-function buildProgram(): Command {
+export function buildProgram(): Command {
   const program = new Command('tgi-pool')
     .description(
       'A durable queue in front of Text Generation Inference replicas, and a replayable event stream behind them.',

@@ -24,7 +24,7 @@ import { AT_THE_DOOR, CODES } from './codes.ts'
  * - `OVERLOADED`: this process holds as many streams open as it may, or is stopping.
  * - `TOO_MANY_STREAMS`: the caller holds as many streams open as one caller may.
  */
-const LOCAL_KINDS = {
+export const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
   UNKNOWN_JOB: { retriable: false, status: 404 },
   UNKNOWN_REPLICA: { retriable: false, status: 404 },

@@ -1,7 +1,7 @@
 import { freePort } from '../../src/redis/server.ts'
 
-/** Where a text names a port: `127.0.0.1:8080`, `--port 8080`, `PORT=8080`, `http.server 8080`, `.listen(8080`. */
-const PORT = /((?:127\.0\.0\.1|localhost):|--port[ =]|PORT=|http\.server |\.listen\()(\d{2,5})\b/g
+/** Where a text names a port: `127.0.0.1:8080`, `127.0.0.1-8080`, `--port 8080`, `PORT=8080`, `http.server 8080`, `.listen(8080`. */
+const PORT = /((?:127\.0\.0\.1|localhost)[:-]|--port[ =]|PORT=|http\.server |\.listen\()(\d{2,5})\b/g
 
 /** The ports that documents name, and those that stand for them in a test. */
 export interface Ports {

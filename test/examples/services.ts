@@ -7,13 +7,20 @@ export interface Service {
   readonly port?: string | undefined
 }
 
+/** Starts a worker. */
+export const WORKER = /tgi-pool (?:-- )?worker\b/
+
+/** Starts a gateway. */
+export const GATEWAY = /tgi-pool (?:-- )?gateway\b/
+
 /** The commands in documents that go on until somebody ends them. Every other one is run to its end. */
 export const SERVICES: readonly Service[] = [
-  { command: /tgi-pool -- simulator\b/, sign: /tgi-pool simulator .* at http/ },
-  { command: /tgi-pool -- worker\b/, sign: /worker started/ },
-  { command: /tgi-pool -- metrics\b/, sign: /metrics started/ },
+  { command: /tgi-pool (?:-- )?simulator\b/, sign: /tgi-pool simulator .* at http/ },
+  // Beside a worker of the same replica, it stands by.
+  { command: WORKER, sign: /replica is ready|standing by/ },
+  { command: /tgi-pool (?:-- )?metrics\b/, sign: /metrics server started/ },
   {
-    command: /tgi-pool -- gateway\b/,
+    command: GATEWAY,
     sign: /"url":"http:\/\/127\.0\.0\.1:(\d+)".*gateway started/,
     port: '8700',
   },
@@ -30,4 +37,6 @@ export interface NotRun {
 }
 
 /** Whatever stands here must stand in its document, too. */
-export const NOT_RUN: readonly NotRun[] = []
+export const NOT_RUN: readonly NotRun[] = [
+  { file: 'README.md', text: 'npm test', why: 'it would run the tests within a test' },
+]

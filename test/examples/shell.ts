@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 
 /** One shell for all commands of a document: variables and folders last from one to the next. */
 export interface Shell {
-  /** Runs a command; answers what it printed on stdout. Throws with all that it said when it fails. */
+  /** Runs a command; returns what it printed, stdout first. Throws with all of it when the command fails. */
   run(command: string): Promise<string>
   end(): Promise<void>
 }
@@ -46,7 +46,7 @@ export function startShell(cwd: string, env: Readonly<Record<string, string>>): 
       const status = await Promise.race([over, closed])
       clearTimeout(late)
       const printed = stdout.slice(0, status === undefined ? undefined : stdout.lastIndexOf(mark))
-      if (status === '0') return printed
+      if (status === '0') return printed + stderr
       const how =
         status === undefined ? `took the shell with it or more than ${COMMAND_MS} ms` : `ended with ${status}`
       throw new Error(`${command}\n${how}:\n${printed}\n${stderr}`)

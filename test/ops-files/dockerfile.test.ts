@@ -49,7 +49,7 @@ test('Node is run as the benches run it, and as the scripts of a checkout do', a
     readonly scripts: Readonly<Record<string, string>>
   }
   expect(scripts['tgi-pool']).toBe(`exec node ${flags} src/cli/main.ts`)
-  expect(await readFile(new URL('README.md', ROOT), 'utf8')).toContain(`NODE_OPTIONS="${flags}"`)
+  expect(await readFile(new URL('docs/operating.md', ROOT), 'utf8')).toContain(`NODE_OPTIONS="${flags}"`)
 })
 
 test('manifests are copied before sources, and never the whole checkout', () => {

@@ -5,6 +5,7 @@ import { openPool } from '../../src/client/pools.ts'
 import { runDocument } from '../examples/document.ts'
 import { DOCUMENTS, PYTHON_DOCUMENTS, findDocuments } from '../examples/documents.ts'
 import { checkJson } from '../examples/json-kinds.ts'
+import { checkOutput } from '../examples/output.ts'
 import { createPorts } from '../examples/ports.ts'
 import type { Ports } from '../examples/ports.ts'
 import { readSse } from '../examples/read-sse.ts'
@@ -41,7 +42,7 @@ function servers(redisUrl: string): Readonly<Record<string, (ports: Ports) => Pr
 }
 
 test.for(DOCUMENTS)(
-  'every snippet of %s does what it says',
+  'every snippet of %s does what it says, and prints what it shows',
   { timeout: DOCUMENT_MS },
   async (file, { stage }) => {
     const { url: redisUrl } = await stage.redis()
@@ -81,6 +82,13 @@ describe('what runs documents', () => {
     ])
   })
 
+  test('knows output by all that does not vary', () => {
+    const printed = `before\njob ${crypto.randomUUID()} on 127.0.0.1:8080:  40 tokens\n  a\n  b\nafter\n`
+    checkOutput(printed, 'job bf1c6692-03d8-4be0-8ca0-1d9db8594be5 on 127.0.0.1:9:   7 tokens\n…\n  b\n')
+    for (const other of ['job bf1c6692 on 127.0.0.1:9: 7 tokens', 'on 127.0.0.1:9: 7 words', 'after…before'])
+      expect(() => checkOutput(printed, other)).toThrow('before')
+  })
+
   test('puts ports in the place of ports', async () => {
     const ports = createPorts('redis://127.0.0.1:1234')
     ports.set('8080', '99')
@@ -96,6 +104,7 @@ describe('what runs documents', () => {
     ['an answer of HTTP that is a refusal', '```sh\ncurl -s http://127.0.0.1:6379/\n```\n', 'curl'],
     ['a job that is none', '```json\n{"inputs": "x", "proirity": "batch"}\n```\n', 'additional properties'],
     ['JSON of an unknown kind', '```json\n{"some": "thing"}\n```\n', 'no kind'],
+    ['output that is another', '```sh\necho one 12\n```\n```text\ntwo 12\n```\n', 'one 12'],
     ['a wrong type', "```ts\nimport { openPool } from 'tgi-pool'\nopenPool(1)\n```\n", 'TS2345'],
     ['a program that throws', "```js\nthrow new Error('not me')\n```\n", 'not me'],
   ])('fails for %s', async ([, markdown, says], { stage }) => {
