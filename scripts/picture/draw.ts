@@ -123,7 +123,7 @@ function layOut(output: readonly Output[]): { readonly pieces: Piece[]; readonly
 
 /** Leaves out the columns of a table that do not fit. */
 function cutToFit(line: string, length: number): string {
-  return line.length <= length ? line : line.slice(0, length - 2).replace(/ {2,}\S*$/, ' …')
+  return line.length <= length ? line : `${line.slice(0, length - 2).replace(/ {2,}\S*$/, '')} …`
 }
 
 /** The answer breaks between words, as prose; columns of a table are cut at the edge. */

@@ -20,8 +20,10 @@ export async function makeCheckout(dir: string): Promise<void> {
   await writeFile(join(dir, '.curlrc'), 'fail-with-body\nshow-error\n')
 }
 
-/** Gives a clone the checkout's packages. */
+/** Gives a folder the checkout's packages, if it is a clone without any. */
 export async function installPackages(dir: string): Promise<void> {
+  const names = await readdir(dir)
+  if (!names.includes('package-lock.json') || names.includes('node_modules')) return
   // A folder of its own, with a stamp of its own: the set-up finds all in place and installs nothing into the checkout's.
   const modules = join(dir, 'node_modules')
   await mkdir(modules)

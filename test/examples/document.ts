@@ -92,7 +92,8 @@ async function rewriteFiles(folder: string, ports: Ports): Promise<void> {
 async function runSnippet(snippet: Snippet, running: Running): Promise<void> {
   const { file, line, lang, code } = snippet
   try {
-    if (isExcused(file, code)) return
+    // Of a shell's block, only the command is excused.
+    if (lang !== 'sh' && isExcused(file, code)) return
     if (lang === 'sh') await runCommands(snippet, running)
     else if (lang === 'text') checkOutput(running.printed.join(''), code)
     // Nothing runs it.
@@ -121,7 +122,7 @@ async function runCommands({ file, code }: Snippet, running: Running): Promise<v
     }
     if (/--pool p\b|"pool":"p"/.test(command)) await servePool(running)
     printed.push(await shell.run(command))
-    if (command.startsWith('git clone ')) await installPackages(await folderOf(shell))
+    if (/^(git clone|cd) /.test(command)) await installPackages(await folderOf(shell))
   }
 }
 

@@ -127,10 +127,16 @@ test('every process of workers/ is in it', async () => {
   for (const worker of workers) expect(paths).toContain(`dist/workers/${worker.replace('.ts', '.js')}`)
 })
 
+test('it holds every page of docs/, and the picture', async () => {
+  const pages = await readdir(new URL('../../docs/', import.meta.url))
+  const paths = packed.files.map(({ path }) => path)
+  for (const page of pages) if (!page.endsWith('.json')) expect(paths).toContain(`docs/${page}`)
+})
+
 test('it holds what runs and what describes it: no sources, no tests, no tools', () => {
   for (const { path } of packed.files) {
     expect(path).toMatch(
-      /^(bin\/tgi-pool\.cjs|dist\/(src|workers)\/.*\.(js|d\.ts|lua|json)|schemas\/.*\.json|[A-Z]+(\.md)?|package\.json)$/,
+      /^(bin\/tgi-pool\.cjs|dist\/(src|workers)\/.*\.(js|d\.ts|lua|json)|schemas\/.*\.json|docs\/[\w.-]+\.(md|svg)|[A-Z]+(\.md)?|package\.json)$/,
     )
   }
 })

@@ -15,7 +15,7 @@ import { extractSnippets } from '../examples/snippets.ts'
 import { ROOT, test } from '../examples/stage.ts'
 
 /** How long a document may take: its demo alone takes ten seconds, and each command starts a Node or two (ms). */
-const DOCUMENT_MS = 240_000
+const DOCUMENT_MS = 600_000
 
 /** Programs of documents that are servers, by a text in them, and what shows that they serve. */
 function servers(redisUrl: string): Readonly<Record<string, (ports: Ports) => Promise<void>>> {
