@@ -28,9 +28,8 @@ export async function pagesWithTables(): Promise<Map<string, string>> {
 function fillTables(markdown: string): string {
   return markdown.replaceAll(PLACE, (_, begin: string, what: string, end: string) => {
     const flags = /^flags of (.+)$/.exec(what)?.[1]
-    const table = flags === undefined ? (what === 'settings' ? settings() : undefined) : flagsOf(flags)
-    if (table === undefined) throw new Error(`docs: no table is made for "${what}"`)
-    return `${begin}\n${table}\n\n${end}`
+    if (flags === undefined && what !== 'settings') throw new Error(`docs: no table is made for "${what}"`)
+    return `${begin}\n${flags === undefined ? settings() : flagsOf(flags)}\n\n${end}`
   })
 }
 
@@ -75,8 +74,11 @@ function defaultOf({ description, defaultValue, negate }: Option): string {
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map(cellText).join(' | ')} |`
-  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n')
+  return [rowText(head), `|${'---|'.repeat(head.length)}`, ...rows.map(rowText)].join('\n')
+}
+
+function rowText(cells: readonly string[]): string {
+  return `| ${cells.map(cellText).join(' | ')} |`
 }
 
 /** Text for a table's cell; what is no code must not be taken for HTML. */

@@ -42,7 +42,7 @@ export function draw(recording: Recording): string {
   const times = [...new Set(panes.flatMap(({ pieces }) => pieces.map(({ at }) => at)))].toSorted(
     (a, b) => a - b,
   )
-  const name = new Map(times.map((at, index) => [at, `t${index.toString(36)}`]))
+  const name = new Map<number, string>(times.map((at, index) => [at, `t${index.toString(36)}`]))
   let top = 0
   const bodies = panes.map(({ terminal, pieces, rows }) => {
     const height = HEAD + rows * LINE + PADDING

@@ -6,9 +6,12 @@ import { ROOT, anchorsOf, readPage, withoutBlocks } from './markdown.ts'
 /** Where the repository is on the web. */
 const REPOSITORY = 'https://github.com/tgi-pool/tgi-pool'
 
+function exclude(path: string): boolean {
+  return /(^|\/)(node_modules|dist|\.git)$/.test(path)
+}
+
 async function pages(): Promise<string[]> {
   const found: string[] = []
-  const exclude = (path: string) => /(^|\/)(node_modules|dist|\.git)$/.test(path)
   for await (const path of glob('**/*.md', { cwd: ROOT, exclude })) found.push(path)
   return found
 }
