@@ -163,7 +163,7 @@ async function runProgram({ lang, line, code }: Snippet, running: Running): Prom
   if (lang === 'python') await serveGateway(running)
   const program = startProgram(lang === 'python' ? 'python3' : process.execPath, [path], {
     cwd: project,
-    env: { PATH: running.env['PATH'] ?? '' },
+    env: { PATH: running.env['PATH'] ?? '', REDIS_URL: running.redisUrl },
   })
   running.programs.push(program)
   const use = Object.entries(running.uses ?? {}).find(([text]) => code.includes(text))?.[1]
