@@ -11,7 +11,7 @@ export function readPage(path: string): Promise<string> {
 }
 
 /** A row of a table: its cells by the table's headings. */
-export type Row = Readonly<Record<string, string>>
+type Row = Readonly<Record<string, string>>
 
 /** The rows of a page's tables with a heading, in order. */
 export function rowsWith(markdown: string, heading: string): Row[] {
