@@ -22,7 +22,12 @@ const KINDS: readonly {
     schema: ({ event }) => `event-${String(event)}`,
     part: ({ data }) => data,
   },
-  { marks: (value) => 'error' in value, schema: () => 'openapi#Error', part: (value) => value },
+  {
+    marks: (value) => 'error' in value,
+    schema: () => 'openapi#Error',
+    // A file of answers says whose error it is.
+    part: (value) => without(value, ['job_id', 'line']),
+  },
   { marks: (value) => 'queue_position' in value, schema: () => 'openapi#Accepted', part: (value) => value },
   { marks: (value) => 'last_id' in value, schema: () => 'job-state', part: (value) => value },
   { marks: (value) => 'slots_configured' in value, schema: () => 'replica-entry', part: (value) => value },
