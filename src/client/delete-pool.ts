@@ -133,7 +133,7 @@ function namesOf(replicas: readonly string[]): string {
 }
 
 async function cancelAll({ redis, keys, log, onSealed }: DeletePoolRequest): Promise<void> {
-  const seal = errorSeal('CANCELLED', { message: 'cancelled: the pool was deleted', pool_id: keys.pool })
+  const seal = errorSeal('CANCELLED', { message: 'the pool was deleted', pool_id: keys.pool })
   const cancel = async (jobId: string) => {
     const write = {
       jobId,
