@@ -35,7 +35,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--bearer-file <file>',
-        'file of bearer keys, one a line: key, name key or name+operate key (operate: may list jobs); reloaded when it changes',
+        'file of bearer keys, one a line: key, name key or name+operate key (operate: may list jobs, drain replicas and delete pools); reloaded when it changes',
       ).env('TGI_POOL_BEARER_FILE'),
     )
     .addOption(

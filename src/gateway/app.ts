@@ -16,12 +16,14 @@ import { DOCS_PAGE_HEADERS } from './docs-page.ts'
 import type { Caller } from './caller.ts'
 import type { JobRoutes } from './job-routes.ts'
 import type { ListRoutes } from './list-routes.ts'
+import type { OperatorRoutes } from './operator-routes.ts'
 import type { RequestLog } from './request-log.ts'
 
 /** What an app is made of. */
 export interface AppOptions {
   readonly jobs: JobRoutes
   readonly lists: ListRoutes
+  readonly operator: OperatorRoutes
   readonly pools: (context: Context<HttpEnv>) => Promise<Response>
   readonly readiness: () => Promise<Readiness>
   /** Authorizes a request: throws a refusal, or returns who calls where that matters. */
@@ -41,7 +43,10 @@ const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/jobs/:id/events': ['GET', 'HEAD'],
   '/v1/jobs/:id/cancel': ['POST'],
   '/v1/pools': ['GET', 'HEAD'],
+  '/v1/pools/:pool': ['DELETE'],
   '/v1/pools/:pool/replicas': ['GET', 'HEAD'],
+  '/v1/pools/:pool/replicas/:replica/drain': ['POST'],
+  '/v1/pools/:pool/replicas/:replica/undrain': ['POST'],
   '/': ['GET', 'HEAD'],
   '/livez': ['GET', 'HEAD'],
   '/readyz': ['GET', 'HEAD'],
@@ -66,7 +71,7 @@ const FRONT_PAGE: FrontPage = {
 
 /** Routes, what stands before them, and the one shape of every error. */
 export function createApp(options: AppOptions): Hono<HttpEnv> {
-  const { jobs, lists, log } = options
+  const { jobs, lists, operator, log } = options
   // Proxies that join paths may add a slash.
   const app = new Hono<HttpEnv>({ strict: false })
   for (const path of Object.keys(ROUTES)) {
@@ -91,7 +96,10 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   app.get('/v1/jobs/:id/events', jobs.events)
   app.post('/v1/jobs/:id/cancel', jobs.cancel)
   app.get('/v1/pools', options.pools)
+  app.delete('/v1/pools/:pool', operator.deletePool)
   app.get('/v1/pools/:pool/replicas', lists.replicas)
+  app.post('/v1/pools/:pool/replicas/:replica/drain', operator.drain)
+  app.post('/v1/pools/:pool/replicas/:replica/undrain', operator.undrain)
   app.get('/', (context) => respondFrontPage(context, FRONT_PAGE))
   addHealth(app, options.readiness)
   app.get('/openapi.json', (context) =>

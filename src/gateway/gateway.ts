@@ -13,6 +13,7 @@ import { admit } from './guard.ts'
 import { inTime } from './in-time.ts'
 import { createJobRoutes } from './job-routes.ts'
 import { createListRoutes } from './list-routes.ts'
+import { createOperatorRoutes } from './operator-routes.ts'
 import { buildOpenApi } from './openapi.ts'
 import { settle } from './options.ts'
 import type { GatewayOptions, GatewaySettings } from './options.ts'
@@ -88,6 +89,7 @@ async function listen(settings: GatewaySettings, { pools, keys, places }: Parts)
   const app = createApp({
     jobs: createJobRoutes({ ...settings, finder, streams, places, log }),
     lists: createListRoutes({ finder, log, redisTimeoutMs }),
+    operator: createOperatorRoutes({ ...settings, finder, log }),
     pools: (context) =>
       inTime(redisTimeoutMs, async (signal) => context.json({ pools: await pools.list({ signal }) })),
     readiness: () =>

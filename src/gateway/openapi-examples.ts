@@ -83,12 +83,15 @@ export const ERROR_EXAMPLES = {
         'this request needs the scope operate, which its bearer key lacks. Put a name and the scope before the key in the key file: name+operate key',
     },
   ),
-  404: examples('No such job, or no such pool', {
+  404: examples('No such job, pool or replica', {
     POOL_UNAVAILABLE: 'no pool "mian" (there are: main)',
+    UNKNOWN_REPLICA: 'no replica gpu-9 in pool main (there are: gpu-1)',
     UNKNOWN_JOB: `no job ${EXAMPLE_JOB_ID} in pool main, or its events have expired`,
   }),
   408: examples('The request came too slowly', { REQUEST_TIMEOUT: 'the request came too slowly' }),
-  409: examples('The id belongs to another job, or to jobs of several pools', {
+  409: examples('The id belongs to another job, or to jobs of several pools; or workers serve the pool', {
+    POOL_IN_USE:
+      'pool main is in use: workers hold replica gpu-1. Let running jobs end (tgi-pool drain gpu-1 --wait --pool main), stop the workers, then delete the pool',
     ID_CONFLICT: `job id ${EXAMPLE_JOB_ID} in pool main belongs to a job with another body; nothing was changed. Use another id, or the same body`,
   }),
   410: examples('The events were here and have expired', {

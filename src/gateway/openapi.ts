@@ -10,7 +10,9 @@ import { addressSchema, cancelSchema } from './job-routes.ts'
 import { errorExamples, errorTable, eventSchemaName } from './openapi-parts.ts'
 import type { Json } from './openapi-parts.ts'
 import { LIST_PATHS, LIST_SCHEMAS } from './openapi-lists.ts'
+import { OPERATOR_PATHS, OPERATOR_SCHEMAS } from './openapi-operator.ts'
 import { PATHS } from './openapi-paths.ts'
+import { drainSchema } from './operator-routes.ts'
 
 /** The answer to a job that was accepted. */
 const acceptedSchema = z.object({
@@ -96,11 +98,11 @@ export function buildOpenApi(): Json {
     servers: [{ url: '/' }],
     tags: [
       { name: 'jobs', description: 'Put in, read, cancel, erase' },
-      { name: 'pools', description: 'What there is' },
+      { name: 'pools', description: 'List, drain, delete' },
       { name: 'operation', description: 'For probes and people' },
     ],
     security: [{}, { bearer: [] }],
-    paths: withCodeSamples(joinPaths(PATHS as Record<string, Json>, LIST_PATHS)),
+    paths: withCodeSamples(joinPaths(PATHS as Record<string, Json>, { ...LIST_PATHS, ...OPERATOR_PATHS })),
     components: {
       securitySchemes: {
         bearer: {
@@ -117,11 +119,15 @@ export function buildOpenApi(): Json {
         JobState: convert(jobStateSchema, 'output'),
         CancelRequest: convert(cancelSchema, 'input'),
         Cancelled: convert(cancelledSchema, 'output'),
+        DrainRequest: convert(drainSchema, 'input'),
         Pools: convert(poolsSchema, 'output'),
         Health: convert(healthSchema, 'output'),
         Error: convert(errorEnvelopeSchema, 'output'),
         ...Object.fromEntries(
-          Object.entries(LIST_SCHEMAS).map(([name, schema]) => [name, convert(schema, 'output')]),
+          Object.entries({ ...LIST_SCHEMAS, ...OPERATOR_SCHEMAS }).map(([name, schema]) => [
+            name,
+            convert(schema, 'output'),
+          ]),
         ),
         ...eventSchemas(),
       },

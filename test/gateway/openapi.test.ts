@@ -24,17 +24,20 @@ describe('the OpenAPI document', () => {
   })
 
   test('has examples that are what they say: requests that are accepted', async ({ lab, gateway }) => {
-    await lab.client({}, 'main')
+    const client = await lab.client({}, 'main')
+    await lab.worker(await lab.replica(), { pool: 'main', replicaId: 'gpu-1' })
+    await expect.poll(() => client.replicas()).toMatchObject([{ replica_id: 'gpu-1' }])
     const { url } = await gateway()
     const bodies = OPERATIONS.flatMap(({ method, path, bodies: examples }) =>
       examples.map((body) => ({ method, path, body })),
     )
-    expect(bodies.length).toBe(3)
+    expect(bodies.length).toBe(4)
     let id = ''
     for (const { path, body } of bodies) {
-      const answer = await post(url + path.replace('{id}', id), body)
+      const filled = path.replace('{id}', id).replace('{pool}', 'main').replace('{replica}', 'gpu-1')
+      const answer = await post(url + filled, body)
       expect(answer.status).toBeLessThan(300)
-      id = String(answer.json['job_id'])
+      if ('job_id' in answer.json) id = String(answer.json['job_id'])
     }
   })
 
