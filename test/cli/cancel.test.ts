@@ -32,7 +32,7 @@ describe.concurrent('cancel of several jobs', () => {
         'job i-1 cancelled\njob i-2 had already ended\njob nobody is unknown, or its events have expired\n',
       stderr: 'tgi-pool: 1 cancelled, 1 had already ended, 1 unknown\n',
     })
-    expect((await client.job('i-1')).error).toMatchObject({ message: 'cancelled: enough' })
+    expect((await client.job('i-1')).error).toMatchObject({ message: 'enough' })
     const file = await stage.cli(['cancel', '--file', '-', '--json'], { stdin: '{"job_id":"b-2"}\nb-1\n' })
     expect(file.status).toBe(0)
     expect(jsonLines(file.stdout)).toEqual(['b-2', 'b-1'].map((job_id) => ({ job_id, outcome: 'cancelled' })))

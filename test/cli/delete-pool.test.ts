@@ -115,7 +115,7 @@ describe.concurrent('pool delete', () => {
       expect(stderr).toContain(`tgi-pool drain gpu-0 --wait --pool ${stage.pool}`)
     }
     expect([plain.status, yes.status, force.status, other.status]).toEqual([1, 1, 2, 2])
-    expect(jsonLines(plain.stderr)).toMatchObject([{ error: { kind: 'POOL_IN_USE' } }])
+    expect(jsonLines(plain.stderr)).toMatchObject([{ error: { code: 'POOL_IN_USE' } }])
     expect(force.stderr).toContain(
       `has 1 job queued or running and workers on replica gpu-0; nothing is deleted without --confirm ${stage.pool}`,
     )

@@ -81,7 +81,7 @@ describe.concurrent('doctor', () => {
     expect(plain).toMatchObject({
       status: 1,
       stderr: '',
-      stdout: `fault    redis: Redis at redis://127.0.0.1:${port} does not answer: connect ECONNREFUSED 127.0.0.1:${port} | do: start Redis there, or set REDIS_URL to where it is\n`,
+      stdout: `fault    redis: Redis at redis://127.0.0.1:${port} does not answer: connect ECONNREFUSED 127.0.0.1:${port} | do: start Redis there, or set REDIS_URL to its address\n`,
     })
     expect(json.status).toBe(1)
     expect(jsonLines(json.stdout)).toMatchObject([{ ok: false, redis: null, pools: [], findings: [{}] }])

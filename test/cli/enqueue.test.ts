@@ -128,10 +128,10 @@ describe.concurrent('a file of jobs', () => {
     expect(stderr.split('\n')).toEqual([
       'tgi-pool: line 2: expected a JSON object such as {"inputs":"a prompt"}, got something that is not JSON',
       'tgi-pool: line 4: job: unknown field "paramters" (did you mean parameters?)',
-      'tgi-pool: line 5: expected a JSON object, got an array',
+      'tgi-pool: line 5: expected a JSON object, got an array of 1',
       expect.stringMatching(/^tgi-pool: line 6: job: parameters\.max_new_tokens: expected number, got /),
       'tgi-pool: line 7: job: parameters: unknown field "max_tokens" (use max_new_tokens)',
-      'tgi-pool: line 8: job_id: expected a string, got number',
+      'tgi-pool: line 8: job_id: expected a string, got a number',
       expect.stringMatching(/^tgi-pool: line 9: job: inputs: .*empty/),
       expect.stringMatching(/^tgi-pool: line 10: job id a .*another body/),
       expect.stringMatching(

@@ -35,7 +35,7 @@ describe.concurrent('results', () => {
       {
         job_id: 'unwanted',
         state: 'cancelled',
-        error: { code: 'CANCELLED', message: 'cancelled', retriable: false },
+        error: { code: 'CANCELLED', message: 'on request', retriable: false },
       },
       {
         job_id: 'good',
@@ -135,7 +135,7 @@ describe.concurrent('wait', () => {
     expect(lines[2]).toEqual({
       job_id: 'b',
       state: 'cancelled',
-      error: { code: 'CANCELLED', message: 'cancelled: enough', retriable: false },
+      error: { code: 'CANCELLED', message: 'enough', retriable: false },
     })
     const { text } = await client.result('a')
     expect(lines).toContainEqual({

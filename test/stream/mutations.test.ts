@@ -41,7 +41,12 @@ end`,
   },
   'a batch job without the time of its end': {
     file: 'stream/write.lua',
-    text: `redis.call('ZADD', KEYS[4], 'XX', now, job)`,
+    text: `redis.call('ZADD', KEYS[4], 'XX', now + retention, job)`,
+    becomes: ``,
+  },
+  'a finished job whose expiry the index does not note': {
+    file: 'stream/write.lua',
+    text: `redis.call('ZADD', KEYS[5], now + retention, job)`,
     becomes: ``,
   },
   'a worker that does not say that the job it begins is a batch job': {
