@@ -12,17 +12,21 @@ const OPENS_LOCKED: ReadonlySet<NodeJS.Platform> = new Set(['darwin', 'freebsd',
  * Opens a file for reading and appending, makes it if need be, and locks it: flock(2), which the kernel releases when the process
  * ends, however it ends. Undefined while another process has it locked.
  *
- * @throws {@link PoolError} `CONFIG` if it cannot be opened or locked.
+ * @throws {@link PoolError} `CONFIG` if it cannot be opened or locked, or is no file.
  */
 export async function openLocked(path: string): Promise<FileHandle | undefined> {
   for (;;) {
     const file = await openForAppend(path)
     if (file === undefined) return undefined
-    const isLocked = OPENS_LOCKED.has(process.platform) || (await lock(file))
-    if (!isLocked) {
-      await file.close()
-      return undefined
+    let isLocked = false
+    try {
+      if (!(await file.stat()).isFile())
+        throw new PoolError('CONFIG', `--out: expected a file, got a pipe or device: ${path}`)
+      isLocked = OPENS_LOCKED.has(process.platform) || (await lock(file, path))
+    } finally {
+      if (!isLocked) await file.close()
     }
+    if (!isLocked) return undefined
     // Its holder may have put another file in its place before it ended.
     const [held, there] = await Promise.all([file.stat(), stat(path).catch(() => undefined)])
     if (there !== undefined && held.ino === there.ino && held.dev === there.dev) return file
@@ -46,7 +50,7 @@ async function openForAppend(path: string): Promise<FileHandle | undefined> {
  * Node has no flock(2). A lock belongs to the open file, which a child shares: the program `flock` takes it and ends, and the lock
  * stays for as long as this process has the file open.
  */
-async function lock(file: FileHandle): Promise<boolean> {
+async function lock(file: FileHandle, path: string): Promise<boolean> {
   const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', file.fd] })
   const status = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
@@ -60,5 +64,9 @@ async function lock(file: FileHandle): Promise<boolean> {
       },
     )
   })
-  return status === 0
+  if (status === 0 || status === CONFLICT) return status === 0
+  throw new PoolError('CONFIG', `--out: cannot lock ${path}: flock ended with status ${status}`)
 }
+
+/** What `flock -n` ends with when another process has the lock; any other status is a fault, e.g. of the file system. */
+const CONFLICT = 1

@@ -1,20 +1,23 @@
 import { constants } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import { open, realpath, rename, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { PoolError } from '../contract/error.ts'
 import { openLocked } from './file-lock.ts'
+import { isBlank } from './job-lines.ts'
 import { formatRecord, parseRecord } from './record.ts'
 import type { Answer, Failure, Outcome } from './record.ts'
 
 /** The file of answers of one run: complete lines, each of them on the disk before it counts. */
 export interface OutFile {
+  /** Where it is, without symlinks: what is beside it is found under any name of it. */
+  readonly path: string
   /** Whether nothing was ever written to it. */
   readonly isEmpty: boolean
   /**
-   * Calls `onRecord` for each record. What a crash has left of a last line is cut off.
+   * Calls `onRecord` for each record. What a crash has left of a last line is cut off, and nothing else.
    *
-   * @throws {@link PoolError} `CONFIG` if the file holds something else.
+   * @throws {@link PoolError} `CONFIG` if the file holds something else; it stays as it is.
    */
   scan(onRecord: (outcome: Outcome, endsAt: number) => void): Promise<void>
   /**
@@ -36,19 +39,22 @@ export interface OutFile {
 /** Above this many bytes, records wait for those before them. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024
 const LF = 0x0a
+/** How each record begins (record.ts). */
+const RECORD_BEGIN = Buffer.from('{"job_id":"')
 
 /**
  * Opens the file of answers and locks it.
  *
- * @throws {@link PoolError} `CONFIG` if it cannot be opened, or another process writes it.
+ * @throws {@link PoolError} `CONFIG` if it cannot be opened, is no file, or another process writes it.
  */
-export async function openOutFile(path: string): Promise<OutFile> {
-  const opened = await openLocked(path)
+export async function openOutFile(name: string): Promise<OutFile> {
+  const opened = await openLocked(name)
   if (opened === undefined)
     throw new PoolError(
       'CONFIG',
-      `--out: another process is writing ${path}; wait until it has ended, or stop it`,
+      `--out: another process is writing ${name}; wait until it has ended, or stop it`,
     )
+  const path = await realpath(name)
   let file = opened
   let size = (await file.stat()).size
   const isEmpty = size === 0
@@ -85,6 +91,7 @@ export async function openOutFile(path: string): Promise<OutFile> {
   }
 
   return {
+    path,
     isEmpty,
     get size() {
       return size
@@ -93,32 +100,43 @@ export async function openOutFile(path: string): Promise<OutFile> {
       let bad: { readonly line: number; readonly at: number } | undefined
       let number = 0
       let end = 0
-      for await (const { line, endsAt } of linesOf(file, size)) {
+      let hasZeros = false
+      const refuse = (at: number) => {
+        throw new PoolError(
+          'CONFIG',
+          `--out: ${name}: line ${at}: expected a record of this run, got something else. Take the line out, or give another --out`,
+        )
+      }
+      for await (const { line, endsAt, isWhole } of linesOf(file, size)) {
         number += 1
-        const record = parseRecord(line)
-        // A crash of the machine may leave zeros or old blocks behind what was on the disk for sure, never before it.
-        if (record === undefined) bad ??= { line: number, at: end }
-        else if (bad !== undefined) {
-          throw new PoolError(
-            'CONFIG',
-            `--out: ${path}: line ${bad.line}: expected a record of this run, got something else. Take the line out, or give another --out`,
-          )
-        } else onRecord(record, endsAt)
+        const record = isWhole ? parseRecord(line) : undefined
+        if (record === undefined) {
+          bad ??= { line: number, at: end }
+          // A crash of the machine may leave zeros behind what was on the disk for sure, never before it.
+          hasZeros ||= line.includes(0)
+          const isOfRun = hasZeros || (isWhole ? isBlank(line) : isBeginOfRecord(line))
+          if (!isOfRun) refuse(number)
+        } else if (bad === undefined) onRecord(record, endsAt)
+        else refuse(bad.line)
         end = endsAt
       }
       const good = bad?.at ?? end
       if (good === size) return
-      await file.truncate(good)
-      await file.datasync()
+      try {
+        await file.truncate(good)
+        await file.datasync()
+      } catch (error) {
+        throw notWritten(path, error)
+      }
       size = good
     },
     async rewrite(isKept) {
       const next = `${path}.next`
-      const written = await open(
-        next,
-        constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC,
-      )
-      await written.close()
+      try {
+        await (await open(next, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC)).close()
+      } catch (error) {
+        throw notWritten(path, error)
+      }
       // Locked before it has the name, so that no other process can lock it under that name.
       const target = await openLocked(next)
       if (target === undefined) throw new PoolError('CONFIG', `--out: another process is writing ${next}`)
@@ -131,17 +149,24 @@ export async function openOutFile(path: string): Promise<OutFile> {
         group = []
         groupBytes = 0
       }
-      for await (const { line } of linesOf(file, size)) {
-        const record = parseRecord(line)
-        if (record === undefined || !isKept(record)) continue
-        group.push(line, Buffer.of(LF))
-        groupBytes += line.length + 1
-        if (groupBytes > MAX_PENDING_BYTES) await flush()
+      try {
+        for await (const { line, isWhole } of linesOf(file, size)) {
+          const record = isWhole ? parseRecord(line) : undefined
+          if (record === undefined || !isKept(record)) continue
+          group.push(line, Buffer.of(LF))
+          groupBytes += line.length + 1
+          if (groupBytes > MAX_PENDING_BYTES) await flush()
+        }
+        await flush()
+        await target.datasync()
+        await rename(next, path)
+        await syncFolder(path)
+      } catch (error) {
+        // On a full disk, half a file is in the way.
+        await rm(next, { force: true }).catch(() => undefined)
+        await target.close()
+        throw notWritten(path, error)
       }
-      await flush()
-      await target.datasync()
-      await rename(next, path)
-      await syncFolder(path)
       await file.close()
       file = target
       size = kept
@@ -183,20 +208,28 @@ async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten
 }
 
-function notWritten(path: string, error: unknown): PoolError {
-  const { message } = error as Error
+/** The error of a file that cannot be written. */
+export function notWritten(path: string, error: unknown): PoolError {
+  const { message, code } = error as NodeJS.ErrnoException
+  const advice = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room' : 'remove the cause'
   return new PoolError(
     'INTERNAL',
-    `cannot write ${basename(path)}: ${message}. Nothing is lost: make room and run the same command again`,
+    `cannot write ${basename(path)}: ${message}. Nothing is lost: ${advice} and run the same command again`,
     { cause: error },
   )
 }
 
-/** The complete lines of a file, with the place of their ends. */
+/** Whether a line without an end may be what a crash has left of a record. */
+function isBeginOfRecord(line: Buffer): boolean {
+  const length = Math.min(line.length, RECORD_BEGIN.length)
+  return line.subarray(0, length).equals(RECORD_BEGIN.subarray(0, length))
+}
+
+/** The lines of a file, with the place of their ends. The last one may have no end; then it is not whole. */
 async function* linesOf(
   file: FileHandle,
   size: number,
-): AsyncGenerator<{ readonly line: Buffer; readonly endsAt: number }> {
+): AsyncGenerator<{ readonly line: Buffer; readonly endsAt: number; readonly isWhole: boolean }> {
   const chunk = Buffer.alloc(256 * 1024)
   let rest: Buffer[] = []
   for (let at = 0; at < size;) {
@@ -206,11 +239,14 @@ async function* linesOf(
     for (;;) {
       const end = chunk.subarray(0, bytesRead).indexOf(LF, from)
       if (end < 0) break
-      yield { line: Buffer.concat([...rest, chunk.subarray(from, end)]), endsAt: at + end + 1 }
+      const line = Buffer.concat([...rest, chunk.subarray(from, end)])
+      yield { line, endsAt: at + end + 1, isWhole: true }
       rest = []
       from = end + 1
     }
     rest.push(Buffer.from(chunk.subarray(from, bytesRead)))
     at += bytesRead
   }
+  const line = Buffer.concat(rest)
+  if (line.length > 0) yield { line, endsAt: size, isWhole: false }
 }

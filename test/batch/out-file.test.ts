@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, lstat, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test as base, expect } from 'vitest'
@@ -122,4 +122,49 @@ test('a rewrite that was cut short changes nothing', async ({ path }) => {
 
 test('a file that is not there can be made only in a folder that is', async ({ path }) => {
   await expect(openOutFile(`${path}/none/answers.jsonl`)).rejects.toMatchObject({ kind: 'CONFIG' })
+})
+
+test('a file that a run has not written stays as it is', async ({ path }) => {
+  for (const text of [
+    'precious 1\nprecious 2\n',
+    `${JSON.stringify(answer(1))}\nprecious\n`,
+    `${JSON.stringify(answer(1))}\nprecious`,
+  ]) {
+    await writeFile(path, text)
+    const file = await openOutFile(path)
+    await expect(scan(file)).rejects.toMatchObject({
+      kind: 'CONFIG',
+      message: expect.stringMatching(/line \d: expected a record/),
+    })
+    await file.close()
+    expect(await readFile(path, 'utf8')).toBe(text)
+  }
+})
+
+test('blank lines at the end are cut off', async ({ path }) => {
+  const whole = `${JSON.stringify(answer(1))}\n`
+  await writeFile(path, `${whole}\n \n`)
+  const file = await openOutFile(path)
+  expect(await scan(file)).toMatchObject([{ line: 1 }])
+  await file.close()
+  expect(await readFile(path, 'utf8')).toBe(whole)
+})
+
+test('a symlink stays one when the file is rewritten, and has the state of its target', async ({ path }) => {
+  const link = `${path}.link`
+  await symlink(path, link)
+  const file = await openOutFile(link)
+  expect(file.path).toBe(path)
+  await Promise.all([file.append(answer(1)), file.append(failure(2))])
+  await file.rewrite(({ code }) => code === undefined)
+  await file.close()
+  expect((await lstat(link)).isSymbolicLink()).toBe(true)
+  expect(await readFile(path, 'utf8')).toMatch(/^\{"job_id":"j-1".*\}\n$/)
+})
+
+test('a device is no file of answers', async () => {
+  await expect(openOutFile('/dev/null')).rejects.toMatchObject({
+    kind: 'CONFIG',
+    message: '--out: expected a file, got a pipe or device: /dev/null',
+  })
 })
