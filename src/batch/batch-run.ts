@@ -6,6 +6,7 @@ import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import type { TerminalEvent } from '../contract/event.ts'
 import type { JobInput } from '../contract/job.ts'
+import type { PoolConfig } from '../contract/pool-config.ts'
 import { poolKeys } from '../contract/keys.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { openJobQueue } from '../queue/job-queue.ts'
@@ -39,6 +40,8 @@ const MAX_UNSETTLED = 1024
 const WINDOW_BYTES = 32 * 1024 * 1024
 /** How often the window is measured anew (ms). */
 const MEASURE_MS = 2000
+/** An answer that expires sooner could be gone before it is read; then the line would run again, and again (ms). */
+const MIN_RETENTION_MS = 60_000
 /** A run that may not see its jobs end would wait for ever. */
 async function checkRights(redis: Redis, keys: PoolKeys, redisUrl: string): Promise<void> {
   try {
@@ -68,6 +71,7 @@ interface OpenJob {
 export class BatchRun {
   private readonly options: BatchOptions
   private readonly pool: PoolClient
+  private readonly minRetentionMs: number
   private readonly file: OutFile
   private readonly prepared: Prepared
   private readonly keys: PoolKeys
@@ -93,10 +97,16 @@ export class BatchRun {
 
   constructor(
     options: BatchOptions,
-    ports: { readonly pool: PoolClient; readonly file: OutFile; readonly prepared: Prepared },
+    ports: {
+      readonly pool: PoolClient
+      readonly config: PoolConfig
+      readonly file: OutFile
+      readonly prepared: Prepared
+    },
   ) {
     this.options = options
     this.pool = ports.pool
+    this.minRetentionMs = Math.min(MIN_RETENTION_MS, ports.config.max_retention_ms)
     this.file = ports.file
     this.prepared = ports.prepared
     this.keys = poolKeys(options.pool, options.prefix)
@@ -172,7 +182,7 @@ export class BatchRun {
       await settling
       while (this.begun > 0 || this.settler.left > 0) await this.change()
       // Jobs on record are erased, so the next run need not look for them.
-      await writeRunState(options.out, { ...this.prepared.state, settled_bytes: this.file.size })
+      await writeRunState(this.file.path, { ...this.prepared.state, settled_bytes: this.file.size })
       return progress
     } catch (error) {
       this.failed.abort(error)
@@ -216,6 +226,8 @@ export class BatchRun {
     const { input } = this.options
     const before = this.prepared.state.input
     for await (const line of readInput({ file: input, signal: this.stop, before })) {
+      // What is added meanwhile may be half a line, and is not in the state: it is for the next run.
+      if (line.line > before.lines) break
       if (this.prepared.lines.get(line.line) !== LINE.open) continue
       while (this.isFull(line.bytes.length)) await this.change()
       this.begun += 1
@@ -242,10 +254,9 @@ export class BatchRun {
     const idOf = (own?: string) => idOfLine(this.prepared.state.run_id, { line, bytes, own, tries })
     try {
       const { job, jobId: own } = parseJobLine(bytes)
-      if (own !== undefined && !this.prepared.named.add(own))
-        throw new PoolError('ID_CONFLICT', `job_id: expected one of its own, got that of an earlier line`)
       const jobId = idOf(own)
-      const body = { priority: 'batch' as const, ...job }
+      this.checkName(own, jobId)
+      const body = { priority: 'batch' as const, ...job, ...retentionOf(job, this.minRetentionMs) }
       const open: OpenJob = { line, job: body, release, enqueuing: undefined, over: false }
       this.open.set(jobId, open)
       this.enqueue(jobId, open)
@@ -253,6 +264,15 @@ export class BatchRun {
       if (!isOfLine(error)) throw error
       this.record(refusalOf(idOf(), line, error), release)
     }
+  }
+
+  /** One id is one line's: also that of a second try, which may be what another line is named. */
+  private checkName(own: string | undefined, jobId: string): void {
+    if (own === undefined) return
+    const { named } = this.prepared
+    const isFree = named.add(own) && (jobId === own || named.add(jobId))
+    if (!isFree)
+      throw new PoolError('ID_CONFLICT', `job_id: expected one of its own, got that of another line`)
   }
 
   /** Enqueues a job, or finds the one that Redis has already; its end is then waited for. */
@@ -327,4 +347,9 @@ export class BatchRun {
       await sleep(MEASURE_MS, undefined, { signal: this.stop }).catch(() => undefined)
     }
   }
+}
+
+/** A longer retention for a job that asks for one that is too short. What is not valid is refused where it is enqueued. */
+function retentionOf({ retention_ms: ms }: JobInput, leastMs: number): { retention_ms?: number } {
+  return Number.isInteger(ms) && ms !== undefined && ms > 0 && ms < leastMs ? { retention_ms: leastMs } : {}
 }

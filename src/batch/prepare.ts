@@ -3,14 +3,23 @@ import { IdSet } from './id-set.ts'
 import { surveyInput } from './input.ts'
 import { LINE, LineStates } from './line-set.ts'
 import type { OutFile } from './out-file.ts'
-import { formatRanges, isOfRun, newRun, readRunState, statePath, writeRunState } from './run-state.ts'
+import {
+  formatRanges,
+  isOfRun,
+  nameOfId,
+  newRun,
+  readRunState,
+  statePath,
+  tryCounts,
+  writeRunState,
+} from './run-state.ts'
 import type { RunState } from './run-state.ts'
 
 /** What a run knows before its first job. */
 export interface Prepared {
   readonly state: RunState
   readonly lines: LineStates
-  /** Ids that lines name, as far as lines with them are finished. */
+  /** Ids that lines name, and those of their jobs, as far as they are on record. */
   readonly named: IdSet
   /** The lines of the records, by the code of their error; answers under ''. */
   readonly counts: Map<string, number>
@@ -39,11 +48,11 @@ const MOST_UNSETTLED = 4096
  */
 export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
   const { pool, input, out, file, signal } = options
-  const before = await readRunState(out)
+  const before = await readRunState(file.path)
   if (before === undefined && !file.isEmpty) {
     throw new PoolError(
       'CONFIG',
-      `--out: ${out} exists, and ${statePath(out)}, the state of its run, does not. Give another --out, or remove the file to begin anew`,
+      `--out: ${out} exists, and ${statePath(file.path)}, the state of its run, does not. Give another --out, or remove the file to begin anew`,
     )
   }
   if (before !== undefined && before.pool !== pool) {
@@ -58,6 +67,7 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
   const named = new IdSet()
   const counts = new Map<string, number>()
   const unsettled: string[] = []
+  const tries = tryCounts(state.retries, survey.lines)
   await file.scan(({ jobId, line, code }, endsAt) => {
     if (lines.get(line) !== LINE.open || line > survey.lines) {
       const what =
@@ -72,23 +82,28 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
     lines.set(line, code === undefined ? LINE.answered : LINE.failed)
     counts.set(code ?? '', (counts.get(code ?? '') ?? 0) + 1)
     const isRetried = options.retryFailed && code !== undefined
-    if (!isRetried && !isOfRun(state.run_id, jobId)) named.add(jobId)
+    if (!isRetried && !isOfRun(state.run_id, jobId)) {
+      named.add(jobId)
+      named.add(nameOfId(jobId, tries[line] ?? 0))
+    }
     if (endsAt <= state.settled_bytes) return
     unsettled.push(jobId)
     if (unsettled.length > MOST_UNSETTLED) unsettled.shift()
   })
+  // Records may have been taken out since.
+  state = { ...state, settled_bytes: Math.min(state.settled_bytes, file.size) }
   const again = options.retryFailed ? formatRanges(lines.in(LINE.failed)) : ''
   if (again !== '') {
     // The state first: a line whose record is gone must not get the id of its last try. Its bytes count from a file that is replaced.
     state = { ...state, retries: [...state.retries, again], settled_bytes: 0 }
-    await writeRunState(out, state)
+    await writeRunState(file.path, state)
     await file.rewrite(({ code }) => code === undefined)
     for (const line of lines.in(LINE.failed)) lines.set(line, LINE.open)
     const answered = counts.get('') ?? 0
     counts.clear()
     if (answered > 0) counts.set('', answered)
   } else {
-    await writeRunState(out, state)
+    await writeRunState(file.path, state)
   }
   return { state, lines, named, counts, unsettled }
 }

@@ -25,22 +25,23 @@ import { prepareRun } from './prepare.ts'
  */
 export async function runBatch(options: BatchOptions): Promise<BatchProgress> {
   const { input } = options
-  if (!(await statInput(input, 'the file of jobs')).isFile())
-    throw new PoolError(
-      'CONFIG',
-      `the file of jobs: expected a file, since it is read twice, got a pipe or device: ${input}`,
-    )
+  if (input === '-') throw notAFile('stdin')
+  if (!(await statInput(input, 'the file of jobs')).isFile()) throw notAFile(`a pipe or device: ${input}`)
   const file = await openOutFile(options.out)
   try {
     const pool = await openPool(options)
     try {
-      await pool.config({ signal: options.signal })
+      const config = await pool.config({ signal: options.signal })
       const prepared = await prepareRun({ ...options, file })
-      return await new BatchRun(options, { pool, file, prepared }).run()
+      return await new BatchRun(options, { pool, config, file, prepared }).run()
     } finally {
       await pool.close()
     }
   } finally {
     await file.close()
   }
+}
+
+function notAFile(got: string): PoolError {
+  return new PoolError('CONFIG', `the file of jobs: expected a file, since it is read twice, got ${got}`)
 }

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { open, readFile, rename } from 'node:fs/promises'
+import { open, readFile, rename, rm } from 'node:fs/promises'
 import { z } from 'zod'
 import { PoolError } from '../contract/error.ts'
 import type { InputSurvey } from './input.ts'
-import { syncFolder } from './out-file.ts'
+import { notWritten, syncFolder } from './out-file.ts'
 
 const surveySchema = z.object({
   lines: z.number().int().nonnegative(),
@@ -66,19 +66,24 @@ export async function readRunState(out: string): Promise<RunState | undefined> {
   }
 }
 
-/** Replaces the state in one step that a crash cannot divide. */
+/** Replaces the state in one step that a crash cannot divide. @throws {@link PoolError} `INTERNAL` if it cannot be written. */
 export async function writeRunState(out: string, state: RunState): Promise<void> {
   const path = statePath(out)
   const next = `${path}.next`
-  const file = await open(next, 'w')
   try {
-    await file.writeFile(`${JSON.stringify(state)}\n`)
-    await file.sync()
-  } finally {
-    await file.close()
+    const file = await open(next, 'w')
+    try {
+      await file.writeFile(`${JSON.stringify(state)}\n`)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(next, path)
+    await syncFolder(path)
+  } catch (error) {
+    await rm(next, { force: true }).catch(() => undefined)
+    throw notWritten(path, error)
   }
-  await rename(next, path)
-  await syncFolder(path)
 }
 
 /** Lines, ascending, as ranges: `3,7-12`. */
@@ -118,6 +123,12 @@ export function idOfLine(
   const base = own ?? `${runId}-${line}-${shortDigest(bytes)}`
   if (base.length + suffix.length <= MAX_ID) return base + suffix
   return `${base.slice(0, MAX_ID - 20)}-${shortDigest(base)}${suffix}`
+}
+
+/** The name that {@link idOfLine} made an id of, unless it had to shorten it. */
+export function nameOfId(jobId: string, tries: number): string {
+  const suffix = `-r${tries}`
+  return tries > 0 && jobId.endsWith(suffix) ? jobId.slice(0, -suffix.length) : jobId
 }
 
 /** Whether {@link idOfLine} made an id for a line that names none. */

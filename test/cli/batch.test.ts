@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe } from 'vitest'
 import type { ExpectStatic } from 'vitest'
@@ -256,6 +256,83 @@ describe.concurrent('a file of jobs', () => {
   })
 })
 
+describe.concurrent('the ids of a batch', () => {
+  test('that name what a retry would be named do not keep it from ending', async ({ stage, expect }) => {
+    await stage.client()
+    const late = { ...job('late'), deadline_ms: 1 }
+    const files = await batch(stage, [{ ...late, job_id: 'a' }])
+    expect((await stage.cli(files.args)).status).toBe(3)
+    await files.write([
+      { ...late, job_id: 'a' },
+      { ...late, job_id: 'a-r1' },
+      { ...late, job_id: 'a' },
+    ])
+    expect((await stage.cli([...files.args, '--retry-failed'])).status).toBe(3)
+    const errors = async () =>
+      (await files.records())
+        .toSorted((a, b) => a.line - b.line)
+        .map(({ job_id: id, error }) => [/^[0-9a-f]{32}-/.test(id) ? '' : id, error?.code])
+    expect(await errors()).toEqual([
+      ['a-r1', 'DEADLINE_UNMET'],
+      ['', 'ID_CONFLICT'],
+      ['', 'ID_CONFLICT'],
+    ])
+    await files.write([
+      { ...late, job_id: 'a' },
+      { ...late, job_id: 'a-r1' },
+      { ...late, job_id: 'a' },
+      { ...late, job_id: 'a' },
+    ])
+    expect((await stage.cli(files.args)).status).toBe(3)
+    expect((await errors())[3]).toEqual(['', 'ID_CONFLICT'])
+    expect((await stage.cli([...files.args, '--retry-failed'])).status).toBe(3)
+    expect(await errors()).toEqual([
+      ['a-r2', 'DEADLINE_UNMET'],
+      ['a-r1-r1', 'DEADLINE_UNMET'],
+      ['', 'ID_CONFLICT'],
+      ['', 'ID_CONFLICT'],
+    ])
+  })
+})
+
+describe.concurrent('the input of a batch', () => {
+  test('may grow while it runs; the next run takes what was added', async ({ stage, expect }) => {
+    const client = await stage.client()
+    // Longer than what is read ahead.
+    const long = (line: number) => JSON.stringify(job(line)) + ' '.repeat(20_000)
+    const files = await batch(stage, numbers(30).map(long))
+    const run = stage.start([...files.args, '--window', '1', '--json'])
+    await expect.poll(async () => (await client.waiting()).batch).toBe(1)
+    await appendFile(files.input, `${JSON.stringify(job(31))}\n{"inputs":"ha`)
+    await stage.serve()
+    const { status, stdout } = await run.over
+    expect(status).toBe(0)
+    expect(jsonLines(stdout)).toMatchObject([{ summary: { total: 30, left: 0 } }])
+    expect(linesOf(await files.records())).toEqual(numbers(30))
+    await appendFile(files.input, `lf","parameters":{"max_new_tokens":3}}\n`)
+    expect((await stage.cli(files.args)).status).toBe(0)
+    const records = await files.records()
+    expect(linesOf(records)).toEqual(numbers(32))
+    expect(records.filter(({ line }) => line > 30).map(({ error }) => error)).toEqual([undefined, undefined])
+  })
+
+  test('may ask for a retention too short to be read', async ({ stage, expect }) => {
+    await stage.client()
+    const replica = await stage.serve()
+    const files = await batch(stage, [{ ...job(1), retention_ms: 1 }])
+    expect((await stage.cli(files.args)).status).toBe(0)
+    expect(replica.seen.requests.length).toBe(1)
+  })
+
+  test('cannot be stdin', async ({ stage, expect }) => {
+    const { out } = await batch(stage, [])
+    expect(await stage.cli(['batch', 'run', '-', '--out', out])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('expected a file, since it is read twice, got stdin'),
+    })
+  })
+})
+
 describe.concurrent('a batch is refused', () => {
   test('while another process runs it', async ({ stage, expect }) => {
     const client = await stage.client()
@@ -311,6 +388,18 @@ describe.concurrent('a batch is refused', () => {
     expect(moved).toMatchObject({
       status: 2,
       stderr: expect.stringContaining(`began on pool ${client.pool}, got ${other}`),
+    })
+  })
+
+  test('when its state cannot be written, with the file and what stays', async ({ stage, expect }) => {
+    await stage.client()
+    const files = await batch(stage, jobs(1))
+    await mkdir(`${files.out}.run.next`)
+    expect(await stage.cli(files.args)).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(
+        /^tgi-pool: INTERNAL: cannot write answers\.jsonl\.run: EISDIR: .*\. Nothing is lost: .*the same command/,
+      ),
     })
   })
 
