@@ -146,16 +146,22 @@ async function cancelAll({ redis, keys, log, onSealed }: DeletePoolRequest): Pro
     if (written) await onSealed?.(jobId, seal)
     return written
   }
-  for (const state of ['queued', 'started'] as const) {
-    // What is cancelled leaves this index; what is over or gone stays at its front.
+  const cancelIn = async (index: string) => {
+    let count = 0
+    // What is cancelled leaves this index; what is gone stays at its front.
     for (let skip = 0; ;) {
-      const ids = await redis.zrange(keys.index(state), String(skip), String(skip + PAGE - 1))
-      if (ids.length === 0) break
+      const ids = await redis.zrange(index, String(skip), String(skip + PAGE - 1))
+      if (ids.length === 0) return count
       for (let at = 0; at < ids.length; at += AT_ONCE) {
         const written = await Promise.all(ids.slice(at, at + AT_ONCE).map(cancel))
+        count += written.filter(Boolean).length
         skip += written.filter((isWritten) => !isWritten).length
       }
     }
+  }
+  for (const state of ['queued', 'started'] as const) {
+    // A job that has ended by itself leaves the index, too, and another one moves to a place that is skipped.
+    while ((await cancelIn(keys.index(state))) > 0);
   }
 }
 

@@ -1,9 +1,12 @@
 import { describe, expect } from 'vitest'
+import { deletePool } from '../../src/client/delete-pool.ts'
 import { openPool } from '../../src/client/pools.ts'
 import type { PoolClient } from '../../src/client/pool-client.ts'
 import { poolKeys } from '../../src/contract/keys.ts'
 import type { PoolKeys } from '../../src/contract/keys.ts'
 import { MARK_TTL_MS } from '../../src/pool/deletion.ts'
+import { errorSeal } from '../../src/stream/seal.ts'
+import { ANYTHING, createEventLog } from '../../src/stream/event-log.ts'
 import { KEYS, POOL, test as base } from '../support/lab.ts'
 import type { Lab } from '../support/lab.ts'
 import { createManualClock } from '../support/manual-clock.ts'
@@ -71,6 +74,38 @@ describe('deleting a pool', () => {
       expect(await client.job('waits')).toMatchObject({ state: 'queued' })
       expect(await client.job('over')).toMatchObject({ state: 'cancelled' })
     }
+  })
+
+  test('ends each of many jobs, although others end by themselves meanwhile', async ({ lab }) => {
+    const client = await lab.client()
+    // More than one look at the index finds.
+    const ids = Array.from({ length: 1100 }, (_, index) => `j-${String(index).padStart(4, '0')}`)
+    await Promise.all(ids.map((jobId) => client.enqueue(JOB, { jobId })))
+    const inOrder = await lab.redis.zrange(KEYS.index('queued'), '0', '-1')
+    const byThemselves = inOrder.slice(900, 1000)
+    const log = createEventLog(lab.redis, KEYS)
+    const end = (jobId: string) =>
+      log.write({
+        jobId,
+        expect: ANYTHING,
+        entries: [errorSeal('INTERNAL', { message: 'over', pool_id: POOL })],
+        deadlineAt: 0,
+        retentionMs: 60_000,
+      })
+    const sealed: string[] = []
+    let others: Promise<unknown> | undefined
+    await deletePool({
+      redis: lab.redis,
+      keys: KEYS,
+      log,
+      force: false,
+      async onSealed(jobId) {
+        sealed.push(jobId)
+        others ??= Promise.all(byThemselves.map(end))
+        await others
+      },
+    })
+    expect(sealed.toSorted()).toEqual(ids.filter((id) => !byThemselves.includes(id)))
   })
 
   test('ends its jobs for those who read them, and refuses new ones', async ({ lab, other }) => {
