@@ -28,6 +28,8 @@ import { addWorker } from './worker.ts'
 export async function runCli(argv: readonly string[]): Promise<number> {
   // A reader such as `head` may close the pipe; interrupt.ts handles that.
   process.stdout.on('error', () => undefined)
+  // Without a reader there is nowhere to report to; the work goes on.
+  process.stderr.on('error', () => undefined)
   // Treat an empty variable as unset: containers are often started from templates.
   for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name]
   const json = argv.includes('--json')

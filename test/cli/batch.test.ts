@@ -224,6 +224,17 @@ describe.concurrent('a file of jobs', () => {
     expect(replica.seen.requests.length).toBe(6)
   })
 
+  test('goes on when nobody reads its stderr', async ({ stage, expect }) => {
+    const client = await stage.client()
+    const files = await batch(stage, jobs(6))
+    const run = stage.start(files.args)
+    await expect.poll(async () => (await client.waiting()).batch).toBe(6)
+    run.closeStderr()
+    await stage.serve()
+    expect((await run.over).status).toBe(0)
+    expect(linesOf(await files.records())).toEqual(numbers(6))
+  })
+
   test('runs failed lines again under new ids with --retry-failed, and only those', async ({
     stage,
     expect,

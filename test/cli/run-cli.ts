@@ -28,6 +28,8 @@ export interface CliRun {
   interruptTwice(gapMs?: number): void
   /** Closes the reading end of its stdout, as `head` does. */
   closeStdout(): void
+  /** Closes the reading end of its stderr. */
+  closeStderr(): void
   /** Waits until it has printed a text; fails at once when it ends without. */
   printed(text: string, where?: 'stdout' | 'stderr'): Promise<void>
 }
@@ -105,6 +107,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
       setTimeout(() => kill('SIGINT'), gapMs)
     },
     closeStdout: () => void child.stdout.destroy(),
+    closeStderr: () => void child.stderr.destroy(),
     printed(text, where = 'stdout') {
       return new Promise((resolve, reject) => {
         watchers.add(() => {
