@@ -20,6 +20,7 @@ import { TEST_REDIS } from '../support/redis.ts'
 
 process.env[TEST_REDIS] = 'cluster'
 // What these files say, they say here of a Cluster.
+await import('../batch/run-batch.test.ts')
 await import('../client/delete-pool.test.ts')
 await import('../client/forget.test.ts')
 await import('../client/job-list.test.ts')
