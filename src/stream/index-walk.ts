@@ -187,7 +187,9 @@ function isBehind(place: Place, other: Place): boolean {
 function parsePage(state: JobStateName, page: readonly string[]): Found[] {
   const jobs: Found[] = []
   for (let at = 0; at + 1 < page.length; at += 2) {
-    jobs.push({ jobId: page[at] ?? '', state, since: Number(page[at + 1]) })
+    const [jobId = '', since] = [page[at], Number(page[at + 1])]
+    // No job is without an id or a time, and JSON has no place for such a member, which something else wrote.
+    if (jobId !== '' && Number.isFinite(since)) jobs.push({ jobId, state, since })
   }
   return jobs
 }

@@ -223,6 +223,18 @@ describe('pages', () => {
     expect(seen).toEqual(jobs.map(({ jobId }) => jobId).toReversed())
   })
 
+  test('go on behind members of the index that are no jobs', async ({ stage, redis: { redis, keys } }) => {
+    const jobs = Array.from({ length: 5 }, (_, at) => job(`job-${at}`, { since: NOW - at }))
+    await stage.seed(jobs)
+    const foreign = ['inf', 'first', '-inf', 'last', String(NOW + 1), '', String(NOW), 'x'.repeat(100_000)]
+    await redis.zadd(keys.index('queued'), ...foreign)
+    await redis.zadd(keys.index('queued'), NOW, Buffer.from([0xff, 0xfe]), NOW, Buffer.from([0xff, 0xfd]))
+    // A job that waits is listed by its deadline alone.
+    await redis.zadd(keys.deadlines, NOW, 'first', NOW, 'last', NOW, '')
+    for (const options of [{ limit: 1 }, { limit: 2, state: 'queued' }, { limit: 9 }] as const)
+      expect(idsOf(await stage.all(options))).toEqual(jobs.map(({ jobId }) => jobId))
+  })
+
   test('are full although jobs on the way have expired, and a bad stream costs only its own details', async ({
     stage,
     redis: { redis, keys },
