@@ -25,7 +25,7 @@
  * | `pool-deadlines` | jobs are past their deadline and not ended | |
  * | `pool-locks` | jobs of dead workers, and no other worker | the same, with another worker |
  * | `pool-versions` | | replicas differ, and no pin says which is right |
- * | `replica-state` | `unhealthy`, `drifted` | `lost` |
+ * | `replica-state` | `unhealthy`, `drifted`, or its registry entry cannot be read | `lost` |
  * | `replica-lease` | it never ends, or another worker has it | it is about to run out |
  * | `replica-worker` | | its worker has not reported for 3 s |
  * | `replica-slots` | | more slots are configured than the replica takes requests |

@@ -1,5 +1,5 @@
 import type { ReplicaEntry } from '../contract/replica-entry.ts'
-import { REGISTRY_BEAT_MS } from '../replica/registry.ts'
+import { REGISTRY_BEAT_MS, isUnreadable } from '../replica/registry.ts'
 import type { Finding, Judge } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import { showAddress } from './replica-look.ts'
@@ -27,6 +27,7 @@ const SHORT_LEASE_MS = 1000
 /** Holds what was seen of a replica, its worker and its lease against what should be. Pure. */
 export function judgeReplica(sight: ReplicaSight): Finding[] {
   const judge = judgeOf(`replica ${sight.poolId}/${sight.entry.replica_id}`)
+  if (isUnreadable(sight.entry)) return [unreadable(judge, sight)]
   return [
     state(judge, sight),
     lease(judge, sight),
@@ -34,6 +35,15 @@ export function judgeReplica(sight: ReplicaSight): Finding[] {
     slots(judge, sight),
     reachable(judge, sight),
   ].filter((finding) => finding !== undefined)
+}
+
+function unreadable(judge: Judge, { entry, keys }: ReplicaSight): Finding {
+  return judge.fault(
+    'replica-state',
+    `${entry.state}: ${entry.reason ?? ''}`,
+    `redis-cli HDEL ${shellWord(keys.registry)} ${shellWord(entry.replica_id)}; a worker that serves it writes a new entry`,
+    entry.state,
+  )
 }
 
 function state(judge: Judge, sight: ReplicaSight): Finding {

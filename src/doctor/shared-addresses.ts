@@ -2,6 +2,7 @@ import type { ReplicaFacts } from '../metrics/pool-facts.ts'
 import type { Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import { showAddress } from './replica-look.ts'
+import { isUnreadable } from '../replica/registry.ts'
 import { isLoopback } from '../runtime/loopback.ts'
 import { addressKey } from '../tgi/address.ts'
 
@@ -13,7 +14,9 @@ import { addressKey } from '../tgi/address.ts'
  * @param all - replicas of all pools.
  */
 export function judgeAddresses(all: readonly ReplicaFacts[]): Finding[] {
-  const alive = all.filter(({ entry, standbys }) => entry.state !== 'lost' || standbys > 0)
+  const alive = all.filter(
+    ({ entry, standbys }) => !isUnreadable(entry) && (entry.state !== 'lost' || standbys > 0),
+  )
   const groups = Map.groupBy(alive, ({ entry }) => addressKey(entry.url))
   return [...groups.values()].flatMap((group) => group.map((replica) => judgeAddress(replica, group)))
 }

@@ -1,5 +1,6 @@
 import type { RedisConnection } from '../redis/connect.ts'
 import { invalidNamesError } from '../pool/config-store.ts'
+import { isUnreadable } from '../replica/registry.ts'
 import { within } from '../runtime/within.ts'
 import type { Logger } from '../runtime/log.ts'
 import { createKeyFor } from '../tgi/key-addresses.ts'
@@ -132,10 +133,12 @@ async function readInTime(
   }
 }
 
-function scrape(options: CollectorOptions, keyFor: KeyFor, replica: ReplicaFacts): Promise<Scrape> {
+async function scrape(options: CollectorOptions, keyFor: KeyFor, { entry }: ReplicaFacts): Promise<Scrape> {
+  if (isUnreadable(entry))
+    return { families: [], malformed: 0, shed: 0, seconds: 0, error: new Error(entry.reason) }
   return scrapeReplica({
-    url: replica.entry.url,
-    apiKey: keyFor(replica.entry.url),
+    url: entry.url,
+    apiKey: keyFor(entry.url),
     timeoutMs: options.replicaTimeoutMs,
     signal: options.signal,
   })

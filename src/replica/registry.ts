@@ -1,5 +1,5 @@
 import { formatIssues } from '../contract/format-issues.ts'
-import { PoolError } from '../contract/error.ts'
+import { replicaIdSchema } from '../contract/ids.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import { replicaEntrySchema } from '../contract/replica-entry.ts'
 import type { ReplicaEntry, Versions } from '../contract/replica-entry.ts'
@@ -53,16 +53,16 @@ export async function withdrawReplica(
 
 /**
  * Every replica of a pool, by id, standbys after the worker they stand by for. A replica whose lease is gone
- * though its worker never left has state `lost`.
- *
- * @throws {@link PoolError} `INTERNAL` for an entry that does not fit the contract.
+ * though its worker never left has state `lost`. So has one whose entry cannot be read, with the fault as its reason and an empty
+ * `url`: one bad entry must not hide the others.
  */
 export async function listReplicas(redis: RedisConnection, keys: PoolKeys): Promise<ReplicaEntry[]> {
   const fields = await redis.hgetall(keys.replicas)
-  const entries = Object.entries(fields).map(([field, text]) => parseReplicaEntry(field, text))
+  const entries = Object.entries(fields).flatMap(([field, text]) => parseReplicaEntry(field, text) ?? [])
   const now = await redisTimeMs(redis, keys.config)
   const seen = await Promise.all(
     entries.map(async (entry): Promise<ReplicaEntry | undefined> => {
+      if (isUnreadable(entry)) return entry
       if (entry.state === 'standby') return now - entry.updated_at < STANDBY_TTL_MS ? entry : undefined
       if ((await redis.get(keys.lease(entry.replica_id))) === entry.worker_id) return entry
       return { ...entry, state: 'lost', reason: 'its worker went away without a word', busy: 0 }
@@ -101,17 +101,39 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b)
 }
 
-function parseReplicaEntry(field: string, text: string): ReplicaEntry {
+/** Undefined for an entry that cannot be read and is no replica's own: a standby that lives writes its entry again. */
+function parseReplicaEntry(field: string, text: string): ReplicaEntry | undefined {
   let value: unknown
   try {
     value = JSON.parse(text)
-  } catch (cause) {
-    throw new PoolError('INTERNAL', `registry entry ${field}: not JSON`, { cause })
+  } catch {
+    return unreadableEntry(field, 'not JSON')
   }
-  const result = replicaEntrySchema.safeParse(value)
-  if (!result.success)
-    throw new PoolError('INTERNAL', `registry entry ${field}: ${formatIssues(result.error)}`)
-  return { ...result.data, url: plainUrl(result.data.url) }
+  const { data, error } = replicaEntrySchema.safeParse(value)
+  if (data === undefined) return unreadableEntry(field, formatIssues(error))
+  return { ...data, url: plainUrl(data.url) }
+}
+
+function unreadableEntry(field: string, fault: string): ReplicaEntry | undefined {
+  if (!replicaIdSchema.safeParse(field).success) return undefined
+  return {
+    replica_id: field,
+    worker_id: 'unknown',
+    url: '',
+    state: 'lost',
+    reason: `its registry entry cannot be read: ${fault}`,
+    versions: null,
+    slots: 0,
+    slots_configured: 1,
+    busy: 0,
+    capabilities: [],
+    updated_at: 0,
+  }
+}
+
+/** Whether a replica is listed though its entry cannot be read: no worker writes an empty URL. */
+export function isUnreadable({ url, state }: Pick<ReplicaEntry, 'url' | 'state'>): boolean {
+  return state === 'lost' && url === ''
 }
 
 /** An address without user info, query and fragment. Workers publish none of these, but others may write entries, too. */

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { describe, expect } from 'vitest'
+import { poolKeys } from '../../src/contract/keys.ts'
 import { connectToServer } from '../../src/redis/connect.ts'
 import { freePort } from '../../src/redis/server.ts'
 import type { Report } from '../../src/doctor/report.ts'
@@ -115,7 +116,22 @@ describe.concurrent('doctor', () => {
   test('tells nothing that would move a terminal’s cursor', async ({ stage }) => {
     await stage.client()
     const redis = await connectToServer(stage.redisUrl, { role: 'commands' })
-    await redis.hset(`tgi-pool:{${stage.pool}}:replicas`, 'r\u001b[2J\nok', 'no JSON')
+    const keys = poolKeys(stage.pool)
+    const entry = {
+      replica_id: 'r',
+      worker_id: 'w',
+      url: 'http://127.0.0.1:1',
+      state: 'unhealthy',
+      reason: 'r\u001b[2J\nok',
+      versions: null,
+      slots: 1,
+      slots_configured: 1,
+      busy: 0,
+      capabilities: [],
+      updated_at: Date.now(),
+    }
+    await redis.hset(keys.replicas, 'r', JSON.stringify(entry))
+    await redis.set(keys.lease('r'), 'w', 'PX', 3_600_000)
     redis.disconnect()
     const { status, stdout } = await stage.cli(['doctor'])
     expect(status).toBe(1)

@@ -234,15 +234,31 @@ describe('a pool', () => {
     expect((await examine({ redisUrl: lab.redisUrl })).pools).toEqual([])
   })
 
+  test('with a registry entry that cannot be read is looked at all the same', async ({ lab }) => {
+    await lab.client()
+    await lab.redis.hset(KEYS.replicas, 'r', 'no JSON')
+    const report = await examine({ redisUrl: lab.redisUrl })
+    expect(report.findings.filter(({ subject }) => subject.startsWith('replica'))).toMatchObject([
+      {
+        check: 'replica-state',
+        status: 'fault',
+        subject: `replica ${POOL}/r`,
+        message: 'lost: its registry entry cannot be read: not JSON',
+        advice: expect.stringMatching(/^redis-cli HDEL .*replicas'? r; /),
+      },
+    ])
+    expect(report.pools).toMatchObject([{ pool_id: POOL, replicas: [{ replica_id: 'r' }] }])
+  })
+
   test('whose registry is broken is a fault; the others are looked at', async ({ lab }) => {
     await lab.client()
     await lab.client({}, 'other')
-    await lab.redis.hset(KEYS.replicas, 'r', 'no JSON')
+    await lab.redis.set(KEYS.replicas, 'no hash')
     const report = await examine({ redisUrl: lab.redisUrl })
     expect(found(report, 'pool-registry')).toMatchObject({
       status: 'fault',
       subject: SUBJECT,
-      message: 'registry entry r: not JSON',
+      message: expect.stringContaining('WRONGTYPE'),
     })
     expect(report.pools.map(({ pool_id: id }) => id)).toEqual(['other'])
   })

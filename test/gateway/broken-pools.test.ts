@@ -163,12 +163,16 @@ test('nor metrics, and doctor names each of them', async ({ lab }) => {
       const text = await (await fetch(`${server.url}/metrics`)).text()
       expect(text).toContain(`tgi_pool_read_success{pool_id="${POOL}"} 1`)
       expect(text).toMatch(new RegExp(`tgi_pool_jobs_total\\{.*pool_id="${POOL}".*\\} 1`))
-      for (const pool of ['a-replicas-is-text', 'z-replica-not-json', ...UNSEARCHABLE, 'z-counters-is-text'])
+      for (const pool of ['a-replicas-is-text', ...UNSEARCHABLE, 'z-counters-is-text'])
         expect(text).toContain(`tgi_pool_read_success{pool_id="${pool}"} 0`)
+      for (const pool of ['z-replica-not-json', 'z-replica-empty'])
+        expect(text).toContain(`tgi_pool_replica_state{pool_id="${pool}",replica_id="r1",state="lost"} 1`)
       expect(text).not.toContain('Not A Name')
     }
     expect(lines.filter((line) => line.includes('list of pools'))).toHaveLength(1)
     expect(lines.filter((line) => line.includes('pool z-counters-is-text'))).toHaveLength(1)
+    const unreadable = lines.filter((line) => line.includes('replica z-replica-not-json/r1'))
+    expect(unreadable).toEqual([expect.stringContaining('its registry entry cannot be read: not JSON')])
   } finally {
     await server.close()
   }
@@ -176,8 +180,9 @@ test('nor metrics, and doctor names each of them', async ({ lab }) => {
   const report = await examine({ redisUrl: lab.redisUrl })
   expect(report.pools.map(({ pool_id: id }) => id)).toContain(POOL)
   const wrong = report.findings.filter(({ status }) => status !== 'ok')
-  for (const pool of [...UNREADABLE, 'a-replicas-is-text', 'z-replica-empty', ...UNSEARCHABLE])
+  for (const pool of [...UNREADABLE, 'a-replicas-is-text', ...UNSEARCHABLE])
     expect(wrong.map(({ subject }) => subject)).toContain(`pool ${pool}`)
+  expect(wrong.map(({ subject }) => subject)).toContain('replica z-replica-empty/r1')
   expect(wrong.filter(({ subject }) => subject === `pool ${POOL}`)).toEqual([])
   expect(wrong.filter(({ check }) => check === 'pools')).toHaveLength(BAD_NAMES.length)
 })

@@ -6,7 +6,6 @@ import { seedJobs } from '../../bench/support/seed-jobs.ts'
 import { newJobId } from '../../src/contract/ids.ts'
 import { JOB_STATES } from '../../src/contract/job-states.ts'
 import { jobSummarySchema } from '../../src/contract/job-summary.ts'
-import { poolKeys } from '../../src/contract/keys.ts'
 import { replicaEntrySchema } from '../../src/contract/replica-entry.ts'
 import type { JobSummary } from '../../src/contract/wire-types.ts'
 import { KEYS, POOL } from '../support/lab.ts'
@@ -161,7 +160,24 @@ describe('GET /v1/pools/:pool/replicas', () => {
       405,
       'METHOD_NOT_ALLOWED',
     )
-    await lab.redis.hset(poolKeys(POOL).replicas, 'bad', '{}')
-    expectError(await call(`${url}/v1/pools/${POOL}/replicas`), 500, 'INTERNAL')
+  })
+
+  test('lists the others when one entry of the registry cannot be read', async ({ lab, gateway }) => {
+    const client = await lab.client()
+    await lab.redis.hset(KEYS.replicas, 'bad', '{}')
+    // A worker starts beside it, too.
+    await lab.worker(await lab.replica(), { replicaId: 'good' })
+    await expect.poll(() => client.replicas()).toMatchObject([{ state: 'lost' }, { state: 'ready' }])
+    const { url } = await gateway()
+    const answer = await call(`${url}/v1/pools/${POOL}/replicas`)
+    expect([answer.status, answer.json]).toMatchObject([
+      200,
+      {
+        replicas: [
+          { replica_id: 'bad', reason: expect.stringContaining('registry') },
+          { replica_id: 'good' },
+        ],
+      },
+    ])
   })
 })

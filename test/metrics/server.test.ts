@@ -333,7 +333,7 @@ describe('a metrics server', () => {
     await lab.client()
     await lab.client({}, 'other')
     await lab.client({}, 'broken')
-    await lab.redis.hset(poolKeys('broken').replicas, 'r', 'no JSON')
+    await lab.redis.set(poolKeys('broken').replicas, 'no hash')
     await lab.redis.sadd(KEYS.pools, 'No Pool{}')
     const told = await scrape(await stage.serve())
     const readable = told

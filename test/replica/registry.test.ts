@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import { hasBuild, listReplicas, publishReplica, withdrawReplica } from '../../src/replica/registry.ts'
+import { replicaEntrySchema } from '../../src/contract/replica-entry.ts'
 import type { ReplicaState } from '../../src/contract/replica-entry.ts'
 import { test } from '../support/redis.ts'
 
@@ -59,9 +60,20 @@ test('a worker that leaves takes nothing of the one that took over', async ({ re
   expect(await listReplicas(redis, keys)).toMatchObject([{ worker_id: 'b' }])
 })
 
-test('an entry that is not of the contract is told by its name', async ({ redis: { redis, keys } }) => {
-  await redis.hset(keys.replicas, 'x', '{"state":"fine"}')
-  await expect(listReplicas(redis, keys)).rejects.toThrow(/registry entry x: .*state/)
+test('an entry that cannot be read is one lost replica with the fault, and the others are as they are', async ({
+  redis: { redis, keys },
+}) => {
+  await redis.set(keys.lease('r'), 'a')
+  await publishReplica(redis, keys, entry('a', 'ready'))
+  const good = (await listReplicas(redis, keys))[0]
+  await redis.hset(keys.replicas, { x: '{"state":"fine"}', y: 'no JSON', 'r@b': '{}', 'No Id': '{}' })
+  const listed = await listReplicas(redis, keys)
+  expect(listed).toMatchObject([
+    good,
+    { replica_id: 'x', state: 'lost', reason: expect.stringMatching(/^its registry entry cannot .*state/) },
+    { replica_id: 'y', state: 'lost', reason: 'its registry entry cannot be read: not JSON', url: '' },
+  ])
+  expect(replicaEntrySchema.array().parse(listed)).toEqual(listed)
 })
 
 test('a build is there while a replica runs it, and for half a minute after its worker died', async ({
