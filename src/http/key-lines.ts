@@ -52,6 +52,8 @@ function parseLine(line: string): KeyLine | string {
   const words = line.split(/\s+/)
   const [key = '', label, ...more] = words.toReversed()
   if (more.length > 0) return 'a key, or a name and a key, got more words'
+  if (label === undefined && SCOPES.some((scope) => key.endsWith(`+${scope}`)))
+    return 'a key after the name and its scopes'
   if (!KEY.test(key)) return `at least ${MIN_LENGTH} visible ASCII characters`
   const digest = createHash('sha256').update(key).digest()
   if (label === undefined) return { name: digest.toString('hex', 0, 4), scopes: new Set(), digest }

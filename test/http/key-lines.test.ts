@@ -30,6 +30,8 @@ test.for([
   [`${KEY}\n+operate ${OTHER}`, 'line 2: expected a name of 1 to 64 of A-Z a-z 0-9 . _ - before the key'],
   [`${KEY}\napp+ ${OTHER}`, 'line 2: expected no scope but operate after the name, as in name+operate'],
   [`${KEY}\napp+admin ${OTHER}`, 'line 2: expected no scope but operate after the name, as in name+operate'],
+  [`${KEY}\nproduction-app+operate`, 'line 2: expected a key after the name and its scopes'],
+  [`${KEY}\nops+operate`, 'line 2: expected a key after the name and its scopes'],
   [`${KEY}\n\napp ${KEY}`, 'line 3: expected another key, got that of a line before it'],
   [`${KEY}\nshort\na/b ${OTHER}`, 'line 2: expected at least 16 visible ASCII characters'],
 ] as const)('%j keeps its good lines and names the first wrong one', ([text, fault]) => {
