@@ -87,7 +87,14 @@ async function listen(settings: GatewaySettings, { pools, keys, places }: Parts)
   })
   const finder = createPoolFinder(pools)
   const app = createApp({
-    jobs: createJobRoutes({ ...settings, finder, streams, places, log }),
+    jobs: createJobRoutes({
+      ...settings,
+      finder,
+      streams,
+      places,
+      log,
+      mayCall: (caller) => keys === undefined || caller === undefined || keys.has(caller.id),
+    }),
     lists: createListRoutes({ finder, log, redisTimeoutMs }),
     operator: createOperatorRoutes({ ...settings, finder, log }),
     pools: (context) =>

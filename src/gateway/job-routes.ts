@@ -17,6 +17,7 @@ import type { EventStreams, FoundJob } from './event-streams.ts'
 import { jobIdFrom } from './idempotency.ts'
 import { inTime } from './in-time.ts'
 import { waitForEnd } from './job-wait.ts'
+import type { Caller } from './caller.ts'
 import type { PoolFinder } from './pool-finder.ts'
 import { REVOKED } from './reader-places.ts'
 import type { PlaceHolder, ReaderPlaces } from './reader-places.ts'
@@ -29,6 +30,8 @@ export interface JobPorts {
   readonly finder: PoolFinder
   readonly streams: EventStreams
   readonly places: ReaderPlaces
+  /** Whether a caller's key is still one of the gateway's: it may be revoked while a body comes. */
+  readonly mayCall: (caller: Caller | undefined) => boolean
   readonly log: RequestLog
   readonly maxBodyBytes: number
   readonly redisTimeoutMs: number
@@ -104,7 +107,7 @@ export function createJobRoutes(ports: JobPorts): JobRoutes {
     },
 
     async cancel(context) {
-      const body = (await readJsonBody(context.env.incoming, ports.maxBodyBytes)) ?? {}
+      const body = (await readBody(ports, context)) ?? {}
       const { reason } = parseOrThrow(cancelSchema, body, 'cancel')
       return inTime(redisTimeoutMs, async (signal) => {
         const { client, jobId } = await find(context, signal)
@@ -154,18 +157,25 @@ interface Accepted extends FoundJob {
 }
 
 /**
+ * Reads the body; undefined if there is none.
+ *
+ * @throws {@link REVOKED} if the caller may no longer call when the body is complete.
+ */
+async function readBody(ports: JobPorts, { env: { incoming } }: Context<HttpEnv>): Promise<unknown> {
+  const value = await readJsonBody(incoming, ports.maxBodyBytes)
+  if (!ports.mayCall(ports.log.of(incoming).caller)) throw REVOKED
+  return value
+}
+
+/**
  * Puts the request's job in the queue.
  *
- * @param checkCaller throws when the caller may no longer call: its key may be revoked while the body comes.
+ * @param stop no job is put there when it is aborted before the body is complete.
  */
-async function admit(
-  ports: JobPorts,
-  context: Context<HttpEnv>,
-  checkCaller?: () => void,
-): Promise<Accepted> {
+async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSignal): Promise<Accepted> {
   const { incoming } = context.env
-  const value = await readJsonBody(incoming, ports.maxBodyBytes)
-  checkCaller?.()
+  const value = await readBody(ports, context)
+  stop?.throwIfAborted()
   if (value === undefined) throw new PoolError('INVALID_PARAMS', 'the body: expected a job, got nothing')
   const { pool, job_id: given, ...job } = parseOrThrow(addressSchema, value, 'job')
   const key = incoming.headers['idempotency-key']?.toString()
@@ -199,7 +209,7 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
   })
   if (answer === EVENT_STREAM) {
     return stream(ports, context, after, async (stop) => {
-      const accepted = await admit(ports, context, () => stop.throwIfAborted())
+      const accepted = await admit(ports, context, stop)
       // For a client that has to reconnect.
       context.env.outgoing.setHeader('Location', locationOf(accepted))
       context.env.outgoing.setHeader('X-Job-Id', accepted.jobId)
@@ -235,9 +245,7 @@ async function enqueueAndWait(
   }
   outgoing.once('close', leave)
   try {
-    const accepted = await admit(ports, context, () => {
-      if (place.signal.reason === REVOKED) throw REVOKED
-    })
+    const accepted = await admit(ports, context)
     if (applied !== undefined) context.header('Preference-Applied', applied)
     const { existing } = accepted.admission
     const state = await waitForEnd({ ...accepted, existing, seconds, place, redisTimeoutMs })

@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { describe, expect, test as plainTest } from 'vitest'
 import { MAX_WAIT_S, readWaitTime } from '../../src/gateway/wait-time.ts'
 import { POOL } from '../support/lab.ts'
@@ -171,6 +173,35 @@ describe('POST /v1/jobs that waits', () => {
     await writeFile(file, 'o'.repeat(32))
     expect((await waiting).status).toBe(202)
   })
+
+  test.for(['', LONG, '/mine/cancel'])(
+    'is refused, as every other POST (%j), when its key is revoked before its body is complete',
+    async (path, { lab, gateway }) => {
+      const client = await lab.client()
+      await client.enqueue({ inputs: 'x' }, { jobId: 'mine' })
+      const file = await keyFile('k'.repeat(32))
+      const gate = await gateway({ bearerFile: file })
+      const body = JSON.stringify(path.endsWith('cancel') ? { reason: 'x' } : { ...JOB, job_id: 'other' })
+      const headers = {
+        Authorization: `Bearer ${'k'.repeat(32)}`,
+        'Content-Type': 'application/json',
+        'Content-Length': body.length,
+        Expect: '100-continue',
+      }
+      const sent = request(`${gate.url}/v1/jobs${path}`, { method: 'POST', headers, agent: false })
+      sent.flushHeaders()
+      // Its key is checked before that.
+      await once(sent, 'continue')
+      await writeFile(file, 'o'.repeat(32))
+      await gate.reloadKeys()
+      sent.end(body)
+      const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+      expect(answer.statusCode).toBe(401)
+      answer.resume()
+      expect(await client.has('other')).toBe(false)
+      expect((await client.job('mine')).state).toBe('queued')
+    },
+  )
 
   test('is told when the job is erased: that it was cancelled first, or that there is none', async ({
     lab,
