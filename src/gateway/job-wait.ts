@@ -1,3 +1,4 @@
+import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import type { JobState } from '../contract/job-state.ts'
 import type { FoundJob } from './event-streams.ts'
@@ -12,6 +13,9 @@ export interface JobWait extends FoundJob {
   readonly place: AbortController
   readonly redisTimeoutMs: number
 }
+
+/** Reads of jobs that are over, by client and job. Those that wait for one job all ask when it ends, and its text may be large. */
+const endReads = new WeakMap<PoolClient, Map<string, Promise<JobState>>>()
 
 /** The time is up. */
 const LATE = new Error('the job did not end in time')
@@ -37,7 +41,7 @@ export async function waitForEnd(wait: JobWait): Promise<JobState | undefined> {
     }
     // The events end behind the terminal one.
     for await (const _ of client.events(jobId, { after, signal }));
-    return await readState()
+    return await readOnce(client, jobId, readState)
   } catch (error) {
     const accepted = signal.aborted || (error instanceof PoolError && error.kind === 'REDIS_UNAVAILABLE')
     if (accepted) return undefined
@@ -45,4 +49,15 @@ export async function waitForEnd(wait: JobWait): Promise<JobState | undefined> {
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Reads the state of a job that is over; the read that is under way, if there is one. */
+function readOnce(client: PoolClient, jobId: string, read: () => Promise<JobState>): Promise<JobState> {
+  const reads = endReads.get(client) ?? new Map<string, Promise<JobState>>()
+  endReads.set(client, reads)
+  const known = reads.get(jobId)
+  if (known !== undefined) return known
+  const reading = read().finally(() => reads.delete(jobId))
+  reads.set(jobId, reading)
+  return reading
 }

@@ -92,6 +92,27 @@ describe('POST /v1/jobs that waits', () => {
     expect([late.status, late.json]).toEqual([200, one?.json])
   })
 
+  test('reads a job that has ended once for all who wait for it', async ({ lab, gateway }) => {
+    const client = await lab.client()
+    const gate = await gateway()
+    /** A read of a job begins with the settings of its pool. */
+    const reads = async () => {
+      const stats = await lab.redis.info('commandstats')
+      return Number(/^cmdstat_hgetall:calls=(\d+)/m.exec(stats)?.[1] ?? 0)
+    }
+    const first = await reads()
+    const body = { ...JOB, job_id: 'mine' }
+    const answers = Array.from({ length: 100 }, () => post(`${gate.url}/v1/jobs${LONG}`, body))
+    // Each is accepted and, but for the first, looks at the job before it waits.
+    await expect.poll(reads).toBeGreaterThanOrEqual(first + 199)
+    const before = await reads()
+    await client.cancel('mine')
+    const statuses = (await Promise.all(answers)).map(({ status }) => status)
+    expect(statuses).toEqual(Array.from({ length: 100 }, () => 200))
+    // Sweeps read the settings, too.
+    expect((await reads()) - before).toBeLessThan(50)
+  })
+
   test('is left without a cancel, and leaves its place', async ({ lab, gateway }) => {
     const client = await lab.client()
     const gate = await gateway()
