@@ -39,7 +39,7 @@ function settings(): string {
     `\`${JSON.stringify(schema.parse(undefined)).replaceAll('"', '')}\``,
     schema.description ?? '',
   ])
-  return table(['setting', 'default', 'what'], rows)
+  return table(['setting', 'default', 'meaning'], rows)
 }
 
 /** The flags of a verb, e.g. `pool create`, without those of {@link COMMON}. */
@@ -50,7 +50,7 @@ function flagsOf(path: string): string {
   const own = command.options.filter(({ long, hidden }) => !COMMON.has(long ?? '') && !hidden)
   if (own.length === 0) return 'No flags of its own.'
   return table(
-    ['flag', 'what', 'default', 'variable'],
+    ['flag', 'meaning', 'default', 'variable'],
     own.map((option) => [
       `\`${option.flags}\``,
       descriptionOf(option),

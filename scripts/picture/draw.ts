@@ -79,7 +79,7 @@ function describe({ output, attempts }: Recording): string {
   const [first, second] = attempts.map(({ replica }) => replica)
   const killed = output.find(({ text }) => text.startsWith('kill -9'))?.at ?? 0
   const gap = (((attempts[1]?.at ?? 0) - killed) / 1000).toFixed(1)
-  return `Two terminals, recorded from a real run. A user runs tgi-pool generate, and text streams from replica ${first}. An operator kills the worker of ${first} with kill -9. ${gap} s later the same answer goes on from ${second}, in another color, and ends.`
+  return `Two terminals, recorded from a real run. A user runs tgi-pool generate, and text streams from replica ${first}. An operator kills the worker of ${first} with kill -9. ${gap} s later the same answer continues on ${second}, in another color, and completes.`
 }
 
 /** From which replica the text of each attempt comes, in the text's color, from its first token on. */

@@ -2,7 +2,7 @@
  * The metrics process exports these families of its own, besides those of the replicas. All samples of a replica get the labels
  * `engine`, `engine_version`, `pool_id`, `replica_id` and `model_id`, as far as known.
  *
- * | family | type | labels | what |
+ * | family | type | labels | meaning |
  * |---|---|---|---|
  * | `tgi_pool_redis_up` | gauge | | 1: Redis answered; 0: it did not, and there are no samples of pools and replicas |
  * | `tgi_pool_read_success` | gauge | `pool_id` | 1: queue and registry of the pool could be read; 0: its other families are missing |

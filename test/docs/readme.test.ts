@@ -8,7 +8,7 @@ const ROWS: Readonly<Record<string, readonly [bench: string, ...measures: readon
   'tokens/s to 64 readers': ['rivals-throughput', 'tokens_per_second'],
   'token delay': ['rivals-latency', 'p50_ms', 'p99_ms'],
   'memory of the process': ['rivals-memory', 'work_rss_mib'],
-  'has caught up again': ['rivals-reconnect', 'caught_up_p50_ms'],
+  'catches up': ['rivals-reconnect', 'caught_up_p50_ms'],
   'missed tokens': ['rivals-reconnect', 'after_end_tokens'],
 }
 
@@ -41,7 +41,7 @@ test('README.md fits on a few screens and says its version and that of TGI', asy
   const { version } = JSON.parse(await readPage('package.json')) as { version: string }
   expect(page).toContain(`**Status**: ${version},`)
   const image = /text-generation-inference:([\d.]+)/.exec(await readPage('compose.yaml'))?.[1]
-  expect(page).toContain(`Tested against TGI ${image}:`)
+  expect(page).toContain(`router of TGI ${image},`)
 })
 
 test('README.md compares with the figures of the benches', async () => {

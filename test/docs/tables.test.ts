@@ -67,13 +67,13 @@ test('docs/configuration.md has every variable, with its flags and its default',
   expect(listed.flatMap(({ variable = '' }) => codesIn(variable)).toSorted()).toEqual(
     [...expected.keys()].toSorted(),
   )
-  for (const { variable = '', flag = '', what = '' } of listed) {
+  for (const { variable = '', flag = '', meaning = '' } of listed) {
     const names = codesIn(variable)
     const flags = new Set(names.flatMap((name) => [...(expected.get(name)?.flags ?? [])]))
     expect(new Set(codesIn(flag))).toEqual(flags)
     for (const name of names) {
       const value = expected.get(name)?.value
-      if (typeof value === 'string' || typeof value === 'number') expect(what, name).toContain(`${value}`)
+      if (typeof value === 'string' || typeof value === 'number') expect(meaning, name).toContain(`${value}`)
     }
   }
 })
@@ -83,7 +83,7 @@ test('docs/errors.md has every code, with the retry and the status of the code',
   const of = (heading: string) =>
     rowsWith(page, heading).map((row) => ({
       code: codesIn(row[heading] ?? '')[0] ?? '',
-      retriable: row['try again?'] === 'yes',
+      retriable: row['retry?'] === 'yes',
       status: Number(row['HTTP status']),
     }))
   const reserved = [...page.matchAll(/`([A-Z_]+)` is reserved/g)].map(([, code]) => code)
@@ -119,10 +119,10 @@ const comma = (value: number) => value.toLocaleString('en')
 const firstNumber = (text: string) => Number(/[\d,]+/.exec(text)?.[0].replaceAll(',', ''))
 
 test('docs/jobs.md has the bounds of a job', async () => {
-  const rows = rowsWith(await readPage('docs/jobs.md'), 'most')
-  const mostOf = (what: string) => rows.find((row) => row['what']?.includes(what))?.['most'] ?? ''
+  const rows = rowsWith(await readPage('docs/jobs.md'), 'maximum')
+  const mostOf = (part: string) => rows.find((row) => row['part']?.includes(part))?.['maximum'] ?? ''
   expect(mostOf('the whole job')).toBe(
-    `${MAX_BODY_BYTES / 1024 ** 2} MiB of JSON, ${comma(MAX_VALUES)} values at all depths together, ${comma(MAX_KEYS)} fields in one object, ${MAX_DEPTH} levels`,
+    `${MAX_BODY_BYTES / 1024 ** 2} MiB of JSON, ${comma(MAX_VALUES)} values in total, ${comma(MAX_KEYS)} fields in one object, ${MAX_DEPTH} levels`,
   )
   const { max_input_bytes, max_max_new_tokens, max_deadline_ms } = DEFAULT_POOL_CONFIG
   expect(mostOf('together')).toContain(comma(max_input_bytes))
