@@ -1,6 +1,6 @@
 /**
- * The events of jobs for an `EventSource`: `new EventSource('http://127.0.0.1:3000/<job id>')`. It comes back after a lost
- * connection by itself, and misses nothing.
+ * Serves the events of jobs to an `EventSource`: `new EventSource('http://127.0.0.1:3000/<job id>')`. It reconnects after a lost
+ * connection and misses nothing.
  *
  *     REDIS_URL=redis://127.0.0.1:6379 TGI_POOL=p PORT=3000 node examples/node/event-source.ts
  */
@@ -17,7 +17,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const after = request.headers['last-event-id']?.toString()
   const { status, headers, body } = await sseResponse(pool, jobId, { after })
   response.writeHead(status, Object.fromEntries(headers))
-  // The client may leave at any time; the job goes on.
+  // The client may disconnect at any time; the job continues.
   await pipeline(body ? Readable.fromWeb(body) : [], response).catch(() => undefined)
 }
 
