@@ -1,15 +1,15 @@
 import { createInterface } from 'node:readline'
 import { err } from './print.ts'
 
-/** Whether a person can answer: input and stderr are terminals. */
+/** Whether a person can answer: stdin and stderr are terminals. */
 export function canAsk(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY
 }
 
-/** Asks on stderr. Resolves to the line that is typed, without white space around it; empty if the input ends. */
+/** Asks on stderr. Resolves to the typed line, trimmed; empty if the input ends. */
 export async function ask(question: string, signal: AbortSignal): Promise<string> {
   err(`${question} `)
-  // The terminal itself edits the line, and makes a signal of Ctrl-C.
+  // With `terminal: false` the terminal driver edits the line and turns Ctrl-C into a signal.
   const lines = createInterface({ input: process.stdin, terminal: false })
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const onAbort = () => reject(signal.reason as Error)
@@ -19,7 +19,7 @@ export async function ask(question: string, signal: AbortSignal): Promise<string
     signal.throwIfAborted()
     return (await promise).trim()
   } catch (error) {
-    // The question is still on the line.
+    // The cursor is still on the question's line.
     err('\n')
     throw error
   } finally {

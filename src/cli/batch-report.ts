@@ -3,15 +3,15 @@ import type { PoolError } from '../contract/error.ts'
 import type { BatchProgress, BatchReport } from '../batch/batch-options.ts'
 import { err, errLine, outLine } from './print.ts'
 
-/** How often the progress is printed where it is no terminal (ms). */
+/** How often progress is printed if stderr is not a terminal (ms). */
 const EVERY_MS = 10_000
 
 /** How the command ended. */
 type BatchEnd = 'done' | 'interrupted' | 'failed'
 
-/** Prints what a run reports: a bar on a terminal, a line now and then elsewhere. */
+/** Prints the progress of a run: a bar on a terminal, a line every ten seconds elsewhere. */
 export interface BatchPrinter extends BatchReport {
-  /** Prints the summary, if the run had begun. */
+  /** Prints the summary, if the run had started. */
   stop(end: BatchEnd): void
 }
 
@@ -22,7 +22,7 @@ export interface BatchPrinterOptions {
   readonly out: string
 }
 
-/** A printer; time runs from here. */
+/** Starts a printer, and the clock of its summary. */
 export function startBatchReport({ json, out }: BatchPrinterOptions): BatchPrinter {
   const from = performance.now()
   let progress: BatchProgress | undefined
@@ -45,7 +45,7 @@ export function startBatchReport({ json, out }: BatchPrinterOptions): BatchPrint
       progress = now
       before = done(now)
       if (before > 0)
-        say(`resuming: ${before} of ${now.total} lines are on record`, {
+        say(`resuming: ${before} of ${now.total} lines are done`, {
           resuming: { done: before, total: now.total },
         })
       if (process.stderr.isTTY && !json) {
@@ -68,9 +68,9 @@ export function startBatchReport({ json, out }: BatchPrinterOptions): BatchPrint
     },
     onFull: (error) => say(`${error.message}; waiting for room`, waiting(error)),
     onAway: (error) => say(`${error.message}; waiting`, waiting(error)),
-    onBack: () => say('Redis is back', { waiting: null }),
+    onBack: () => say('Redis is reachable again', { waiting: null }),
     onKept: (error) =>
-      say(`${error.message}; the events of jobs that are done stay in Redis until they expire`, {
+      say(`${error.message}; the events of finished jobs stay in Redis until they expire`, {
         warning: { kind: error.kind, message: error.message },
       }),
     stop(end) {
@@ -100,10 +100,10 @@ export function startBatchReport({ json, out }: BatchPrinterOptions): BatchPrint
       errLine(`tgi-pool: ${total} lines: ${answered} answered, ${all}${last} in ${seconds.toFixed(1)} s`)
       if (end === 'interrupted' && left > 0)
         errLine(
-          'tgi-pool: interrupted; jobs in the queue go on, and the same command collects them and runs the rest',
+          'tgi-pool: interrupted; enqueued jobs keep running. Run the same command again to collect them and run the rest',
         )
       if (end === 'done' && failed > 0)
-        errLine(`tgi-pool: the errors are in ${out}; --retry-failed runs those lines again`)
+        errLine(`tgi-pool: the errors are in ${out}; --retry-failed reruns those lines`)
     },
   }
 }

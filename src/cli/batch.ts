@@ -20,20 +20,20 @@ export function addBatch(program: Command): void {
     .description('Run files of jobs')
     .command('run')
     .description(
-      'Run a file of jobs and write a file of answers, one line a job in the order in which they end. If it is interrupted, or anything dies, the same command goes on',
+      'Run a file of jobs and write a file of answers, one line per job, in the order in which they finish. After an interruption or a crash, run the same command again to resume',
     )
     .argument('<file>', 'file of jobs, as for enqueue --file; lines without a priority are batch jobs')
-    .requiredOption('--out <file>', 'file of answers; its state is kept beside it, in <file>.run')
-    .option('--retry-failed', 'run the lines again that ended in an error')
+    .requiredOption('--out <file>', 'file of answers; the state of the run is kept next to it, in <file>.run')
+    .option('--retry-failed', 'rerun the lines whose record is an error')
     .option(
       '--window <n>',
-      'most jobs in Redis at once; the others stay in the file (default: by slots and pace)',
+      'maximum number of jobs in Redis at once (default: from slots and pace)',
       integer(1, MAX_WINDOW),
     )
-    .option('--json', 'print a summary on stdout as JSON, and progress and errors as JSON, too')
+    .option('--json', 'print the summary on stdout, and progress and errors, as JSON')
     .addHelpText(
       'after',
-      '\nExit status: 0 every line has an answer, 3 some ended in an error or were refused, 130 interrupted.',
+      '\nExit status: 0 every line has an answer, 3 at least one line failed or was refused, 130 interrupted.',
     )
   withPool(command).action(async (input: string, flags: BatchFlags) => {
     warnOfPassword(flags.redis)

@@ -9,7 +9,7 @@ import { errLine, outLine } from './print.ts'
 export interface CancelEachOptions {
   readonly reason?: string | undefined
   readonly json?: boolean | undefined
-  /** Leave jobs alone that have started, as far as is known when their turn comes. */
+  /** Skip jobs that have started by the time they are about to be cancelled. */
   readonly onlyQueued?: boolean | undefined
 }
 
@@ -18,11 +18,11 @@ type Outcome = 'cancelled' | 'already_over' | 'already_started' | 'unknown'
 const WORDS: Readonly<Record<Outcome, string>> = {
   cancelled: 'cancelled',
   already_over: 'had already ended',
-  already_started: 'had started, and goes on',
+  already_started: 'has started and keeps running',
   unknown: 'is unknown, or its events have expired',
 }
 
-/** In the summary. */
+/** The same in the summary. */
 const SUMS: Readonly<Record<Outcome, string>> = {
   cancelled: 'cancelled',
   already_over: 'had already ended',
@@ -34,9 +34,9 @@ const SUMS: Readonly<Record<Outcome, string>> = {
 const AT_ONCE = 64
 
 /**
- * Cancels jobs, prints a line for each in the order given, and how many became what on stderr, whatever ends it.
+ * Cancels jobs and prints a line for each, in the order given. Prints the counts of outcomes on stderr, even if it fails.
  *
- * @returns how many are unknown.
+ * @returns the number of unknown jobs.
  */
 export async function cancelEach(
   pool: PoolClient,

@@ -21,10 +21,10 @@ export interface MatchFlags {
   readonly json?: boolean
 }
 
-/** The most that one call lists. */
+/** The most jobs that one call lists. */
 const PAGE = 1000
 
-/** Cancels the jobs that match, after it has asked, or only prints them. */
+/** Cancels the matching jobs after confirmation, or with `--dry-run` only prints them. */
 export async function cancelMatching(
   pool: PoolClient,
   flags: MatchFlags,
@@ -55,7 +55,7 @@ function printMatch({ job_id: jobId, state, priority, since }: JobSummary, { jso
   )
 }
 
-/** The ids of all jobs that match: all are known before the first is cancelled. */
+/** The ids of all matching jobs, collected before the first is cancelled. */
 async function findJobs(
   pool: PoolClient,
   { state, priority, olderThan, newerThan }: MatchFlags,
@@ -63,7 +63,7 @@ async function findJobs(
   onMatch?: (job: JobSummary) => void,
 ): Promise<ReadonlySet<string>> {
   const ids = new Set<string>()
-  // Queued first: a job that starts meanwhile is found once at least.
+  // Queued first, so that a job that starts meanwhile is found at least once.
   for (const one of state === undefined ? (['queued', 'started'] as const) : [state]) {
     let cursor: string | undefined
     do {
@@ -88,7 +88,7 @@ async function findJobs(
 
 async function confirm(jobs: string, pool: string, signal: AbortSignal): Promise<void> {
   if (!canAsk()) {
-    throw new PoolError('INVALID_PARAMS', `${jobs} of pool ${pool} match; nothing is cancelled without --yes`)
+    throw new PoolError('INVALID_PARAMS', `${jobs} of pool ${pool} match; add --yes to cancel them`)
   }
   const answer = await ask(`Cancel ${jobs} of pool ${pool}? (y/N)`, signal)
   if (/^y(es)?$/i.test(answer)) return

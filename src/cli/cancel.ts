@@ -24,7 +24,7 @@ interface CancelFlags extends PoolFlags, IdFlags, MatchFlags {
 export function addCancel(program: Command): void {
   const command = program
     .command('cancel')
-    .description('Cancel jobs, waiting or running, by id or by filter; no token follows after this returns')
+    .description('Cancel queued or running jobs, by id or by filter; no token follows after this returns')
   withIds(command)
     .addOption(
       new Option('--state <state>', 'all jobs in this state instead of ids').choices(['queued', 'started']),
@@ -32,19 +32,27 @@ export function addCancel(program: Command): void {
     .addOption(
       new Option('--priority <priority>', 'all jobs of this priority').choices(['interactive', 'batch']),
     )
-    .option('--older-than <duration>', 'all jobs in their state for at least this long, e.g. 1h', duration)
-    .option('--newer-than <duration>', 'all jobs in their state for at most this long, e.g. 10m', duration)
-    .option('--all', 'all jobs that are queued or running')
-    .option('--dry-run', 'with a filter: only print which jobs would be cancelled')
-    .option('--yes', 'with a filter: cancel without a question')
+    .option(
+      '--older-than <duration>',
+      'all jobs that entered their state at least this long ago, e.g. 1h',
+      duration,
+    )
+    .option(
+      '--newer-than <duration>',
+      'all jobs that entered their state at most this long ago, e.g. 10m',
+      duration,
+    )
+    .option('--all', 'all queued and running jobs')
+    .option('--dry-run', 'with a filter: only print the jobs that would be cancelled')
+    .option('--yes', 'with a filter: cancel without asking')
     .option('--reason <text>', "reason in the jobs' error events")
-    .option('--json', 'the outcomes as JSON')
+    .option('--json', 'outcomes as JSON')
     .addHelpText(
       'after',
       `
-Filters may be combined, and match jobs that are queued or running. On a terminal it says how many jobs match and asks; elsewhere it needs
---yes. Jobs that end or start meanwhile are counted apart.
-Exit status: 0 success, 1 a job is unknown or nothing was cancelled on your answer, 2 bad usage, 130 interrupted.`,
+Filters can be combined, and match queued and running jobs. On a terminal, the command says how many jobs match and asks for confirmation;
+elsewhere it needs --yes. Jobs that end or start meanwhile are counted separately.
+Exit status: 0 success, 1 a job is unknown or you declined, 2 bad usage, 130 interrupted.`,
     )
   withPool(command).action(async (jobs: string[], flags: CancelFlags) => {
     if (checkChoice(jobs, flags) === 'filter') {
@@ -60,7 +68,7 @@ Exit status: 0 success, 1 a job is unknown or nothing was cancelled on your answ
   })
 }
 
-/** Whether ids or a filter say which jobs. @throws `INVALID_PARAMS` for both, or for a filter that filters nothing. */
+/** Whether jobs are chosen by id or by filter. @throws `INVALID_PARAMS` for both, neither, or `--all` with a filter. */
 function checkChoice(jobs: readonly string[], flags: CancelFlags): 'ids' | 'filter' {
   const { state, priority, olderThan, newerThan, all, dryRun, yes, file } = flags
   const filters = Object.entries({

@@ -23,22 +23,22 @@ export function addDeletePool(pool: Command): void {
   const command = pool
     .command('delete')
     .description(
-      'Delete a pool: cancel jobs that are not over, then remove its jobs, results, settings and counters for good',
+      'Delete a pool: cancel unfinished jobs, then remove its jobs, results, settings and counters for good',
     )
     .argument('[pool]', 'the pool')
     .addOption(new Option('--pool <pool>', 'the pool, instead of the argument').env('TGI_POOL'))
-    .option('--yes', 'delete it although jobs are queued or running, without a question')
-    .option('--force', "delete it although workers serve it: they stop; asks for the pool's name")
-    .option('--confirm <pool>', "the pool's name once more, where there is no terminal to ask on")
-    .option('--json', 'the outcome as JSON')
+    .option('--yes', 'delete without asking, even if jobs are queued or running')
+    .option('--force', "delete even if workers serve the pool, and stop them; asks for the pool's name")
+    .option('--confirm <pool>', "the pool's name again, instead of typing it on a terminal")
+    .option('--json', 'outcome as JSON')
   withRedis(command)
     .addHelpText(
       'after',
       `
-Without --force, a pool is not deleted while a worker holds the lease of a replica (exit status 1). If jobs are queued or running, it
-asks for the pool's name on a terminal; elsewhere it needs --yes or --confirm (else exit status 2). --force always asks, or needs
---confirm: workers close their requests and exit with status 1, and do not start again until pool create makes a new pool.
-Nothing can be restored. If it is interrupted, the pool stays closed, and the same command goes on.`,
+Without --force, a pool is not deleted while a worker holds the lease of a replica (exit status 1). If jobs are queued or running, the
+command asks for the pool's name on a terminal; elsewhere it needs --yes or --confirm (otherwise exit status 2). --force always asks, or
+needs --confirm: workers close their requests, exit with status 1, and refuse to start until pool create makes a new pool.
+This cannot be undone. If it is interrupted, the pool stays closed; run the same command again to resume.`,
     )
     .action(async (argument: string | undefined, flags: DeleteFlags) => {
       const name = nameOf(argument, flags, command.getOptionValueSource('pool') === 'cli')
@@ -75,7 +75,9 @@ async function deletePool(name: string, flags: DeleteFlags): Promise<void> {
         }),
       async () => {
         if (isConfirmed)
-          errLine(`tgi-pool: pool ${name} is closed, but not all of it is removed; the same command goes on`)
+          errLine(
+            `tgi-pool: pool ${name} is closed but not fully deleted; run the same command again to resume`,
+          )
       },
     ),
   )
@@ -92,7 +94,7 @@ async function confirmDelete(
   const loss = describeLoss(name, contents)
   if (!canAsk()) {
     const flag = force === true ? `--confirm ${name}` : '--yes'
-    throw new PoolError('INVALID_PARAMS', `${loss}; nothing is deleted without ${flag}`)
+    throw new PoolError('INVALID_PARAMS', `${loss}; add ${flag} to delete it`)
   }
   errLine(`tgi-pool: ${loss}`)
   if ((await ask(`Type the pool's name to delete it:`, signal)) === name) return

@@ -20,7 +20,7 @@ interface DrainFlags extends PoolFlags {
 
 /** How often to check whether the replica is still busy (ms). */
 const LOOK_MS = 100
-/** How long its worker may take to see the request: several of its beats (ms). */
+/** How long its worker may take to see the request: several heartbeats (ms). */
 const HEAR_MS = 5000
 
 /** `tgi-pool drain`. */

@@ -120,7 +120,7 @@ function enqueueLines({ enqueue, json, priority }: LineOptions) {
   }
 }
 
-/** Says once that the queue is full. */
+/** Reports that the queue is full. */
 function reportFull({ kind, message }: PoolError, json: boolean): void {
   const text = json
     ? JSON.stringify({ waiting: { code: kind, message } })

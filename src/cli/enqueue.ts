@@ -6,18 +6,18 @@ import { withInterrupt } from './interrupt.ts'
 import { jobOf, readPrompt, usingPool, withJob, withPool } from './options.ts'
 import type { JobFlags, PoolFlags } from './options.ts'
 
-/** `tgi-pool enqueue`: one job, or one a line of a file. */
+/** `tgi-pool enqueue`: one job, or one for each line of a file. */
 export function addEnqueue(program: Command): void {
   const command = program
     .command('enqueue')
-    .description('Put jobs in the queue; prints one JSON line a job: {"job_id":…,"queue_position":…}')
+    .description('Put jobs in the queue; prints one JSON line per job: {"job_id":…,"queue_position":…}')
     .argument('[prompt]', 'the prompt of one job; - reads it from standard input')
     .option(
       '--file <file>',
-      'file of jobs, one JSON object a line, each with an optional job_id; - reads standard input. Lines without a priority get that of --priority (default: batch)',
+      'file of jobs, one JSON object per line, each with an optional job_id; - reads standard input. Lines without a priority get that of --priority (default: batch)',
     )
-    .option('--no-wait', 'with --file: stop when the queue is full, instead of waiting')
-    .option('--json', 'print errors and the summary of --file as JSON as well')
+    .option('--no-wait', 'with --file: stop if the queue is full, instead of waiting')
+    .option('--json', 'print errors and the summary of --file as JSON, too')
   withJob(withPool(command)).action(
     async (prompt: string | undefined, flags: PoolFlags & JobFlags & FileFlags) => {
       if ((prompt === undefined) === (flags.file === undefined)) {

@@ -35,7 +35,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--bearer-file <file>',
-        'file of bearer keys, one a line: key, name key or name+operate key (operate: may list jobs, drain replicas and delete pools); reloaded when it changes',
+        'file of bearer keys, one per line: key, name key or name+operate key (operate: may list jobs, drain replicas and delete pools); reloaded when it changes',
       ).env('TGI_POOL_BEARER_FILE'),
     )
     .addOption(
@@ -49,7 +49,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--max-streams <n>',
-        'event streams and waits for an answer open at once; more streams are refused with 503, more waits end at once with 202',
+        'maximum open event streams and waits for an answer; beyond it, streams are refused with 503 and waits return 202 at once',
       )
         .env('TGI_POOL_MAX_STREAMS')
         .argParser(integer(1))
@@ -58,7 +58,7 @@ export function addGateway(program: Command): void {
     .addOption(
       new Option(
         '--max-streams-per-caller <n>',
-        'the same for the bearer keys of one name or, without keys, one client address; more streams are refused with 429 (default: half of --max-streams; without keys all)',
+        'the same per caller: the bearer keys of one name or, without keys, one client address; beyond it, streams are refused with 429 (default: half of --max-streams; without keys all)',
       )
         .env('TGI_POOL_MAX_STREAMS_PER_CALLER')
         .argParser(integer(1)),

@@ -9,7 +9,7 @@ export interface AnswerWatch {
   readonly summary: string | undefined
 }
 
-/** An answer that has not begun. */
+/** Watches an answer from its first event on. */
 export function watchAnswer(): AnswerWatch {
   let replica: string | undefined
   let end: EventData['end'] | undefined
@@ -32,7 +32,7 @@ export function summarize(end: EventData['end'], replica: string | undefined): s
   const { tokens_out: tokens, decode_time_ms: decodeMs = 0, attempts } = end
   return [
     plural(tokens, 'token'),
-    // The first token ends the prefill, so it took none of the time.
+    // The decode time starts at the first token, so it does not count.
     decodeMs > 0 && tokens > 1 ? `${(((tokens - 1) / decodeMs) * 1000).toFixed(1)} tokens/s` : undefined,
     `queued ${formatDuration(end.queue_time_ms)}`,
     end.ttft_ms === undefined ? undefined : `time to first token ${formatDuration(end.ttft_ms)}`,

@@ -19,7 +19,7 @@ export function addGenerate(program: Command): void {
     .command('generate')
     .description('Generate from a prompt and print the text as it comes; Ctrl-C cancels the job')
     .argument('<prompt>', 'the prompt; - reads it from standard input')
-    .option('--json', 'one JSON line an event instead of the text')
+    .option('--json', 'one JSON line per event instead of the text')
   withJob(withPool(command)).action(
     async (argument: string, flags: PoolFlags & JobFlags & { json?: boolean }) => {
       const job = jobOf(await readPrompt(argument), flags)
@@ -67,7 +67,7 @@ async function printText(pool: PoolClient, admission: Admission, signal: AbortSi
     if (process.stderr.isTTY && answer.summary !== undefined) errLine(`tgi-pool: ${answer.summary}`)
   } catch (error) {
     wait.stop()
-    // The signal's reason, or a fault on our side of the line: not the job's.
+    // An interruption or a local error, not the job's own error.
     if (!(error instanceof PoolError) || !error.ofJob) throw error
     err('\n')
     errLine(`tgi-pool: job ${jobId} ended in ${error.kind}: ${error.message}`)

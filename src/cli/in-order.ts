@@ -1,8 +1,8 @@
 /**
- * Works on items, at most `limit` at once, and yields the results in the order of the items, whatever the number of items: no more
- * than `limit` results wait.
+ * Works on at most `limit` items at once and yields the results in the order of the items. At most `limit` results are buffered,
+ * however many items there are.
  *
- * @throws what the work throws, at once; what reading the items throws, after the results of those before.
+ * @throws the error of the work at once; the error of reading the items after the results of the items before it.
  */
 export async function* inOrder<T, R>(
   items: AsyncIterable<T>,
@@ -17,7 +17,7 @@ export async function* inOrder<T, R>(
   }
   for await (const item of untilFailure(items, failed)) {
     const result = work(item)
-    // It is awaited in its turn.
+    // Avoids an unhandled rejection; the error is thrown when the result is awaited.
     result.catch(() => undefined)
     window.push(result)
     if (window.length >= limit) yield await first()

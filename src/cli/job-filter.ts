@@ -18,9 +18,19 @@ export interface FilterFlags {
 export function withJobFilter(command: Command): Command {
   return command
     .addOption(new Option('--state <state>', 'only jobs in this state').choices(JOB_STATES))
-    .addOption(new Option('--priority <priority>', 'only these jobs').choices(['interactive', 'batch']))
-    .option('--older-than <duration>', 'only jobs in their state for at least this long, e.g. 10m', duration)
-    .option('--newer-than <duration>', 'only jobs in their state for at most this long, e.g. 1h', duration)
+    .addOption(
+      new Option('--priority <priority>', 'only jobs of this priority').choices(['interactive', 'batch']),
+    )
+    .option(
+      '--older-than <duration>',
+      'only jobs that entered their state at least this long ago, e.g. 10m',
+      duration,
+    )
+    .option(
+      '--newer-than <duration>',
+      'only jobs that entered their state at most this long ago, e.g. 1h',
+      duration,
+    )
 }
 
 /** The filter that the options describe. */

@@ -16,15 +16,15 @@ export function withIds(command: Command): Command {
     .argument('[jobs...]', 'the job ids')
     .option(
       '--file <file>',
-      'file of job ids, one a line, or of JSON lines with a job_id, as enqueue prints them; - reads standard input',
+      'file of job ids, one per line, or JSON lines with a job_id, as printed by enqueue; - reads standard input',
     )
 }
 
 /**
- * The ids of a command, as they are read.
+ * The job ids given to a command, as they are read.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` at once for an id among the arguments, and if neither ids nor a file are given, or both;
- * while it is read, for a line of the file.
+ * @throws {@link PoolError} `INVALID_PARAMS`: at once for an invalid argument, or if ids and a file are both given or both missing;
+ * while reading, for an invalid line of the file.
  */
 export function idsOf(
   jobs: readonly string[],
@@ -35,7 +35,7 @@ export function idsOf(
   return file === undefined ? fromArguments(jobs) : fromFile(file, signal)
 }
 
-/** The part of {@link idsOf} that needs no file. */
+/** The checks of {@link idsOf} that do not read the file. */
 export function checkIds(jobs: readonly string[], hasFile: boolean): void {
   if (jobs.length > 0 === hasFile) {
     const got = hasFile ? 'both' : 'neither'

@@ -49,7 +49,7 @@ function ofError(jobId: string, { code, message, retriable }: EventData['error']
   return { job_id: jobId, state: stateOfError(code), error: { code, message, retriable } }
 }
 
-/** A job that is not there, or no longer. @throws any other error. */
+/** A job that is unknown or has expired. @throws any other error. */
 export function ofUnknown(jobId: string, error: unknown): JobResultLine {
   if (!(error instanceof PoolError) || !(error.kind === 'UNKNOWN_JOB' || error.kind === 'GONE')) throw error
   const { kind: code, message, retriable } = error
@@ -59,13 +59,13 @@ export function ofUnknown(jobId: string, error: unknown): JobResultLine {
 /** Counts of what was printed. */
 export interface ResultSums {
   count(result: JobResultLine): void
-  /** What the command exits with. */
+  /** The command's exit status. */
   readonly status: number
   /** Prints the counts on stderr, in one line. */
   print(json: boolean): void
 }
 
-/** No job yet. */
+/** Starts at zero. */
 export function startSums(): ResultSums {
   const sums = { ended: 0, failed: 0, cancelled: 0, not_over: 0, unknown: 0 }
   return {
@@ -91,9 +91,9 @@ export function startSums(): ResultSums {
   }
 }
 
-/** The end of the help of both verbs. */
+/** The end of the help text of both verbs. */
 export const RESULT_HELP = `
-A line is {"job_id","state":"ended","text","finish_reason","usage":{"tokens_in","tokens_out"}}, or of a job that did not end well
+A line is {"job_id","state":"ended","text","finish_reason","usage":{"tokens_in","tokens_out"}} or, without an answer,
 {"job_id","state":"failed"|"cancelled","error":{"code","message","retriable"}}. An unknown job, or one whose events have expired, has
 an error and no state.
-Exit status: 0 every job ended well, 3 some ended in error, 1 some are unknown or not over, 2 bad usage, 130 interrupted.`
+Exit status: 0 every job has its answer, 3 some ended in error, 1 some are unknown or have not ended, 2 bad usage, 130 interrupted.`

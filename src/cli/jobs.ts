@@ -20,7 +20,7 @@ interface JobsFlags extends PoolFlags, FilterFlags {
 }
 
 const DEFAULT_LIMIT = 100
-/** The most that one call of the library returns. */
+/** The most jobs that one call of the library returns. */
 const PAGE = 1000
 
 /** `tgi-pool jobs`. */
@@ -28,12 +28,12 @@ export function addJobs(program: Command): void {
   const command = program
     .command('jobs')
     .description(
-      "List a pool's jobs, the latest change of state first; finished ones until their events expire",
+      "List a pool's jobs, most recent state change first; finished jobs until their events expire",
     )
   withJobFilter(command)
-    .option('--limit <n>', `the most jobs to list (default: ${DEFAULT_LIMIT})`, integer(1))
-    .addOption(new Option('--all', 'every job').conflicts('limit'))
-    .option('--json', 'one JSON line a job')
+    .option('--limit <n>', `maximum number of jobs to list (default: ${DEFAULT_LIMIT})`, integer(1))
+    .addOption(new Option('--all', 'list every job').conflicts('limit'))
+    .option('--json', 'one JSON line per job')
   withPool(command).action((flags: JobsFlags) =>
     usingPool(flags, (pool) => withInterrupt((signal) => listJobs(pool, flags, signal))),
   )
@@ -50,7 +50,7 @@ async function listJobs(pool: PoolClient, flags: JobsFlags, signal: AbortSignal)
     cursor = page.next_cursor
   } while (cursor !== undefined && left > 0)
   if (cursor === undefined || flags.limit !== undefined) return
-  errLine(`tgi-pool: these are the latest ${DEFAULT_LIMIT} jobs; list more with --limit N or --all`)
+  errLine(`tgi-pool: only the latest ${DEFAULT_LIMIT} jobs are listed; use --limit N or --all for more`)
 }
 
 function printJson(jobs: readonly JobSummary[]): void {

@@ -33,7 +33,7 @@ export function addMetrics(program: Command): void {
     .addOption(
       new Option(
         '--bearer-file <file>',
-        'file of bearer keys for scrapers, one a line: key or name key; reloaded when it changes',
+        'file of bearer keys for scrapers, one per line: key or name key; reloaded when it changes',
       ).env('TGI_POOL_METRICS_BEARER_FILE'),
     )
   withLog(withKey(withRedis(command))).action(async (flags: MetricsFlags) => {

@@ -114,7 +114,7 @@ export async function readApiKey(env: NodeJS.ProcessEnv): Promise<string | undef
   return decodeText(bytes, `TGI_API_KEY_FILE: ${file}`).trim()
 }
 
-/** Options of a command that sends the API key to replicas whose addresses stand in Redis. */
+/** Options of a command that sends the API key to replicas whose addresses come from Redis. */
 export interface KeyFlags {
   readonly apiKeyFor?: readonly string[]
 }
@@ -132,7 +132,7 @@ export function withKey(command: Command): Command {
     )
     .addHelpText(
       'after',
-      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names. It is sent only to the\naddresses of --api-key-for: anyone who may write to Redis could have written the addresses there.',
+      '\nThe API key for the replicas is read from TGI_API_KEY, or from the file that TGI_API_KEY_FILE names. It is sent only to the\naddresses of --api-key-for, because anyone who can write to Redis can add addresses there.',
     )
 }
 
@@ -155,12 +155,12 @@ export interface JobFlags {
 /** Adds the options of one job. */
 export function withJob(command: Command): Command {
   return command
-    .option('--chat', "send the prompt as a user's message, through the chat template of the replica's model")
+    .option('--chat', "send the prompt as a user message, through the model's chat template")
     .option('--system <text>', 'system message in front of the prompt; implies --chat', (text) =>
       typed(text, '--system'),
     )
-    .option('--max-new-tokens <n>', "most tokens to generate (default: the pool's)", integer(1))
-    .option('--seed <n>', 'seed of the sampling (default: derived from the job id)', integer(0))
+    .option('--max-new-tokens <n>', "maximum number of tokens to generate (default: the pool's)", integer(1))
+    .option('--seed <n>', 'sampling seed (default: derived from the job id)', integer(0))
     .option('--temperature <t>', 'sampling temperature; 0 is greedy', decimal)
     .option('--top-p <p>', 'nucleus sampling: the most likely tokens up to this probability', decimal)
     .option('--top-k <n>', 'sample from the n most likely tokens; 0 is off', integer(0))
@@ -170,11 +170,11 @@ export function withJob(command: Command): Command {
     )
     .option(
       '--deadline-ms <ms>',
-      "time until the job must have ended, waiting included (default: the pool's)",
+      "time limit for the job in ms, queue wait included (default: the pool's)",
       integer(1),
     )
     .option('--job-id <id>', 'idempotency key (default: generated)')
-    .option('--correlation-id <id>', 'id that events and logs carry')
+    .option('--correlation-id <id>', 'id that appears in events and logs')
 }
 
 function collect(text: string, before: string[] = []): string[] {
@@ -204,13 +204,13 @@ export function jobOf(prompt: string, flags: JobFlags): JobInput {
   }
 }
 
-/** The prompt by itself, or as the user's message of a chat. */
+/** The prompt as `inputs`, or as the user message of a chat. */
 function promptOf(
   prompt: string,
   { chat, system }: JobFlags,
 ): Pick<PromptJob, 'inputs'> | Pick<ChatJob, 'messages'> {
   if (chat !== true && system === undefined) return { inputs: prompt }
-  // A template would make a prompt of an empty message.
+  // The chat template would turn an empty message into a non-empty prompt.
   if (prompt === '')
     throw new PoolError('INVALID_PARAMS', 'the prompt is empty; expected at least one character')
   const messages = [{ role: 'user', content: prompt }]

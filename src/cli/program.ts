@@ -45,7 +45,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** commander's error as one of ours; undefined for --help and --version, which are none. */
+/** Converts commander's error; undefined for --help and --version, which are not errors. */
 function usageError(error: CommanderError, program: Command, args: readonly string[]): PoolError | undefined {
   if (error.exitCode === 0) return undefined
   if (error.code === 'commander.help')
@@ -57,7 +57,7 @@ function usageError(error: CommanderError, program: Command, args: readonly stri
 function describeUsage(error: CommanderError, verb: Command): string {
   const message = error.message.replace(/^error: /, '')
   switch (error.code) {
-    // commander repeats them, and they are words of a prompt as a rule.
+    // commander's message repeats the arguments, which are usually words of a prompt.
     case 'commander.excessArguments':
       return 'too many arguments: put a prompt of several words in quotes'
     case 'commander.unknownOption':
@@ -71,18 +71,18 @@ function describeUsage(error: CommanderError, verb: Command): string {
 
 /** A prompt that starts with - is parsed as an option; the error repeats it only if it looks like an option. */
 function describeUnknownOption(message: string, verb: Command): string {
-  // A value may be a key.
+  // Drop the value of the flag: it may be a key.
   const [, flag, rest = ''] = /^unknown option '(--?[a-z][a-z-]*)(?:=[^]*)?'([^]*)$/i.exec(message) ?? []
   const advice = flag === undefined ? undefined : adviseFlag(verb, flag)
   const what = flag === undefined ? 'unknown option' : `unknown option '${flag}'`
   if (advice !== undefined) return `${what}: ${advice}`
   if (rest !== '' || !TAKES_PROMPT.has(verb.name())) return what + rest
-  return `${what}; a prompt that starts with - goes after --, e.g. tgi-pool generate -- "-5 + 3 =", or comes from standard input with - in its place`
+  return `${what}; a prompt that starts with - goes after --, e.g. tgi-pool generate -- "-5 + 3 =", or use - and pass it on standard input`
 }
 
 const TAKES_PROMPT: ReadonlySet<string> = new Set(['generate', 'enqueue'])
 
-/** What does not look like a verb may be a prompt, and is not repeated. */
+/** Anything that does not look like a verb may be a prompt, so it is not repeated. */
 function describeUnknownVerb(message: string, parent: Command): string {
   const typed = /^unknown command '([a-z][a-z-]{0,30})'/i.exec(message)?.[1]
   if (typed === undefined) return 'unknown command; a prompt goes after a verb: tgi-pool generate "PROMPT"'
@@ -93,8 +93,8 @@ function describeUnknownVerb(message: string, parent: Command): string {
 }
 
 /**
- * The whole command. What only long-running verbs need (the worker, the simulator) they load themselves, so that the
- * others start in half the time.
+ * The whole command. Long-running verbs (the worker, the simulator) load their own modules lazily, so that the others
+ * start in half the time.
  */
 export function buildProgram(): Command {
   const program = new Command('tgi-pool')

@@ -44,7 +44,7 @@ interface Waiting {
   stop(): void
 }
 
-/** One line on a terminal with how much is left and for how long it has waited, nothing elsewhere. */
+/** A line on a terminal with the number left and the time waited; nothing elsewhere. */
 export function startWaiting(what: string): Waiting {
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined }
   const bar = new SingleBar({
@@ -58,14 +58,14 @@ export function startWaiting(what: string): Waiting {
   return { update: (left) => bar.update(0, { left }), stop: () => bar.stop() }
 }
 
-/** A line on a terminal that is rewritten. */
+/** A line on a terminal that is updated in place. */
 interface StatusLine {
   show(text: string): void
   /** Erases it. */
   stop(): void
 }
 
-/** Shows a line on stderr, which must be a terminal, with the time since it was started. */
+/** Shows a line on stderr, which must be a terminal, with the time since the start. */
 export function startStatusLine(text: string): StatusLine {
   const bar = new SingleBar({
     format: '{text} ({duration_formatted})',

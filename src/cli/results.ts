@@ -19,20 +19,20 @@ interface ResultsFlags extends PoolFlags, IdFlags {
   readonly json?: boolean
 }
 
-/** How many jobs are looked at at once. */
+/** How many jobs are read at once. */
 const AT_ONCE = 64
 
 /** `tgi-pool results`. */
 export function addResults(program: Command): void {
   const command = program
     .command('results')
-    .description('Print the answers of jobs, one JSON line a job in the order given; does not wait')
+    .description('Print the answers of jobs, one JSON line per job, in the order given; does not wait')
   withIds(command)
-    .addOption(new Option('--text', 'only the text of the answer, of one job').conflicts('file'))
-    .option('--json', 'errors and the summary as JSON, too')
+    .addOption(new Option('--text', 'print only the text of one job').conflicts('file'))
+    .option('--json', 'print errors and the summary as JSON, too')
     .addHelpText(
       'after',
-      `\nA job that is not over is printed as {"job_id","state":"queued"|"started"}.${RESULT_HELP}`,
+      `\nA job that has not ended is printed as {"job_id","state":"queued"|"started"}.${RESULT_HELP}`,
     )
   withPool(command).action(async (jobs: string[], flags: ResultsFlags) => {
     checkIds(jobs, flags.file !== undefined)
@@ -56,7 +56,7 @@ async function printResults(
   flags: ResultsFlags,
   signal: AbortSignal,
 ): Promise<number> {
-  // One for each job that is looked at.
+  // Each job that is being read adds a listener.
   setMaxListeners(0, signal)
   const sums = startSums()
   const results = inOrder(idsOf(jobs, flags, signal), AT_ONCE, (id) => readResult(pool, id, signal))
@@ -75,7 +75,7 @@ async function printText(pool: PoolClient, jobId: string, signal: AbortSignal): 
   const sums = startSums()
   sums.count(result)
   if (result.text !== undefined) out(`${result.text}\n`)
-  else if (result.error === undefined) errLine(`tgi-pool: job ${jobId} is not over: ${result.state}`)
+  else if (result.error === undefined) errLine(`tgi-pool: job ${jobId} has not ended: ${result.state}`)
   else if (result.state === undefined) errLine(`tgi-pool: ${result.error.code}: ${result.error.message}`)
   else errLine(`tgi-pool: job ${jobId} ended in ${result.error.code}: ${result.error.message}`)
   return sums.status

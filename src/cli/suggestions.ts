@@ -1,7 +1,7 @@
-/** What people type who know other tools, and what it is called here. */
+/** Maps the flags and verbs of other tools to ours. */
 import type { Command } from 'commander'
 
-/** Flags by their meaning: what others call them, and ours. The first of ours that the verb has is suggested. */
+/** Other tools' flags and ours. The first of ours that the verb has is suggested. */
 const FLAGS: readonly (readonly [typed: string, ours: string])[] = [
   [
     '--max-tokens --max-completion-tokens --max-output-tokens --max-length --n-predict --num-predict -n',
@@ -31,7 +31,7 @@ const FLAGS: readonly (readonly [typed: string, ours: string])[] = [
   ['--output --format -o', '--json'],
 ]
 
-/** Flags that have no counterpart, and why. */
+/** Flags without a counterpart, and what to do instead. */
 const REMARKS: readonly (readonly [typed: string, remark: string])[] = [
   ['--prompt --inputs --message --text -p -m', 'the prompt is an argument: tgi-pool generate "PROMPT"'],
   ['--model --model-id --model-name', 'a pool serves one model: choose it with --pool'],
@@ -40,7 +40,7 @@ const REMARKS: readonly (readonly [typed: string, remark: string])[] = [
   ['--api-key --key --token', 'keys are read from the environment or from files; see --help'],
 ]
 
-/** Verbs of other tools, and ours; those that exist are suggested. */
+/** Other tools' verbs and ours. */
 const VERBS: readonly (readonly [typed: string, ours: string])[] = [
   ['run ask chat complete completion completions prompt query infer', 'generate'],
   ['submit add push send put queue', 'enqueue'],
@@ -64,7 +64,7 @@ const VERBS: readonly (readonly [typed: string, ours: string])[] = [
   ['prometheus exporter', 'metrics'],
 ]
 
-/** The same for what follows `pool`. */
+/** The same for the verbs of `pool`. */
 const POOL_VERBS: typeof VERBS = [
   ['add new init', 'pool create'],
   ['ls', 'pool list'],
@@ -73,7 +73,7 @@ const POOL_VERBS: typeof VERBS = [
   ['rm remove drop', 'pool delete'],
 ]
 
-/** The verb that the arguments name, as far as it exists; the program itself if they name none. */
+/** The deepest verb that the arguments name; the program itself if they name none. */
 export function verbOf(program: Command, args: readonly string[]): Command {
   let verb = program
   for (const arg of args) verb = verb.commands.find((command) => command.name() === arg) ?? verb
@@ -90,7 +90,7 @@ export function adviseFlag(verb: Command, flag: string): string | undefined {
   return REMARKS.find(([typed]) => typed.split(' ').includes(flag))?.[1]
 }
 
-/** Verbs that may have been meant by one that does not exist: `generate`, or `pool list`. */
+/** Existing verbs that an unknown verb may stand for: `generate`, or `pool list`. */
 export function adviseVerb(parent: Command, typed: string): readonly string[] {
   const root = parent.parent ?? parent
   const table = parent.name() === 'pool' ? POOL_VERBS : VERBS

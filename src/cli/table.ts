@@ -1,8 +1,8 @@
 import { outCell } from './print.ts'
 
 /**
- * Makes rows of cells into lines with columns. The first call has the head as well; later ones keep at least the widths of those
- * before. Cells are escaped as standard output needs it.
+ * Formats rows as aligned columns. The first call includes the head; later calls keep at least the widths of earlier ones. Cells are
+ * escaped for standard output.
  */
 export function createTable(head: readonly string[]): (rows: readonly (readonly string[])[]) => string {
   let widths = head.map(({ length }) => length)

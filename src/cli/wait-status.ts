@@ -6,14 +6,14 @@ import { formatDuration } from './format-duration.ts'
 import { errLine } from './print.ts'
 import { startStatusLine } from './progress.ts'
 
-/** How long a job may wait before anything is printed (ms). A line on a terminal is erased, one in a log stays. */
+/** How long a job waits before anything is printed (ms). Longer for a pipe, where the line cannot be erased again. */
 const QUIET_MS = { terminal: 500, pipe: 2000 } as const
-/** How often the line on a terminal is renewed (ms). */
+/** How often the line on a terminal is updated (ms). */
 const RENEW_MS = 1000
 
 /**
- * Shows on stderr what a job waits for until its first token: on a terminal a line that is rewritten and erased, elsewhere one line
- * after two seconds. A fault while looking ends the display and nothing else.
+ * Shows on stderr what a job is waiting for until its first token: on a terminal a line that is updated and finally erased, elsewhere
+ * one line after two seconds. A failed look-up ends only the display.
  */
 export function showWait(pool: PoolClient, admission: Admission): { stop(): void } {
   const stopped = new AbortController()
@@ -24,7 +24,7 @@ export function showWait(pool: PoolClient, admission: Admission): { stop(): void
   async function printOnce(): Promise<void> {
     await sleep(QUIET_MS.pipe, undefined, { signal })
     const text = await describe()
-    if (!signal.aborted) errLine(`tgi-pool: job ${admission.job_id} waits: ${text}`)
+    if (!signal.aborted) errLine(`tgi-pool: job ${admission.job_id} is waiting: ${text}`)
   }
 
   async function rewrite(): Promise<void> {
@@ -44,7 +44,7 @@ export function showWait(pool: PoolClient, admission: Admission): { stop(): void
   return { stop: () => stopped.abort() }
 }
 
-/** What is known of a job that has no token yet. */
+/** What is known about a job that has no token yet. */
 export interface WaitFacts {
   readonly pool: string
   /** The replica that runs it; undefined while it is in the queue. */
@@ -65,18 +65,18 @@ async function inspect(pool: PoolClient, admission: Admission, signal: AbortSign
   return {
     pool: pool.pool,
     runsOn: state.state === 'started' ? (state.replica_id ?? 'a replica') : undefined,
-    // Jobs behind it wait, too, but none of those that were ahead has come back more often than it left.
+    // The count of waiting jobs includes those behind it, so the position at acceptance is an upper bound as well.
     ahead: Math.max(0, Math.min(admission.queue_position, waiting.interactive + waiting.batch - 1)),
     predictedStartMs: admission.predicted_start_ms,
     replicas,
   }
 }
 
-/** What a job waits for, in words. */
+/** Describes what a job is waiting for. */
 export function describeWait(facts: WaitFacts, waitedMs: number): string {
   const { pool, runsOn, replicas, ahead, predictedStartMs } = facts
   if (runsOn !== undefined) return `running on ${runsOn}, no token yet`
-  if (replicas.length === 0) return `no replica of pool ${pool} is ready: there is none. Start a worker`
+  if (replicas.length === 0) return `pool ${pool} has no replicas; start a worker`
   const ready = replicas.filter(({ state }) => state === 'ready')
   if (ready.length === 0) {
     const seen = replicas.map(

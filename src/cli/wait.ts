@@ -28,15 +28,12 @@ export function addWait(program: Command): void {
   const command = program
     .command('wait')
     .description(
-      'Wait until jobs are over; prints one JSON line a job as it ends. Ctrl-C leaves, and the jobs go on',
+      'Wait for jobs to end; prints one JSON line per job as it ends. Ctrl-C stops waiting; the jobs keep running',
     )
   withIds(command)
     .option('--timeout <duration>', 'give up after this time, e.g. 10m (default: never)', duration)
-    .option('--json', 'errors and the summary as JSON, too')
-    .addHelpText(
-      'after',
-      `\nOf a long file, at most ${AT_ONCE} jobs are waited for at once, in the order given.${RESULT_HELP}`,
-    )
+    .option('--json', 'print errors and the summary as JSON, too')
+    .addHelpText('after', `\nAt most ${AT_ONCE} jobs are followed at once, in the order given.${RESULT_HELP}`)
   withPool(command).action(async (jobs: string[], flags: WaitFlags) => {
     checkIds(jobs, flags.file !== undefined)
     const status = await usingPool(flags, (pool) =>
@@ -62,8 +59,8 @@ async function waitAll(
   setMaxListeners(0, signal)
   const sums = startSums()
   const json = flags.json === true
-  // Where lines come between, a line that is redrawn would be in their way.
-  const progress = process.stdout.isTTY ? undefined : startWaiting('jobs that are not over')
+  // On a terminal, result lines would break a status line that is redrawn.
+  const progress = process.stdout.isTTY ? undefined : startWaiting('jobs still running')
   const ids = readAhead(idsOf(jobs, flags, signal), () => progress?.update(ids.left))
   const follow = async () => {
     for (let id = await ids.take(); id !== undefined; id = await ids.take()) {
@@ -82,12 +79,12 @@ async function waitAll(
   } catch (error) {
     progress?.stop()
     if (signal.reason instanceof TimedOut) {
-      const text = `${ids.left} ${ids.left === 1 ? 'job was' : 'jobs were'} not over after ${formatDuration(flags.timeout ?? 0)}`
+      const text = `${ids.left} ${ids.left === 1 ? 'job had' : 'jobs had'} not ended after ${formatDuration(flags.timeout ?? 0)}`
       errLine(json ? JSON.stringify({ timeout: { not_over: ids.left } }) : `tgi-pool: ${text}`)
       return EXIT.fault
     }
     if (interrupted.aborted && ids.left > 0)
-      errLine(`tgi-pool: jobs that are not over, and go on: ${ids.left}`)
+      errLine(`tgi-pool: jobs that have not ended and keep running: ${ids.left}`)
     throw error
   } finally {
     clearTimeout(limit)
@@ -97,30 +94,30 @@ async function waitAll(
   return sums.status
 }
 
-/** Resolves when a job is over, or unknown. */
+/** Resolves when a job has ended, or is unknown. */
 async function waitFor(pool: PoolClient, jobId: string, signal: AbortSignal): Promise<JobResultLine> {
   const { lastId, ...now } = await readResult(pool, jobId, signal)
   if (now.state !== 'queued' && now.state !== 'started') return now
   try {
-    // Tokens so far are not read again.
+    // Skip the tokens so far.
     for await (const event of pool.events(jobId, { after: lastId, signal }))
       if (event.event !== 'restart' && isTerminal(event)) return ofTerminal(jobId, event)
   } catch (error) {
     return ofUnknown(jobId, error)
   }
-  throw new Error(`the events of job ${jobId} ended without a terminal one`)
+  throw new Error(`the events of job ${jobId} ended without a terminal event`)
 }
 
 interface IdQueue {
-  /** How many ids were read whose jobs are not over. */
+  /** How many of the jobs read so far have not ended. */
   readonly left: number
   /** The next id; undefined after the last one. */
   take(): Promise<string | undefined>
-  /** One of those taken is over. */
+  /** Reports that one of the jobs taken has ended. */
   finish(): void
 }
 
-/** Reads ids as they come, so that it is known how many there are: an id takes little memory. */
+/** Reads all ids as they arrive, so that their number is known early; ids take little memory. */
 function readAhead(ids: AsyncIterable<string>, onRead: () => void): IdQueue {
   const waiting: string[] = []
   let [head, finished] = [0, 0]

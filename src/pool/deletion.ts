@@ -1,7 +1,7 @@
 /**
- * The mark of a pool that is being deleted, or was. It is the only field of `config` then, so every process that reads the config sees it: every
- * process of ours treats the pool as closed, and a worker does not create it anew. Whoever deletes a pool writes the mark first and
- * takes the name out of `pools` last, so a deletion that was interrupted is still listed and can go on.
+ * The mark of a pool that is being deleted or was deleted. It is then the only field of `config`, so every process that reads the config sees it:
+ * it treats the pool as closed, and a worker does not create the pool again. A deletion writes the mark first and removes the
+ * name from `pools` last, so an interrupted deletion is still listed and can be resumed.
  */
 import { PoolError } from '../contract/error.ts'
 import type { PoolKeys } from '../contract/keys.ts'
@@ -16,7 +16,7 @@ export type Deletion = 'under_way' | 'done'
 
 /**
  * How long the mark of a deleted pool stays (ms). Until then workers that start, or wake from a long sleep, stop instead of creating
- * the pool anew.
+ * the pool again.
  */
 export const MARK_TTL_MS = 86_400_000
 
@@ -45,7 +45,7 @@ export async function clearDeletion(redis: RedisConnection, keys: PoolKeys): Pro
   await redis.eval(CLEAR_MARK, 1, keys.config, MARK, 'done' satisfies Deletion)
 }
 
-/** The mark of a pool, if it has one. HGETALL, since that is what users of `ops/redis.acl` may. */
+/** The mark of a pool, if it has one. HGETALL, because users of `ops/redis.acl` may not HGET. */
 export async function readDeletion(redis: RedisConnection, keys: PoolKeys): Promise<Deletion | undefined> {
   return deletionIn(await redis.hgetall(keys.config))
 }
@@ -63,6 +63,6 @@ export function deletedPoolError(pool: string, deletion: Deletion): PoolError {
     'POOL_UNAVAILABLE',
     deletion === 'done'
       ? `pool ${JSON.stringify(pool)} was deleted; to create a new one: tgi-pool pool create --pool ${pool}`
-      : `pool ${JSON.stringify(pool)} is being deleted. If that was interrupted, the same command goes on: tgi-pool pool delete ${pool}`,
+      : `pool ${JSON.stringify(pool)} is being deleted. If that was interrupted, resume it with: tgi-pool pool delete ${pool}`,
   )
 }

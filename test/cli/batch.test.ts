@@ -196,7 +196,7 @@ describe.concurrent('a file of jobs', () => {
     }
     const { status, stderr } = await stage.cli(files.args)
     expect(status).toBe(0)
-    expect(stderr).toMatch(/^tgi-pool: resuming: \d+ of 150 lines are on record\n/)
+    expect(stderr).toMatch(/^tgi-pool: resuming: \d+ of 150 lines are done\n/)
     const records = await files.records()
     expect(linesOf(records)).toEqual(numbers(150))
     for (const { line, job_id: id } of records) expect(ids.get(line) ?? id).toBe(id)
@@ -464,7 +464,7 @@ describe.concurrent('a Redis', () => {
     const { status, stderr } = await run.over
     await ended(workers)
     expect(status).toBe(0)
-    expect(stderr).toContain('tgi-pool: Redis is back\n')
+    expect(stderr).toContain('tgi-pool: Redis is reachable again\n')
     expect(linesOf(await files.records())).toEqual(numbers(120))
   })
 

@@ -85,7 +85,7 @@ describe.concurrent('cancel by filter', () => {
     expect(refused).toMatchObject({
       status: 2,
       stdout: '',
-      stderr: `tgi-pool: INVALID_PARAMS: 2 jobs of pool ${stage.pool} match; nothing is cancelled without --yes\n`,
+      stderr: `tgi-pool: INVALID_PARAMS: 2 jobs of pool ${stage.pool} match; add --yes to cancel them\n`,
     })
     expect(dry.status).toBe(0)
     expect(jsonLines(dry.stdout)).toEqual(
@@ -149,7 +149,9 @@ describe.concurrent('cancel by filter', () => {
     asking.type('y\n')
     const { status, stdout, stderr } = await asking.over
     expect(status).toBe(0)
-    expect(stdout).toBe('job i-3 cancelled\njob i-2 had already ended\njob i-1 had started, and goes on\n')
+    expect(stdout).toBe(
+      'job i-3 cancelled\njob i-2 had already ended\njob i-1 has started and keeps running\n',
+    )
     expect(stderr).toContain('tgi-pool: 1 cancelled, 1 had already ended, 1 had started\n')
     expect(replica.seen.open).toBe(1)
   })

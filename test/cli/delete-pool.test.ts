@@ -62,7 +62,7 @@ describe.concurrent('pool delete', () => {
     expect(refused).toMatchObject({
       status: 2,
       stdout: '',
-      stderr: `tgi-pool: INVALID_PARAMS: pool ${stage.pool} has 1 job queued or running; nothing is deleted without --yes\n`,
+      stderr: `tgi-pool: INVALID_PARAMS: pool ${stage.pool} has 1 job queued or running; add --yes to delete it\n`,
     })
     expect(await client.job('j')).toMatchObject({ state: 'queued' })
     const reading = stage.start(['events', 'j'])
@@ -117,7 +117,7 @@ describe.concurrent('pool delete', () => {
     expect([plain.status, yes.status, force.status, other.status]).toEqual([1, 1, 2, 2])
     expect(jsonLines(plain.stderr)).toMatchObject([{ error: { code: 'POOL_IN_USE' } }])
     expect(force.stderr).toContain(
-      `has 1 job queued or running and workers on replica gpu-0; nothing is deleted without --confirm ${stage.pool}`,
+      `has 1 job queued or running and workers on replica gpu-0; add --confirm ${stage.pool} to delete it`,
     )
     expect(other.stderr).toContain(`--confirm: expected ${stage.pool}, got "other"`)
     expect([await isThere(client), replica.seen.open]).toEqual([true, 1])
@@ -153,7 +153,7 @@ describe.concurrent('pool delete', () => {
     interrupted.kill('SIGINT')
     expect(await interrupted.over).toMatchObject({
       status: 130,
-      stderr: `tgi-pool: pool ${stage.pool} is closed, but not all of it is removed; the same command goes on\n`,
+      stderr: `tgi-pool: pool ${stage.pool} is closed but not fully deleted; run the same command again to resume\n`,
     })
     const killed = stage.start(args)
     await here.poll(() => redis.client('LIST')).toMatch(/cmd=(hkeys|exists)/)

@@ -93,7 +93,7 @@ describe.concurrent('generate', () => {
     const generate = stage.start(['generate', 'hello', '--job-id', 'j', '--max-new-tokens', '3'])
     await generate.printed('Start a worker', 'stderr')
     expect(generate.stderr).toBe(
-      `tgi-pool: job j waits: no replica of pool ${stage.pool} is ready: there is none. Start a worker\n`,
+      `tgi-pool: job j is waiting: pool ${stage.pool} has no replicas; start a worker\n`,
     )
     await stage.serve()
     expect(await generate.over).toMatchObject({ status: 0, stdout: expect.stringMatching(/^.+\n$/) })
@@ -104,7 +104,7 @@ describe.concurrent('generate', () => {
     const replica = await stage.replica({ faults: [{ kind: 'unhealthy' }] })
     const worker = await stage.worker(replica)
     const generate = stage.start(['generate', 'hello'])
-    await generate.printed(' waits: ', 'stderr')
+    await generate.printed(' is waiting: ', 'stderr')
     expect(generate.stderr).toContain(`${worker.replicaId} is unhealthy (${replica.url} is not healthy)`)
     generate.kill('SIGINT')
     await generate.over

@@ -89,7 +89,9 @@ describe('jobs', () => {
       stage.cli(['jobs', '--all']),
     ])
     expect(some.stdout.split('\n')).toHaveLength(1 + 100 + 1)
-    expect(some.stderr).toBe('tgi-pool: these are the latest 100 jobs; list more with --limit N or --all\n')
+    expect(some.stderr).toBe(
+      'tgi-pool: only the latest 100 jobs are listed; use --limit N or --all for more\n',
+    )
     expect(jsonLines(few.stdout)).toHaveLength(1100)
     expect(few.stderr).toBe('')
     expect(all).toMatchObject({ status: 0, stderr: '' })

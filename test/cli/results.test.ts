@@ -175,7 +175,7 @@ describe.concurrent('wait', () => {
     expect(two).toMatchObject({
       status: 1,
       stdout: '',
-      stderr: 'tgi-pool: 2 jobs were not over after 1s\n',
+      stderr: 'tgi-pool: 2 jobs had not ended after 1s\n',
     })
     expect(json).toMatchObject({ status: 1, stdout: '' })
     expect(jsonLines(json.stderr)).toEqual([{ timeout: { not_over: 1 } }])
@@ -192,7 +192,7 @@ describe.concurrent('wait', () => {
     waiting.interruptTwice()
     expect(await waiting.over).toMatchObject({
       status: 130,
-      stderr: expect.stringContaining('jobs that are not over, and go on: 1\n'),
+      stderr: expect.stringContaining('jobs that have not ended and keep running: 1\n'),
     })
     expect(replica.seen.open).toBe(1)
     expect(await client.job('runs')).toMatchObject({ state: 'started' })

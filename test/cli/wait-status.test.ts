@@ -34,7 +34,7 @@ describe('what a job waits for', () => {
       '1 of 1 ready replicas are busy with other jobs; at most 3 jobs ahead',
     ],
     [{ runsOn: 'a' }, 0, 'running on a, no token yet'],
-    [{ replicas: [] }, 0, 'no replica of pool p is ready: there is none. Start a worker'],
+    [{ replicas: [] }, 0, 'pool p has no replicas; start a worker'],
     [
       {
         replicas: [
