@@ -1,7 +1,7 @@
-/** Longer words are not compared: the work grows with the product of both lengths. */
+/** Longer words are not compared, because the cost grows with the product of both lengths. */
 const MAX_LENGTH = 40
 
-/** The word that a misspelt one most likely stands for; undefined if none is near. A short word has to be nearer. */
+/** The candidate closest to a misspelt word; undefined if none is close. Short words must be closer. */
 export function closest(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > MAX_LENGTH) return undefined
   let bound = word.length < 4 ? 0 : word.length < 7 ? 1 : 2
@@ -11,7 +11,7 @@ export function closest(word: string, candidates: Iterable<string>): string | un
     const distance = distanceOf(word, candidate)
     if (distance > bound) continue
     best = candidate
-    // The next one has to be nearer than this one.
+    // The next candidate must be closer than this one.
     bound = distance - 1
   }
   return best

@@ -1,21 +1,21 @@
 /**
- * Every way a job can end without its answer, in one table: what an `error` event's `code` may be, whether
- * trying again can help, and the HTTP status that belongs to it.
+ * Every way a job can end without its answer, in one table: the `code` of its `error` event, whether
+ * a retry can help, and the HTTP status.
  *
  * | code | when |
  * |---|---|
  * | `INVALID_PARAMS` | we or the replica refuse the body |
  * | `DEADLINE_UNMET` | the deadline passed before the first `started`; at enqueue: it would pass |
  * | `DECODE_TIMEOUT` | the deadline passed after it |
- * | `ADMISSION_REJECT` | the queue's bound, or that of Redis's memory, is reached: refused |
+ * | `ADMISSION_REJECT` | refused: the queue, or Redis's memory, is full |
  * | `QUEUE_FULL_DROP_LRU` | reserved: dropped for a newer job |
- * | `POOL_UNREADY` | reserved: no replica may take it now |
+ * | `POOL_UNREADY` | reserved: no replica can take it now |
  * | `POOL_UNAVAILABLE` | unknown or closed pool |
- * | `REPLICA_EXHAUSTED` | attempts used up on refusals and faults before any token |
- * | `WORKER_RESET` | interrupted after tokens and may not go on |
+ * | `REPLICA_EXHAUSTED` | all attempts failed before any token |
+ * | `WORKER_RESET` | interrupted after tokens and cannot be continued |
  * | `REPLAY_DIVERGED` | a replay did not repeat the tokens that were published |
  * | `CANCELLED` | a client cancelled it |
- * | `INTERNAL` | our fault |
+ * | `INTERNAL` | a bug in tgi-pool |
  */
 export const CODES = {
   INVALID_PARAMS: { retriable: false, status: 400 },
@@ -33,7 +33,7 @@ export const CODES = {
   INTERNAL: { retriable: true, status: 500 },
 } as const satisfies Record<string, { retriable: boolean; status: number }>
 
-/** Codes that mean something else when they refuse an enqueue than when they end a job: nothing was accepted. */
+/** Codes that differ when they refuse an enqueue, since no job was accepted, from when they end a job. */
 export const AT_THE_DOOR = {
   DEADLINE_UNMET: { retriable: true, status: 429 },
 } as const satisfies Partial<Record<keyof typeof CODES, { retriable: boolean; status: number }>>

@@ -2,27 +2,26 @@ import type { ErrorCode } from './codes.ts'
 import { AT_THE_DOOR, CODES } from './codes.ts'
 
 /**
- * What can go wrong in a caller's hands, beyond the codes that end jobs:
+ * Errors of calls, in addition to the codes that end jobs:
  *
- * - `ID_CONFLICT`: the job id is taken by another body.
- * - `UNKNOWN_JOB`: no such job, or its events have expired and no cursor says it ever existed.
- * - `UNKNOWN_REPLICA`: no worker has reported such a replica in the pool.
- * - `POOL_IN_USE`: workers serve the pool, so it is not deleted.
+ * - `ID_CONFLICT`: the job id is taken by a job with a different body.
+ * - `UNKNOWN_JOB`: no such job, or its events have expired and no cursor proves that it existed.
+ * - `UNKNOWN_REPLICA`: no worker has registered such a replica in the pool.
+ * - `POOL_IN_USE`: the pool cannot be deleted while workers serve it.
  * - `GONE`: the job's events were here and have expired.
  * - `REDIS_UNAVAILABLE`: Redis does not answer, or refuses us (address, password).
- * - `REPLICA_UNAVAILABLE`: the address does not answer as a TGI server.
+ * - `REPLICA_UNAVAILABLE`: no TGI server answers at the address.
  * - `CONFIG`: a flag, a variable or a file is wrong.
  *
  * Over HTTP also:
  *
  * - `NOT_FOUND`, `METHOD_NOT_ALLOWED`: no such route; the route does not take the method.
- * - `UNAUTHORIZED`, `FORBIDDEN`: the bearer key is missing or wrong; the request comes from a web page or under a name
- *   that is not trusted here.
- * - `INSUFFICIENT_SCOPE`: the bearer key may not do this.
- * - `TOO_LARGE`, `HEADERS_TOO_LARGE`, `REQUEST_TIMEOUT`: the body, the headers, or how long they took to arrive.
+ * - `UNAUTHORIZED`, `FORBIDDEN`: the bearer key is missing or wrong; the request's `Origin` or `Host` is not allowed.
+ * - `INSUFFICIENT_SCOPE`: the bearer key lacks the required scope.
+ * - `TOO_LARGE`, `HEADERS_TOO_LARGE`, `REQUEST_TIMEOUT`: the body or the headers are too large, or took too long to arrive.
  * - `UNSUPPORTED_MEDIA_TYPE`: the body is not plain JSON.
- * - `OVERLOADED`: this process holds as many streams open as it may, or is stopping.
- * - `TOO_MANY_STREAMS`: the caller holds as many streams open as one caller may.
+ * - `OVERLOADED`: this process has reached its limit of open streams, or is stopping.
+ * - `TOO_MANY_STREAMS`: the caller has reached its limit of open streams.
  */
 export const LOCAL_KINDS = {
   ID_CONFLICT: { retriable: false, status: 409 },
@@ -46,7 +45,7 @@ export const LOCAL_KINDS = {
   TOO_MANY_STREAMS: { retriable: true, status: 429 },
 } as const satisfies Record<string, { retriable: boolean; status: number }>
 
-/** What a {@link PoolError} is about: an error code, or a fault on the caller's side. */
+/** The kind of a {@link PoolError}: a code that ends jobs, or one for calls only. */
 export type ErrorKind = ErrorCode | keyof typeof LOCAL_KINDS
 
 const OF_CALLS = { ...CODES, ...AT_THE_DOOR, ...LOCAL_KINDS }

@@ -1,6 +1,6 @@
 /**
- * What other servers and libraries call the fields of a job, and what to write here instead. OpenAI's names, and those of TGI's
- * clients, vLLM, llama.cpp and Ollama, as far as people carry them over.
+ * The names that other servers and libraries use for the fields of a job, and what to write instead: those of OpenAI, TGI's
+ * clients, vLLM, llama.cpp and Ollama that people are likely to carry over.
  */
 import type { FieldHints } from './unknown-fields.ts'
 
@@ -27,7 +27,7 @@ function table(...rows: (readonly [names: readonly string[], hint: string])[]): 
   return new Map(rows.flatMap(([names, hint]) => names.map((name) => [name, hint] as const)))
 }
 
-/** Hints whose field is a parameter of generation, `where` it is: `parameters.` or nothing. */
+/** Hints for generation parameters; `where` is their path: `parameters.` or nothing. */
 function ofParameters(where: string): FieldHints {
   return table(
     [LENGTHS, `use ${where}max_new_tokens`],
@@ -56,7 +56,7 @@ const MODEL = table([
   'leave it out: a pool serves one model, so choose the pool instead',
 ])
 
-/** For a job, given the names of its parameters. */
+/** Hints for a job, given the names of its parameters. */
 export function jobHints(parameters: readonly string[]): FieldHints {
   return new Map([
     ...parameters.map((name) => [name, `use parameters.${name}`] as const),
@@ -82,7 +82,7 @@ export function jobHints(parameters: readonly string[]): FieldHints {
   ])
 }
 
-/** Fields of a job that people put among its parameters. */
+/** Fields of a job that people wrongly put in its parameters. */
 const JOB_FIELDS = [
   'inputs',
   'messages',
@@ -94,15 +94,15 @@ const JOB_FIELDS = [
   'tenant',
 ]
 
-/** For the parameters of a job. */
+/** Hints for the parameters of a job. */
 export const PARAMETER_HINTS: FieldHints = new Map([
-  ...JOB_FIELDS.map((name) => [name, `put ${name} beside parameters`] as const),
+  ...JOB_FIELDS.map((name) => [name, `put ${name} next to parameters`] as const),
   ...ofParameters(''),
   ...MODEL,
-  ...table([PROMPTS, 'put inputs beside parameters']),
+  ...table([PROMPTS, 'put inputs next to parameters']),
 ])
 
-/** For a message of a chat. */
+/** Hints for a message of a chat. */
 export const MESSAGE_HINTS: FieldHints = table(
   [['text', 'message', 'value'], 'use content'],
   [['from', 'author', 'speaker'], 'use role'],

@@ -41,8 +41,8 @@ const shape = z.union(
 type Grammar = z.infer<typeof shape>
 
 /**
- * A grammar that the replica should neither refuse nor break on, as far as that can be checked without it. A broken regex fails
- * its whole batch in the shard, so it must not get there. Messages quote only names of the grammar.
+ * A grammar that the replica should accept, as far as that can be checked without it. A broken regex fails its whole batch in the
+ * shard, so it must not get there. Messages quote only names from the grammar.
  */
 export const grammarSchema = refuseFirst(
   shape.superRefine((grammar, context) => {
@@ -52,10 +52,10 @@ export const grammarSchema = refuseFirst(
   excessOf,
 )
 
-/** How much of what a schema says a refusal repeats. */
+/** How much of a schema's text an error message repeats. */
 const MAX_SHOWN = 200
 
-/** A regex may be long without being deep; a schema counts as its JSON does, however it is given. */
+/** A regex has only a length; a schema has the bounds of its JSON, whether given as an object or as text. */
 function excessOf(grammar: unknown): string | undefined {
   const { type, value } = Object(grammar) as { readonly type?: unknown; readonly value?: unknown }
   if (type === 'regex') {
@@ -72,7 +72,7 @@ function excessOf(grammar: unknown): string | undefined {
     : undefined
 }
 
-/** Of a schema with what is around it: `{type, value: {schema, name}}`. */
+/** The bounds of a schema with its wrapper: `{type, value: {schema, name}}`. */
 const WRAPPED_BOUNDS: Bounds = {
   ...SCHEMA_BOUNDS,
   depth: SCHEMA_BOUNDS.depth + 2,
@@ -94,13 +94,13 @@ function flawOf({ type, value }: Grammar): string | undefined {
   return `${kind}: ${short(where + flaw.message)}; got ${kindOf('value' in flaw ? flaw.value : schema)}`
 }
 
-/** A `$ref` or a `format` may be anything of any length. */
+/** Shortens text from a grammar: a `$ref` or a `format` can have any content and length. */
 function short(text: string): string {
   const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
   return line.length > MAX_SHOWN ? `${line.slice(0, MAX_SHOWN)}…` : line
 }
 
-/** What stands in place of a schema whose text cannot be read. */
+/** Stands for a schema whose text cannot be parsed. */
 class BrokenText {
   readonly message: string
   constructor(message: string) {

@@ -5,34 +5,34 @@ import { JOB_STATES } from './job-states.ts'
 
 export type { JobState } from './wire-types.ts'
 
-/** Where a job stands, as `job` prints it. The stream decides; the queue only shows where it waits. */
+/** The state of a job, as `job` prints it. Read from the stream; the queue only tells where the job waits. */
 export const jobStateSchema = z.object({
   job_id: jobIdSchema.describe("The job's id"),
-  pool_id: poolIdSchema.describe('The pool that it is in'),
+  pool_id: poolIdSchema.describe("The job's pool"),
   state: z
     .enum(JOB_STATES)
     .describe(
-      'Where it stands; the last three are final. `failed` is any `error` but `CANCELLED`, which is `cancelled`',
+      'The last three states are final. `cancelled`: it ended in `error` with the code `CANCELLED`; `failed`: with any other code',
     ),
   last_id: z
     .string()
     .nullable()
-    .describe('Id of the last event. Null when a job waits that has no events yet'),
+    .describe('Id of the last event. Null for a waiting job that has no events yet'),
   accepted_at: z
     .number()
     .int()
     .optional()
     .describe(
-      "When it was accepted (ms since 1970, by Redis's clock). Absent: a plain BullMQ producer's job",
+      "When it was accepted (ms since 1970, by Redis's clock). Absent for jobs of plain BullMQ producers",
     ),
   deadline_at: z
     .number()
     .int()
     .optional()
     .describe(
-      "When it ends in `error` at the latest (ms since 1970, by Redis's clock). Absent: a plain BullMQ producer's job",
+      "When its deadline passes; then it ends in `error` (ms since 1970, by Redis's clock). Absent for jobs of plain BullMQ producers",
     ),
-  attempts: z.number().int().nonnegative().describe('Attempts begun, the running one included'),
+  attempts: z.number().int().nonnegative().describe('Attempts so far, including the running one'),
   replica_id: replicaIdSchema.optional().describe('The replica of the last attempt. Absent before the first'),
   tokens_out: z.number().int().nonnegative().describe('Tokens published so far'),
   end: endSchema.optional().describe('The terminal event of a job that has `ended`, with its answer'),

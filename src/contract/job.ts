@@ -25,12 +25,12 @@ export type { ChatMessage, JobInput } from './wire-types.ts'
 /** The version of this contract that a job carries in `v`. */
 export const CONTRACT_VERSION = 1
 
-/** Half a surrogate pair is no character: no replica reads it, whatever carries it there. */
+/** Half a surrogate pair is not a character, and no replica accepts it. */
 const text = z.string().refine((value) => value.isWellFormed(), {
   error: 'expected whole characters, got half of a surrogate pair',
 })
 
-/** A field of OpenAI's chats that is not supported yet; the refusal names its purpose. */
+/** A field of OpenAI's chats that is not supported yet; the error says what it belongs to. */
 function ofTools(field: string) {
   const why = `${field} comes with the OpenAI-compatible routes and is not supported yet; leave it out`
   return z
@@ -54,7 +54,7 @@ function isPair<A extends string, B extends string>(
 const MAX_MESSAGES = 10_000
 const MAX_PARTS = 10_000
 
-/** A part of a message: text is all there is yet. */
+/** A part of a message; only text is supported. */
 const partSchema = z.strictObject({
   type: z.literal('text').describe('The only kind of part that is supported'),
   text: text.describe('The text of this part; the parts of a message are joined'),
@@ -66,7 +66,7 @@ const messageSchema = strictFields(
     role: z
       .string()
       .min(1)
-      .describe("Who speaks, as the model's template names it: system, user, assistant, …"),
+      .describe("The speaker, as named by the model's chat template: system, user, assistant, …"),
     name: ofTools('name'),
     tool_calls: ofTools('tool_calls'),
     tool_call_id: ofTools('tool_call_id'),
@@ -82,7 +82,7 @@ const messageSchema = strictFields(
         ],
         { error: `expected a string, or an array of 1 to ${MAX_PARTS} parts {type: "text", text}` },
       )
-      .describe(`What is said: a string, or 1 to ${MAX_PARTS} text parts`),
+      .describe(`The content: a string, or 1 to ${MAX_PARTS} text parts`),
   },
   MESSAGE_HINTS,
 )
@@ -96,7 +96,7 @@ export const FIRST_BATCH_PRIORITY = PRIORITIES.batch - 1
 /** Interactive jobs go before batch jobs. */
 export type Priority = keyof typeof PRIORITIES
 
-/** A field whose time has not come: refused by name rather than ignored. */
+/** A field that is not supported yet: refused by name rather than ignored. */
 function notYet<const T extends string>(field: string, allowed: readonly T[]) {
   return z
     .literal(allowed, {
@@ -131,7 +131,7 @@ const jobFields = {
     ),
   tools: ofTools('tools'),
   tool_choice: ofTools('tool_choice'),
-  parameters: parametersSchema.default({}).describe('How to generate; greedy without any'),
+  parameters: parametersSchema.default({}).describe('Generation parameters. Absent: greedy decoding'),
   priority: z
     .enum(['interactive', 'batch'])
     .default('interactive')
@@ -143,7 +143,7 @@ const jobFields = {
     .max(Number.MAX_SAFE_INTEGER / 4)
     .optional()
     .describe(
-      "Time budget in ms, from acceptance, queue wait included; then the job ends in `error`. At most the pool's `max_deadline_ms`. Absent: the pool's `deadline_ms` or `batch_deadline_ms`",
+      "Time from acceptance within which the job must end, queue wait included (ms); after it the job ends in `error`. At most the pool's `max_deadline_ms`. Absent: the pool's `deadline_ms` or `batch_deadline_ms`",
     ),
   retention_ms: z
     .number()
@@ -155,13 +155,13 @@ const jobFields = {
       "How long the events stay readable after the end (ms). At most the pool's `max_retention_ms`. Absent: the pool's `retention_ms`",
     ),
   determinism: notYet('determinism', ['best_effort']).describe(
-    'How exactly a repeated job must repeat its answer. Only `best_effort` is supported yet',
+    'How exactly a retried job must repeat its answer. Only `best_effort` is supported so far',
   ),
   on_interrupt: z
     .enum(['continue', 'replay', 'fail'])
     .optional()
     .describe(
-      'What happens to an answer that is interrupted after its first token. `continue`: it goes on from the text so far, or is replayed where that cannot be done; `replay`: it is generated again and must repeat every token before it goes on; `fail`: it ends in `WORKER_RESET`. Absent: `continue`, or `replay` with a grammar',
+      'What happens to an answer that is interrupted after its first token. `continue`: it continues from the text so far, or is replayed if that is not possible; `replay`: it is generated again and must repeat every published token before it continues; `fail`: it ends in `WORKER_RESET`. Absent: `continue`, or `replay` with a grammar',
     ),
   placement: z
     .never({ error: 'placement is not supported yet; leave it out' })
@@ -169,14 +169,16 @@ const jobFields = {
     .describe('Not supported yet: leave it out'),
   session_id: labelSchema
     .optional()
-    .describe('Yours to use, e.g. the conversation: 1 to 64 of `A-Z a-z 0-9 . _ -`'),
+    .describe('For your own use, e.g. the conversation: 1 to 64 characters of `A-Z a-z 0-9 . _ -`'),
   correlation_id: labelSchema
     .optional()
-    .describe('Your name for the job in logs and in `started`: 1 to 64 of `A-Z a-z 0-9 . _ -`'),
-  tenant: labelSchema.optional().describe('Yours to use, e.g. your customer: 1 to 64 of `A-Z a-z 0-9 . _ -`'),
+    .describe('Your id for the job in logs and in `started`: 1 to 64 characters of `A-Z a-z 0-9 . _ -`'),
+  tenant: labelSchema
+    .optional()
+    .describe('For your own use, e.g. your customer: 1 to 64 characters of `A-Z a-z 0-9 . _ -`'),
 }
 
-/** A job's body. Unknown fields are refused; so are, by name, those that are not honoured yet. */
+/** A job's body. Unknown fields are refused; so are, by name, fields that are not supported yet. */
 export const jobSchema = strictFields(jobFields, jobHints(Object.keys(parametersSchema.shape)))
   .superRefine((job, context) => {
     const given = [job.inputs, job.messages].filter((prompt) => prompt !== undefined).length
@@ -187,7 +189,7 @@ export const jobSchema = strictFields(jobFields, jobHints(Object.keys(parameters
     })
   })
   .describe(
-    `Bounds of the whole: ${MAX_BODY_BYTES} bytes of JSON, ${MAX_VALUES} values at all depths together (objects, arrays, strings, numbers, true, false, null), ${MAX_KEYS} fields in one object, ${MAX_DEPTH} levels`,
+    `Bounds of the whole job: ${MAX_BODY_BYTES} bytes of JSON, ${MAX_VALUES} values in total (objects, arrays, strings, numbers, true, false, null), ${MAX_KEYS} fields in one object, ${MAX_DEPTH} levels`,
   )
 
 /** A job's body, checked, with defaults filled in. */

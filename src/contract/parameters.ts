@@ -14,10 +14,10 @@ const MAX_U32 = 4_294_967_295
 /** TGI keeps `top_k` in an i32 (router/src/lib.rs). */
 const MAX_I32 = 2_147_483_647
 
-/** Most stop sequences; TGI takes 4 unless it was started with more. */
+/** Maximum stop sequences; TGI accepts 4 unless it was started with more. */
 const MAX_STOPS = 256
 
-/** A parameter that TGI knows and that cannot work behind a queue: only its harmless values pass. */
+/** A TGI parameter that cannot work behind a queue: only its no-op values are accepted. */
 function only<const T extends readonly (boolean | number | null)[]>(allowed: T, why: string) {
   return z
     .literal(allowed, {
@@ -28,10 +28,10 @@ function only<const T extends readonly (boolean | number | null)[]>(allowed: T, 
 }
 
 /**
- * TGI's generation parameters under TGI's own names (router/src/lib.rs, v3.3.7), with two liberties that every
- * producer expects: the values that mean "off" elsewhere (`temperature: 0`, `top_p: 1`, `top_k: 0`,
- * `typical_p: 1`) are welcome here though TGI refuses them, and absent `parameters` mean greedy, never sampling.
- * Unknown keys are refused; so is, by name, what cannot work behind a queue.
+ * TGI's generation parameters under TGI's own names (router/src/lib.rs, v3.3.7), with two differences: the values that
+ * usually mean "off" (`temperature: 0`, `top_p: 1`, `top_k: 0`, `typical_p: 1`) are accepted although TGI refuses them,
+ * and absent `parameters` mean greedy decoding. Unknown keys are refused; so are, by name, parameters that cannot work
+ * behind a queue.
  */
 export const parametersSchema = strictFields(
   {
@@ -41,14 +41,14 @@ export const parametersSchema = strictFields(
       .min(0)
       .nullish()
       .describe(
-        'Flattens (above 1) or sharpens (below 1) the distribution that tokens are drawn from. Any value but 0 and 1 samples. 0 is greedy; 1 or absent leaves the logits alone',
+        'Flattens (above 1) or sharpens (below 1) the distribution that tokens are drawn from. Any value but 0 and 1 turns sampling on. 0 is greedy; 1 or absent leaves the logits unchanged',
       ),
     repetition_penalty: z
       .number()
       .positive()
       .nullish()
       .describe(
-        'Above 1, tokens that are in the prompt or the answer become less likely. 1 or absent is off',
+        'Above 1, tokens that occur in the prompt or the answer become less likely. 1 or absent is off',
       ),
     frequency_penalty: z
       .number()
@@ -56,7 +56,7 @@ export const parametersSchema = strictFields(
       .max(2)
       .nullish()
       .describe(
-        'Above 0, tokens become less likely the more often they are in the answer. 0 or absent is off',
+        'Above 0, tokens become less likely the more often they occur in the answer. 0 or absent is off',
       ),
     top_k: z
       .number()
@@ -64,7 +64,7 @@ export const parametersSchema = strictFields(
       .min(0)
       .max(MAX_I32)
       .nullish()
-      .describe('Samples among this many most likely tokens only. 0 or absent is off'),
+      .describe('Samples only among this many most likely tokens. 0 or absent is off'),
     top_p: z
       .number()
       .gt(0)
@@ -85,7 +85,7 @@ export const parametersSchema = strictFields(
       .boolean()
       .optional()
       .describe(
-        'Whether tokens are drawn at random (by the seed). Absent or false: greedy, unless `temperature`, `top_k`, `top_p` or `typical_p` samples',
+        'Whether tokens are sampled (using the seed). Absent or false: greedy, unless `temperature`, `top_k`, `top_p` or `typical_p` turns sampling on',
       ),
     max_new_tokens: z
       .number()
@@ -94,13 +94,13 @@ export const parametersSchema = strictFields(
       .max(MAX_U32)
       .nullish()
       .describe(
-        "Most tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's `max_new_tokens`",
+        "Maximum tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's `max_new_tokens`",
       ),
     return_full_text: only([false, null], 'the prompt is never part of the answer'),
     stop: boundedArray(z.string().min(1), { max: MAX_STOPS })
       .optional()
       .describe(
-        'Texts that end the answer; kept in it, as TGI does. TGI takes 4 unless it was started with more',
+        'Texts that end the answer; they stay in it, as in TGI. TGI accepts 4 unless it was started with more',
       ),
     truncate: only([null], 'prompts are never cut silently'),
     watermark: z.boolean().optional().describe("Adds TGI's watermark to the answer (Kirchenbauer et al.)"),
@@ -126,7 +126,7 @@ export const parametersSchema = strictFields(
       ),
     grammar: grammarSchema
       .nullish()
-      .describe('What the answer must match: a JSON Schema or a regex. Checked before the job is queued'),
+      .describe('A JSON Schema or a regex that the answer must match. Checked before the job is queued'),
     adapter_id: z
       .string()
       .min(1)

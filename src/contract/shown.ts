@@ -1,11 +1,11 @@
-/** How much of a refused value a message shows. */
+/** How much of an invalid value an error message shows (characters). */
 export const MAX_SHOWN = 60
 
-/** A value as a message may show it: as JSON, cut when long. Objects, arrays and what JSON does not have only by their kind. */
+/** Formats a value for an error message: as JSON, shortened. Objects, arrays and values that JSON lacks are shown by kind only. */
 export function shown(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      // Megabytes are not worth quoting for sixty characters.
+      // Cut first, so that a long string is not quoted as a whole.
       return cut(JSON.stringify(value.slice(0, MAX_SHOWN + 1)), MAX_SHOWN)
     case 'object':
       return kindOf(value)
@@ -22,7 +22,7 @@ export function shown(value: unknown): string {
   }
 }
 
-/** What kind of value it is, without its content: `null`, `an empty string`, `a string of 5 characters`, `an array of 2`. */
+/** The kind of a value, without its content: `null`, `an empty string`, `a string of 5 characters`, `an array of 2`. */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null'
   if (value === undefined) return 'nothing'

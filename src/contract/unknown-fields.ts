@@ -2,14 +2,14 @@ import { z } from 'zod'
 import { closest } from './closest.ts'
 import { shown } from './shown.ts'
 
-/** What to do instead of writing a field that other servers know, by its name. */
+/** What to write instead of a field that other servers know, by its name. */
 export type FieldHints = ReadonlyMap<string, string>
 
 const NO_HINTS: FieldHints = new Map()
 /** How many unknown fields a message names. */
 const MAX_NAMED = 5
 
-/** An object that refuses unknown fields and says which field was meant, as far as that can be guessed. */
+/** An object that refuses unknown fields and, if it can, suggests the right one. */
 export function strictFields<S extends z.ZodRawShape>(
   shape: S,
   hints: FieldHints = NO_HINTS,

@@ -19,7 +19,7 @@ export interface JobFields {
   /** Not supported yet: leave it out. */
   tool_choice?: undefined
   /**
-   * How to generate; greedy without any.
+   * Generation parameters. Absent: greedy decoding.
    *
    * @defaultValue `{}`
    */
@@ -31,8 +31,8 @@ export interface JobFields {
    */
   priority?: 'interactive' | 'batch' | undefined
   /**
-   * Time budget in ms, from acceptance, queue wait included; then the job ends in `error`. At most the pool's
-   * `max_deadline_ms`. Absent: the pool's `deadline_ms` or `batch_deadline_ms`.
+   * Time from acceptance within which the job must end, queue wait included (ms); after it the job ends in
+   * `error`. At most the pool's `max_deadline_ms`. Absent: the pool's `deadline_ms` or `batch_deadline_ms`.
    *
    * Whole number, 1 to 2,251,799,813,685,247.
    */
@@ -44,22 +44,22 @@ export interface JobFields {
    * Whole number, 1 to 2,251,799,813,685,247.
    */
   retention_ms?: number | undefined
-  /** How exactly a repeated job must repeat its answer. Only `best_effort` is supported yet. */
+  /** How exactly a retried job must repeat its answer. Only `best_effort` is supported so far. */
   determinism?: 'best_effort' | undefined
   /**
-   * What happens to an answer that is interrupted after its first token. `continue`: it goes on from the text
-   * so far, or is replayed where that cannot be done; `replay`: it is generated again and must repeat every
-   * token before it goes on; `fail`: it ends in `WORKER_RESET`. Absent: `continue`, or `replay` with a
-   * grammar.
+   * What happens to an answer that is interrupted after its first token. `continue`: it continues from the
+   * text so far, or is replayed if that is not possible; `replay`: it is generated again and must repeat every
+   * published token before it continues; `fail`: it ends in `WORKER_RESET`. Absent: `continue`, or `replay`
+   * with a grammar.
    */
   on_interrupt?: 'continue' | 'replay' | 'fail' | undefined
   /** Not supported yet: leave it out. */
   placement?: undefined
-  /** Yours to use, e.g. the conversation: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  /** For your own use, e.g. the conversation: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. */
   session_id?: string | undefined
-  /** Your name for the job in logs and in `started`: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  /** Your id for the job in logs and in `started`: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. */
   correlation_id?: string | undefined
-  /** Yours to use, e.g. your customer: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  /** For your own use, e.g. your customer: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. */
   tenant?: string | undefined
 }
 
@@ -92,7 +92,7 @@ export interface ChatJob extends JobFields {
 /** A message of a chat, in the terms of the model's own template. */
 export interface ChatMessage {
   /**
-   * Who speaks, as the model's template names it: system, user, assistant, …
+   * The speaker, as named by the model's chat template: system, user, assistant, …
    *
    * Not empty.
    */
@@ -103,7 +103,7 @@ export interface ChatMessage {
   tool_calls?: undefined
   /** Not supported yet: leave it out. */
   tool_call_id?: undefined
-  /** What is said: a string, or 1 to 10000 text parts. */
+  /** The content: a string, or 1 to 10000 text parts. */
   content: string | TextPart[]
 }
 
@@ -124,25 +124,25 @@ export interface GenerationParameters {
   best_of?: 1 | null | undefined
   /**
    * Flattens (above 1) or sharpens (below 1) the distribution that tokens are drawn from. Any value but 0 and
-   * 1 samples. 0 is greedy; 1 or absent leaves the logits alone.
+   * 1 turns sampling on. 0 is greedy; 1 or absent leaves the logits unchanged.
    *
    * Number, 0 or more.
    */
   temperature?: number | null | undefined
   /**
-   * Above 1, tokens that are in the prompt or the answer become less likely. 1 or absent is off.
+   * Above 1, tokens that occur in the prompt or the answer become less likely. 1 or absent is off.
    *
    * Number above 0.
    */
   repetition_penalty?: number | null | undefined
   /**
-   * Above 0, tokens become less likely the more often they are in the answer. 0 or absent is off.
+   * Above 0, tokens become less likely the more often they occur in the answer. 0 or absent is off.
    *
    * Number, -2 to 2.
    */
   frequency_penalty?: number | null | undefined
   /**
-   * Samples among this many most likely tokens only. 0 or absent is off.
+   * Samples only among this many most likely tokens. 0 or absent is off.
    *
    * Whole number, 0 to 2,147,483,647.
    */
@@ -160,12 +160,12 @@ export interface GenerationParameters {
    */
   typical_p?: number | null | undefined
   /**
-   * Whether tokens are drawn at random (by the seed). Absent or false: greedy, unless `temperature`, `top_k`,
-   * `top_p` or `typical_p` samples.
+   * Whether tokens are sampled (using the seed). Absent or false: greedy, unless `temperature`, `top_k`,
+   * `top_p` or `typical_p` turns sampling on.
    */
   do_sample?: boolean | undefined
   /**
-   * Most tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's
+   * Maximum tokens of the answer; never exceeded. At most the pool's `max_max_new_tokens`. Absent: the pool's
    * `max_new_tokens`.
    *
    * Whole number, 1 to 4,294,967,295.
@@ -174,7 +174,7 @@ export interface GenerationParameters {
   /** Leave it out: the prompt is never part of the answer. */
   return_full_text?: false | null | undefined
   /**
-   * Texts that end the answer; kept in it, as TGI does. TGI takes 4 unless it was started with more.
+   * Texts that end the answer; they stay in it, as in TGI. TGI accepts 4 unless it was started with more.
    *
    * At most 256 elements.
    */
@@ -201,7 +201,7 @@ export interface GenerationParameters {
    * Whole number, 0 to 4,294,967,295.
    */
   top_n_tokens?: number | null | undefined
-  /** What the answer must match: a JSON Schema or a regex. Checked before the job is queued. */
+  /** A JSON Schema or a regex that the answer must match. Checked before the job is queued. */
   grammar?:
     | {
         /** A JSON Schema. */
@@ -238,19 +238,19 @@ export interface GenerationParameters {
 
 /** The `data` of a `queued` event: the job is accepted. */
 export interface QueuedData {
-  /** SHA-256 (hex) of the body as given: distinguishes two bodies under one id. */
+  /** SHA-256 (hex) of the body as given: tells apart two bodies with the same id. */
   digest: string
   /** When the job was accepted (ms since 1970, by Redis's clock). */
   accepted_at: number
-  /** When the job ends in `error` at the latest (ms since 1970, by Redis's clock). */
+  /** When the job's deadline passes; then it ends in `error` (ms since 1970, by Redis's clock). */
   deadline_at: number
-  /** Jobs that were ahead of it then, from 0. */
+  /** Jobs ahead of it at that time, from 0. */
   queue_position: number
-  /** How long it was expected to wait then (ms). Absent when the pool's pace was unknown. */
+  /** Expected wait at that time (ms). Absent when the pool's pace was unknown. */
   predicted_start_ms?: number | undefined
   /** Interactive jobs go before batch jobs. Absent in events of older producers. */
   priority?: 'interactive' | 'batch' | undefined
-  /** The job's own. */
+  /** The job's `correlation_id`. */
   correlation_id?: string | undefined
   /** How long the events stay readable after the end (ms). Absent: the pool's `retention_ms`. */
   retention_ms?: number | undefined
@@ -260,7 +260,7 @@ export interface QueuedData {
 export interface StartedData {
   /** Which attempt this is, from 1. */
   attempt: number
-  /** What serves the model. */
+  /** The inference engine. */
   engine: 'tgi'
   /** The replica's build, `<version>+<docker label or first 7 of the commit>`. */
   engine_version: string
@@ -274,30 +274,34 @@ export interface StartedData {
   seed: number
   /** From acceptance to this event (ms). */
   queue_time_ms: number
-  /** How exactly a repeated job repeats its answer. */
+  /** How exactly a retried job repeats its answer. */
   determinism: 'best_effort' | 'strict'
   /** Reserved: the window in which the job runs alone. */
   window_id?: string | undefined
-  /** As in `queued`, where a plain BullMQ producer has written none: on the first attempt only (ms). */
+  /**
+   * As in `queued`, for jobs of plain BullMQ producers, which write no `queued`: on the first attempt only
+   * (ms).
+   */
   retention_ms?: number | undefined
-  /** Index of the token that comes next; drop tokens that you hold at or above it. */
+  /** Index of the next token; drop any tokens that you hold from that index on. */
   next_token: number
-  /** How an interrupted answer goes on. Absent when the attempt begins at the first token. */
+  /** How an interrupted answer is resumed. Absent when the attempt starts at the first token. */
   resume?: Resume | undefined
-  /** The job's own. */
+  /** The job's `correlation_id`. */
   correlation_id?: string | undefined
 }
 
 /** How an interrupted answer goes on. */
 export interface Resume {
   /**
-   * `continue`: goes on from the text so far; `replay`: repeats the tokens so far, unpublished, and goes on.
+   * `continue`: continues from the text so far; `replay`: generates the tokens so far again without publishing
+   * them, then continues.
    */
   mode: 'continue' | 'replay'
-  /** Whether the answer has no best-effort seam, neither so far nor here. */
+  /** Whether the answer has no best-effort seam, including this one. */
   exact: boolean
   /**
-   * With `continue`: the replica reads all of the text so far as exactly the published tokens, not only those
+   * With `continue`: whether the replica tokenizes the whole text so far into the published tokens, not only
    * at the seam. If false, even a greedy answer may differ from an uninterrupted one.
    */
   same_tokens?: boolean | undefined
@@ -308,24 +312,26 @@ export interface Resume {
  * too.
  */
 export interface TokenData {
-  /** Text that the token adds. May be empty: part of a character that a later token completes. */
+  /**
+   * Text that the token adds. Empty if the token is only part of a character that a later token completes.
+   */
   t: string
-  /** Index from 0, without holes or repeats across attempts. */
+  /** Index from 0, without gaps or repeats across attempts. */
   i: number
   /** The token's id in the model's vocabulary. */
   id: number
   /** Its natural log probability; null when not finite. */
   logprob: number | null
-  /** On the first token only: from acceptance to it (ms). */
+  /** On the first token only: time from acceptance to this token (ms). */
   first_token_ms?: number | undefined
   /**
-   * On the first token only, time to first token: from the attempt's request to the replica to this token
-   * (ms). Absent in events of older workers.
+   * On the first token only: time from the attempt's request to the replica to this token (ms). Absent in
+   * events of older workers.
    */
   ttft_ms?: number | undefined
   /** Present when the token is not part of the text, e.g. the end-of-sequence token. */
   special?: true | undefined
-  /** The most likely tokens in its place; present when the job asks for `top_n_tokens`. */
+  /** The most likely tokens at this position; present when the job has `top_n_tokens`. */
   top?: TopToken[] | undefined
 }
 
@@ -346,45 +352,45 @@ export interface TopToken {
 export interface MetricsData {
   /** Tokens published so far, over all attempts. */
   tokens_out: number
-  /** Since this attempt began (ms). */
+  /** Time since this attempt started (ms). */
   elapsed_ms: number
-  /** Pace of this attempt since its first token. Absent until it has a second one. */
+  /** Pace of this attempt since its first token. Absent before its second token. */
   tokens_per_second?: number | undefined
   /** Jobs waiting in the pool. Absent when unknown. */
   queue_depth?: number | undefined
-  /** Until the deadline (ms). */
+  /** Time until the deadline (ms). */
   time_budget_remaining_ms?: number | undefined
 }
 
 /** The `data` of an `end` event: the answer is complete, and nothing follows. */
 export interface EndData {
-  /** Why the answer ends: `max_new_tokens` reached, the model ended it, or a stop sequence came. */
+  /** Why the answer ended: `max_new_tokens` reached, end-of-sequence token, or stop sequence. */
   finish_reason: 'length' | 'eos_token' | 'stop_sequence'
   /** Tokens of the prompt. Absent when the replica never reported them. */
   tokens_in?: number | undefined
   /** Tokens of the answer, special ones included. */
   tokens_out: number
-  /** From acceptance to the first `started` (ms). */
+  /** Time from acceptance to the first `started` (ms). */
   queue_time_ms: number
-  /** From acceptance to the first token (ms), waiting in the queue included. */
+  /** Time from acceptance to the first token (ms), including the queue. */
   first_token_ms: number
   /**
-   * Time to first token: from the request to the replica, of the attempt that published token 0, to that token
-   * (ms). Absent without a token, and if an older worker published it.
+   * Time to first token (ms): from the request to the replica to token 0, in the attempt that published it.
+   * Absent without a token, or if an older worker published it.
    */
   ttft_ms?: number | undefined
   /**
-   * From the first token to the last, over all attempts (ms). Absent when the process that saw the last one is
-   * gone.
+   * Time from the first token to the last, over all attempts (ms). Absent when the process that saw the last
+   * token is gone.
    */
   decode_time_ms?: number | undefined
-  /** The seed of the last attempt. */
+  /** Seed of the last attempt. */
   seed: number
-  /** The whole answer, in the replica's own decoding. */
+  /** The whole answer, as the replica decoded it. */
   text: string
-  /** How many attempts it took. */
+  /** Number of attempts. */
   attempts: number
-  /** Whether the answer has no best-effort seam: the replica would give it in one go, too. */
+  /** Whether the answer equals that of an uninterrupted run, because it has no best-effort seam. */
   exact: boolean
 }
 
@@ -404,15 +410,15 @@ export interface ErrorData {
     | 'REPLAY_DIVERGED'
     | 'CANCELLED'
     | 'INTERNAL'
-  /** What happened, for people: no prompt, no secret. */
+  /** What happened, for people. Contains no prompts or secrets. */
   message: string
-  /** Whether the same job, enqueued again, may succeed. */
+  /** Whether the same job may succeed if enqueued again. */
   retriable: boolean
-  /** How long to wait before that (ms), when known. */
+  /** How long to wait before that (ms), if known. */
   retry_after_ms?: number | undefined
   /** Tokens published before the error; they stay readable. */
   tokens_out?: number | undefined
-  /** What serves the model. */
+  /** The inference engine. */
   engine: 'tgi'
   /** The pool of the job. */
   pool_id: string
@@ -426,22 +432,23 @@ export interface ErrorData {
 export interface JobState {
   /** The job's id. */
   job_id: string
-  /** The pool that it is in. */
+  /** The job's pool. */
   pool_id: string
   /**
-   * Where it stands; the last three are final. `failed` is any `error` but `CANCELLED`, which is `cancelled`.
+   * The last three states are final. `cancelled`: it ended in `error` with the code `CANCELLED`; `failed`:
+   * with any other code.
    */
   state: 'queued' | 'started' | 'ended' | 'failed' | 'cancelled'
-  /** Id of the last event. Null when a job waits that has no events yet. */
+  /** Id of the last event. Null for a waiting job that has no events yet. */
   last_id: string | null
-  /** When it was accepted (ms since 1970, by Redis's clock). Absent: a plain BullMQ producer's job. */
+  /** When it was accepted (ms since 1970, by Redis's clock). Absent for jobs of plain BullMQ producers. */
   accepted_at?: number | undefined
   /**
-   * When it ends in `error` at the latest (ms since 1970, by Redis's clock). Absent: a plain BullMQ producer's
-   * job.
+   * When its deadline passes; then it ends in `error` (ms since 1970, by Redis's clock). Absent for jobs of
+   * plain BullMQ producers.
    */
   deadline_at?: number | undefined
-  /** Attempts begun, the running one included. */
+  /** Attempts so far, including the running one. */
   attempts: number
   /** The replica of the last attempt. Absent before the first. */
   replica_id?: string | undefined
@@ -457,22 +464,22 @@ export interface JobState {
 export interface JobSummary {
   /** The job's id. */
   job_id: string
-  /** `failed` is any `error` but `CANCELLED`, which is `cancelled`. */
+  /** `cancelled`: it ended in `error` with the code `CANCELLED`; `failed`: with any other code. */
   state: 'queued' | 'started' | 'ended' | 'failed' | 'cancelled'
   /** When it entered that state (ms since 1970, by Redis's clock). */
   since: number
   /** Interactive jobs go before batch jobs. */
   priority: 'interactive' | 'batch'
-  /** When the job was accepted (ms since 1970, by Redis's clock). Absent when its events do not say it. */
+  /** When the job was accepted (ms since 1970, by Redis's clock). Absent if unknown. */
   accepted_at?: number | undefined
   /**
-   * When the job ends in `error` at the latest (ms since 1970, by Redis's clock). Absent when its events do
-   * not say it.
+   * When the job's deadline passes; then it ends in `error` (ms since 1970, by Redis's clock). Absent if
+   * unknown.
    */
   deadline_at?: number | undefined
-  /** The job's own. */
+  /** The job's `correlation_id`. */
   correlation_id?: string | undefined
-  /** The code of its `error` event. Absent without one. */
+  /** The code of its `error` event, if it has one. */
   code?:
     | 'INVALID_PARAMS'
     | 'DEADLINE_UNMET'
@@ -492,7 +499,7 @@ export interface JobSummary {
 /** A pool's settings, whole. */
 export interface PoolConfig {
   /**
-   * Deadline of interactive jobs that name none (ms).
+   * Deadline of interactive jobs without `deadline_ms` (ms).
    *
    * Whole number, 1 or more.
    *
@@ -500,7 +507,7 @@ export interface PoolConfig {
    */
   deadline_ms: number
   /**
-   * Deadline of batch jobs that name none (ms).
+   * Deadline of batch jobs without `deadline_ms` (ms).
    *
    * Whole number, 1 or more.
    *
@@ -508,7 +515,7 @@ export interface PoolConfig {
    */
   batch_deadline_ms: number
   /**
-   * Longest deadline that a job may ask for (ms); the two defaults are cut to it.
+   * Longest `deadline_ms` of a job (ms); also caps the two defaults.
    *
    * Whole number, 1 or more.
    *
@@ -516,7 +523,7 @@ export interface PoolConfig {
    */
   max_deadline_ms: number
   /**
-   * `max_new_tokens` of jobs that name none.
+   * `max_new_tokens` of jobs that set none.
    *
    * Whole number, 1 or more.
    *
@@ -524,7 +531,7 @@ export interface PoolConfig {
    */
   max_new_tokens: number
   /**
-   * Largest `max_new_tokens` that a job may ask for.
+   * Largest `max_new_tokens` of a job.
    *
    * Whole number, 1 or more.
    *
@@ -532,7 +539,7 @@ export interface PoolConfig {
    */
   max_max_new_tokens: number
   /**
-   * Most bytes of prompt or messages, stop and grammar together. TGI's own limit is 2,000,000 for the whole
+   * Maximum bytes of prompt or messages, stop and grammar together. TGI's own limit is 2,000,000 for the whole
    * request.
    *
    * Whole number, 1 or more.
@@ -541,7 +548,7 @@ export interface PoolConfig {
    */
   max_input_bytes: number
   /**
-   * Most waiting interactive jobs; more are refused.
+   * Maximum number of waiting interactive jobs; more are refused.
    *
    * Whole number, 1 or more.
    *
@@ -549,7 +556,7 @@ export interface PoolConfig {
    */
   max_queued: number
   /**
-   * Most waiting batch jobs; more are refused.
+   * Maximum number of waiting batch jobs; more are refused.
    *
    * Whole number, 1 or more.
    *
@@ -557,7 +564,7 @@ export interface PoolConfig {
    */
   batch_max_queued: number
   /**
-   * Most bytes of all jobs that have not ended; more are refused. The default, 512 MiB, holds
+   * Maximum bytes of all jobs that have not ended; more are refused. The default, 512 MiB, fits
    * `batch_max_queued` jobs of 5 KB each.
    *
    * Whole number, 1 or more.
@@ -566,8 +573,7 @@ export interface PoolConfig {
    */
   max_queued_bytes: number
   /**
-   * Percent of Redis's maxmemory in use above which new jobs are refused; the rest is left to the jobs that
-   * were accepted.
+   * Percentage of Redis's maxmemory above which new jobs are refused; the rest is reserved for accepted jobs.
    *
    * Whole number, 1 to 100.
    *
@@ -575,7 +581,7 @@ export interface PoolConfig {
    */
   max_memory_percent: number
   /**
-   * Slots of each replica that batch jobs may not use. Null: 1 of 4 or more, else 0.
+   * Slots of each replica that batch jobs may not use. Null: 1 if it has 4 or more, else 0.
    *
    * Whole number, 0 or more.
    *
@@ -583,7 +589,7 @@ export interface PoolConfig {
    */
   reserved_slots: number | null
   /**
-   * Most attempts of a job that count; overload, drains and refused connections cost none.
+   * Maximum attempts of a job; overload, drains and refused connections do not count.
    *
    * Whole number, 1 or more.
    *
@@ -591,7 +597,7 @@ export interface PoolConfig {
    */
   max_attempts: number
   /**
-   * How long the events of a job that does not say stay readable after its end (ms); at most
+   * How long events stay readable after the end of jobs without `retention_ms` (ms); at most
    * `max_retention_ms`.
    *
    * Whole number, 1 or more.
@@ -600,7 +606,7 @@ export interface PoolConfig {
    */
   retention_ms: number
   /**
-   * Longest `retention_ms` that a job may ask for (ms).
+   * Longest `retention_ms` of a job (ms).
    *
    * Whole number, 1 or more.
    *
@@ -608,7 +614,7 @@ export interface PoolConfig {
    */
   max_retention_ms: number
   /**
-   * Longest silence of a replica before the first token (ms); then the attempt has failed.
+   * How long a replica may be silent before the first token (ms); then the attempt fails.
    *
    * Whole number, 1 or more.
    *
@@ -616,7 +622,7 @@ export interface PoolConfig {
    */
   first_token_timeout_ms: number
   /**
-   * Longest silence of a replica between tokens (ms); then the attempt has failed.
+   * How long a replica may be silent between tokens (ms); then the attempt fails.
    *
    * Whole number, 1 or more.
    *
@@ -630,14 +636,14 @@ export interface PoolConfig {
    */
   metrics_interval_ms: number
   /**
-   * Chats on a model whose tokenizer puts a marker in front of every prompt while its chat template writes
-   * none: accept them with one token more than on TGI's chat route, or refuse them.
+   * What to do with chats if the model's tokenizer puts a marker in front of every prompt but its chat
+   * template does not: accept them, with one token more than on TGI's chat route, or refuse them.
    *
    * @defaultValue `"accept"`
    */
   chat_leading_marker: 'accept' | 'refuse'
   /**
-   * The build and model that the pool insists on; a replica that differs takes no jobs.
+   * The build and model that the pool requires; a replica that differs takes no jobs.
    *
    * @defaultValue `{}`
    */
@@ -650,7 +656,7 @@ export interface Pin {
   engine_version?: string | undefined
   /** The model, as the replica names it. Absent: any. */
   model_id?: string | undefined
-  /** The model's revision; null is one that reports none. Absent: any. */
+  /** The model's revision; null: the replica reports none. Absent: any. */
   model_sha?: string | null | undefined
 }
 
@@ -664,19 +670,19 @@ export interface ReplicaEntry {
   url: string
   /** Whether it takes jobs (`ready`), or why not. `lost`: its worker is gone. */
   state: 'ready' | 'unhealthy' | 'drifted' | 'draining' | 'window' | 'standby' | 'lost'
-  /** Why it is not ready, or why it is ready although its health check is silent. */
+  /** Why it is not ready, or why it is ready although its health check does not answer. */
   reason?: string | undefined
   /** Its build, model and limits. Null until the replica has reported them. */
   versions: Versions | null
-  /** Requests that it may have open now. */
+  /** Requests that its worker may hold open now. */
   slots: number
-  /** Requests that it may have open at most, as its worker was started. */
+  /** Maximum open requests that its worker was configured with. */
   slots_configured: number
-  /** Requests that it has open. */
+  /** Requests that are open now. */
   busy: number
-  /** How long a job holds a slot (ms), over the last ones. Absent until one has ended. */
+  /** How long a recent job held a slot on average (ms). Absent until one has ended. */
   job_ms?: number | undefined
-  /** Jobs that have ended since the worker started, on which `job_ms` rests. Absent: none. */
+  /** Jobs that have ended since the worker started, from which `job_ms` is computed. Absent: none. */
   job_count?: number | undefined
   /** What it can do: generate, chat. */
   capabilities: string[]
@@ -686,7 +692,7 @@ export interface ReplicaEntry {
 
 /** A replica's build, model and limits. */
 export interface Versions {
-  /** What serves the model. */
+  /** The inference engine. */
   engine: 'tgi'
   /** Its build, `<version>+<docker label or first 7 of the commit>`. */
   engine_version: string
@@ -694,11 +700,11 @@ export interface Versions {
   model_id: string
   /** The model's revision; null when the replica reports none. */
   model_sha: string | null
-  /** Most tokens of a prompt, when reported. */
+  /** Maximum tokens of a prompt, if reported. */
   max_input_tokens?: number | undefined
-  /** Most tokens of prompt and answer together. */
+  /** Maximum tokens of prompt and answer together. */
   max_total_tokens: number
-  /** Most requests at once, when reported. */
+  /** Maximum concurrent requests, if reported. */
   max_concurrent_requests?: number | undefined
 }
 

@@ -6,7 +6,7 @@ import { GATEWAY_DEFAULTS } from './options.ts'
 
 const BASE = `http://${GATEWAY_DEFAULTS.host}:${GATEWAY_DEFAULTS.port}`
 
-/** Adds to each operation a curl command made of its examples, where renderers look for it (`x-codeSamples`). */
+/** Adds a curl command, built from its examples, to each operation in `x-codeSamples`, where renderers look for it. */
 export function withCodeSamples(paths: Json): Json {
   const result: Record<string, Record<string, unknown>> = {}
   for (const { path, method, ...operation } of operationsOf(paths)) {
@@ -17,7 +17,7 @@ export function withCodeSamples(paths: Json): Json {
   return result
 }
 
-/** What carries out an operation on a gateway on this machine. */
+/** The curl command of an operation on a local gateway. */
 function curlOf({ method, path, parameters = [], requestBody, responses }: PlacedOperation): string {
   const given = parameters.filter(({ example }) => example !== undefined)
   const query = new URLSearchParams()
@@ -27,7 +27,7 @@ function curlOf({ method, path, parameters = [], requestBody, responses }: Place
     String(given.find((parameter) => parameter.name === name)?.example ?? `<${name}>`),
   )
   const contents = Object.values(responses).flatMap(({ content = {} }) => Object.keys(content))
-  // Without -N curl holds events back.
+  // Without -N, curl buffers events.
   const streams = contents[0] === 'text/event-stream'
   const [type, content] = Object.entries(requestBody?.content ?? {})[0] ?? []
   const body = Object.values(content?.examples ?? {}).find((example) => 'value' in example)

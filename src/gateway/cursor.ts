@@ -4,8 +4,8 @@ import type { Cursor } from '../contract/stream-id.ts'
 import { shown } from '../contract/shown.ts'
 
 /**
- * A cursor as requests give it. Narrower than an id of a stream may be, so that one pattern says all of it: an epoch is a time in µs
- * that stays below 9 · 10^15 until the year 2255. An empty one counts as none, since proxies send it.
+ * A cursor in a request. Stricter than Redis's stream ids, so that one pattern describes it: an epoch is a time in µs, which stays
+ * below 9 · 10^15 until the year 2255. An empty cursor counts as none, because proxies send it.
  */
 export const CURSOR_PATTERN = `^(?:(?:0|[1-9][0-9]{0,14}|[1-8][0-9]{15})-(?:0|[1-9][0-9]{0,14})|${SEAL_ID})?$`
 

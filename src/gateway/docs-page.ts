@@ -1,8 +1,8 @@
 /**
- * The OpenAPI document as one page. It is ours, since the renderers that others keep (tried on 2026-11-27) do not fit a server that must
- * work without a network and under a strict policy: Scalar 1.76 is a script of 4.9 MB that needs inline styles and asks for fonts on
- * its own host, and 284 packages (311 MB) to install; Redoc 3.0 is one of 2.3 MB that needs inline styles, loads its logo and sends
- * traces to its vendor, and shows no curl. This page is no script at all.
+ * The OpenAPI document as one page. We render it ourselves, because existing renderers (tried on 2026-11-27) do not suit a server that
+ * must work offline and under a strict content security policy. Scalar 1.76 is a 4.9 MB script that needs inline styles and loads fonts
+ * from its own host, and installs 284 packages (311 MB). Redoc 3.0 is a 2.3 MB script that needs inline styles, loads its logo and sends
+ * traces to its vendor, and shows no curl. This page has no script.
  */
 import { PAGE_STYLE, escapeHtml, pageHead, pageHeaders } from '../http/page.ts'
 import { describeType, renderJson, renderRef, renderSchema } from './docs-schema.ts'
@@ -21,10 +21,10 @@ td details{display:inline}td code{overflow-wrap:anywhere}td:first-child code{whi
 @media(max-width:50rem){body{display:block}nav{position:static;height:auto}table{display:block;overflow:auto}}
 `
 
-/** The page's headers: it loads nothing, runs nothing, and is in no frame. */
+/** The page's headers: it may load nothing, run nothing, and not be framed. */
 export const DOCS_PAGE_HEADERS = pageHeaders(STYLE)
 
-/** The OpenAPI document as one page to read: contents, routes by tag, schemas. */
+/** Renders the OpenAPI document as one page: contents, routes by tag, schemas. */
 export function renderDocsPage(document: Json): string {
   const { title, description } = document['info'] as { title: string; description: string }
   const tags = document['tags'] as readonly { name: string; description: string }[]
@@ -56,7 +56,7 @@ export function renderDocsPage(document: Json): string {
 ${navigation.join('\n')}
 </nav>
 <main><h1>${escapeHtml(title)}</h1>
-<p>The same for programs: <a href="openapi.json">openapi.json</a></p>
+<p>As OpenAPI: <a href="openapi.json">openapi.json</a></p>
 ${renderMarkdown(description)}
 ${groups
   .map(
@@ -102,7 +102,7 @@ ${requestBody === undefined ? '' : `<p>Body: ${renderBodies(requestBody.content)
 ${renderTable(['status', '', 'body'], responses)}</section>`
 }
 
-/** What can be done next with the job of a response. */
+/** Links to operations on the job of a response. */
 function renderNext({ links = {} }: Response): string {
   const ids = Object.values(links).map(({ operationId }) => renderRef(operationId))
   return ids.length === 0 ? '' : `<br>Next: ${ids.join(', ')}`

@@ -51,7 +51,7 @@ export function describeType(schema: Schema): string {
 
 function boundsOf(schema: Schema): string[] {
   const { minLength, maxLength, minItems, maxItems, exclusiveMinimum } = schema
-  // What every number in JavaScript keeps to goes without saying.
+  // Bounds that every JavaScript number has are noise.
   const maximum = schema.maximum === Number.MAX_SAFE_INTEGER ? undefined : schema.maximum
   const minimum = schema.minimum === Number.MIN_SAFE_INTEGER ? undefined : schema.minimum
   return [

@@ -1,6 +1,6 @@
 import { escapeHtml } from '../http/page.ts'
 
-/** The part of Markdown that the document uses (paragraphs, `## headings`, tables, `code`, **bold**) as HTML. */
+/** Renders the subset of Markdown that the document uses (paragraphs, `## headings`, tables, `code`, **bold**) as HTML. */
 export function renderMarkdown(text: string): string {
   return text
     .split(/\n{2,}/)
@@ -27,7 +27,7 @@ function cellsOf(row: string): string[] {
     .map((cell) => renderInline(cell.trim()))
 }
 
-/** A table of cells that are HTML; nothing if it has no rows. */
+/** A table of HTML cells; empty if it has no rows. */
 export function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return ''
   return `<table>${renderRow(head, 'th')}\n${rows.map((row) => renderRow(row, 'td')).join('\n')}</table>`

@@ -33,13 +33,13 @@ export interface Gateway {
   /** Reads the file of bearer keys again. */
   reloadKeys(): Promise<void>
   /**
-   * Takes nothing more, ends event streams after an event and waits with 202, lets requests finish for `graceMs`, then cuts them. Idempotent;
-   * a later call without grace cuts at once. @defaultValue 0
+   * Refuses new requests, ends event streams after an event and waits with 202, lets requests finish for `graceMs`, then closes them.
+   * Idempotent; a later call without grace closes them at once. @defaultValue 0
    */
   stop(graceMs?: number): Promise<void>
 }
 
-/** The doors of one gateway. */
+/** What a gateway must close when it stops. */
 interface Parts {
   readonly pools: Pools
   readonly keys: BearerKeys | undefined
@@ -50,7 +50,7 @@ interface Parts {
  * Serves jobs over HTTP; resolves when it listens.
  *
  * @throws {@link PoolError} `CONFIG` for options that do not fit together, a bad file of keys or an address that cannot be
- * had; `REDIS_UNAVAILABLE`.
+ * bound; `REDIS_UNAVAILABLE`.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = settle(options)
@@ -127,7 +127,7 @@ function handleOf(server: HttpServer, { pools, keys, places }: Parts): Gateway {
   let stopped: Promise<void> | undefined
 
   async function stop(graceMs: number): Promise<void> {
-    // First the port: a reader that is sent away must not come back here.
+    // Close the port first: a disconnected reader must not reconnect here.
     const closed = server.close(graceMs)
     places.end()
     await closed

@@ -4,7 +4,7 @@ import type { JobState } from '../contract/job-state.ts'
 import type { FoundJob } from './event-streams.ts'
 import { inTime } from './in-time.ts'
 
-/** How to wait for a job's end. */
+/** How to wait for a job to end. */
 export interface JobWait extends FoundJob {
   /** The job was accepted before this request, so it may be over already. */
   readonly existing: boolean
@@ -17,14 +17,14 @@ export interface JobWait extends FoundJob {
 /** Reads of jobs that are over, by client and job. Those that wait for one job all ask when it ends, and its text may be large. */
 const endReads = new WeakMap<PoolClient, Map<string, Promise<JobState>>>()
 
-/** The time is up. */
+/** Aborts the wait when its time is up. */
 const LATE = new Error('the job did not end in time')
 
 /**
- * Waits for an accepted job's end, on the connections that all readers share.
+ * Waits for an accepted job to end, on the connections that all readers share.
  *
- * @returns the job's state once it is over; undefined if it is not over in time, the place was aborted, or Redis does not answer: the job
- * is accepted all the same.
+ * @returns the job's state once it has ended; undefined if it has not ended in time, the place was aborted, or Redis does not answer. The
+ * job stays accepted in each case.
  * @throws {@link PoolError} `UNKNOWN_JOB` or `GONE` when the job was erased in the meantime.
  */
 export async function waitForEnd(wait: JobWait): Promise<JobState | undefined> {
@@ -39,7 +39,7 @@ export async function waitForEnd(wait: JobWait): Promise<JobState | undefined> {
       if (state.end !== undefined || state.error !== undefined) return state
       after = state.last_id ?? undefined
     }
-    // The events end behind the terminal one.
+    // The iteration ends after the terminal event.
     for await (const _ of client.events(jobId, { after, signal }));
     return await readOnce(client, jobId, readState)
   } catch (error) {

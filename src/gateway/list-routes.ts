@@ -11,7 +11,7 @@ import { inTime } from './in-time.ts'
 import type { PoolFinder } from './pool-finder.ts'
 import type { RequestLog } from './request-log.ts'
 
-/** What the routes work with. */
+/** What the routes need. */
 interface ListPorts {
   readonly finder: PoolFinder
   readonly log: RequestLog
@@ -20,27 +20,27 @@ interface ListPorts {
 
 type Handler = (context: Context<HttpEnv>) => Promise<Response>
 
-/** The handlers that list what a pool has. */
+/** The handlers that list a pool's jobs and replicas. */
 export interface ListRoutes {
-  /** `GET /v1/jobs`; needs the scope `operate`, since an id is all it takes to read or erase a job. */
+  /** `GET /v1/jobs`; needs the scope `operate`, because an id is enough to read or erase a job. */
   readonly jobs: Handler
-  /** `GET /v1/pools/:pool/replicas`; names no job and changes nothing, so any key will do. */
+  /** `GET /v1/pools/:pool/replicas`; reveals no job and changes nothing, so any key may call it. */
   readonly replicas: Handler
 }
 
-/** Makes them. */
+/** Creates the handlers. */
 export function createListRoutes({ finder, log, redisTimeoutMs }: ListPorts): ListRoutes {
   return {
     async jobs(context) {
       const facts = log.of(context.env.incoming)
       requireScope(facts.caller, 'operate')
       const { req } = context
-      // The client checks the filter as it does everybody's.
+      // `client.jobs` validates the filter.
       const options = {
         state: req.query('state'),
         priority: req.query('priority'),
         limit: limitOf(req.query('limit')),
-        // An empty one is none, so that a loop can start with it.
+        // An empty cursor counts as none, so that a loop can start with it.
         cursor: req.query('cursor') || undefined,
       } as JobListOptions
       return inTime(redisTimeoutMs, async (signal) => {

@@ -1,6 +1,6 @@
 import type { Json } from './openapi-parts.ts'
 
-/** A JSON Schema, as far as a reader of the document needs it. */
+/** A JSON Schema: the keywords that the page renders. */
 export interface Schema {
   readonly $ref?: string
   readonly type?: string | readonly string[]
@@ -20,7 +20,7 @@ export interface Schema {
   readonly required?: readonly string[]
   readonly items?: Schema
   readonly anyOf?: readonly Schema[]
-  /** `{}` in fields that are refused. */
+  /** `{}` for fields that are refused. */
   readonly not?: unknown
 }
 
@@ -40,7 +40,7 @@ export interface Content {
   readonly examples?: Readonly<Record<string, { readonly value: unknown } | { readonly $ref: string }>>
 }
 
-/** What an operation may answer. */
+/** A response of an operation. */
 export interface Response {
   readonly description: string
   readonly content?: Readonly<Record<string, Content>>

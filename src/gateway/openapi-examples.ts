@@ -2,10 +2,10 @@ import { PoolError } from '../contract/error.ts'
 import type { ErrorKind } from '../contract/error.ts'
 import { errorEnvelope } from '../http/envelope.ts'
 
-/** A job id as they are made. */
+/** A generated job id. */
 export const EXAMPLE_JOB_ID = '3f2c9a3e-6f0b-4d52-9b7e-2f1d7c1f9a10'
 
-/** A job in few words. */
+/** A small job. */
 export const JOB_EXAMPLE = {
   pool: 'main',
   inputs: 'Why is the sky blue?',
@@ -20,10 +20,10 @@ export const CHAT_EXAMPLE = {
   deadline_ms: 60_000,
 }
 
-/** A cancel that says why. */
+/** A cancel with a reason. */
 export const CANCEL_EXAMPLE = { reason: 'seen enough' }
 
-/** A job that was over in time. */
+/** A job that ended in time. */
 export const FINISHED_EXAMPLE = {
   job_id: EXAMPLE_JOB_ID,
   pool_id: 'main',
@@ -75,20 +75,17 @@ export const ERROR_EXAMPLES = {
   401: examples('The bearer key is missing or wrong', {
     UNAUTHORIZED: 'Authorization: expected Bearer and a key of this server, got nothing',
   }),
-  403: examples(
-    'The request comes from a page, or under a name, that is not trusted, or its key lacks the scope',
-    {
-      FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
-      INSUFFICIENT_SCOPE:
-        'this request needs the scope operate, which its bearer key lacks. Put a name and the scope before the key in the key file: name+operate key',
-    },
-  ),
+  403: examples('The `Origin` or `Host` is not allowed, or the key lacks the scope', {
+    FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',
+    INSUFFICIENT_SCOPE:
+      'this request needs the scope operate, which its bearer key lacks. Put a name and the scope before the key in the key file: name+operate key',
+  }),
   404: examples('No such job, pool or replica', {
     POOL_UNAVAILABLE: 'no pool "mian" (there are: main)',
     UNKNOWN_REPLICA: 'no replica gpu-9 in pool main (there are: gpu-1)',
     UNKNOWN_JOB: `no job ${EXAMPLE_JOB_ID} in pool main, or its events have expired`,
   }),
-  408: examples('The request came too slowly', { REQUEST_TIMEOUT: 'the request came too slowly' }),
+  408: examples('The request arrived too slowly', { REQUEST_TIMEOUT: 'the request came too slowly' }),
   409: examples('The id belongs to another job, or to jobs of several pools; or workers serve the pool', {
     POOL_IN_USE:
       'pool main is in use: workers hold replica gpu-1. Let running jobs end (tgi-pool drain gpu-1 --wait --pool main), stop the workers, then delete the pool',
@@ -111,15 +108,17 @@ export const ERROR_EXAMPLES = {
       DEADLINE_UNMET:
         'pool main: a job enqueued now would start in about 900 s, after its deadline of 600 s (700 jobs are ahead of it; forecast from the last 120 jobs). Give it a longer deadline_ms or priority batch, start more workers, or try again later',
       TOO_MANY_STREAMS:
-        'this caller holds 5000 event streams open on this gateway, as many as one caller may; close some, or ask another gateway',
+        'this caller has reached its limit of 5000 open event streams on this gateway; close some, or use another gateway',
     },
   ),
   431: examples('The headers are too large', {
     HEADERS_TOO_LARGE: 'the headers are too large: expected at most 16 KiB in all',
   }),
-  500: examples('A fault of the gateway', { INTERNAL: 'an unexpected fault; the log has more under req-17' }),
+  500: examples('An error in the gateway', {
+    INTERNAL: 'an unexpected fault; the log has more under req-17',
+  }),
   503: examples('Not now', {
     REDIS_UNAVAILABLE: 'Redis does not answer; the operation may still take effect',
-    OVERLOADED: 'this gateway holds 10000 event streams open, as many as it may',
+    OVERLOADED: 'this gateway has reached its limit of 10000 open event streams',
   }),
 } as const satisfies Record<number, ErrorExamples>

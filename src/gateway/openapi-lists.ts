@@ -9,12 +9,15 @@ import type { Json } from './openapi-parts.ts'
 
 const jobPageSchema = z.object({
   jobs: z.array(jobSummarySchema),
-  next_cursor: z.string().optional().describe('where the next page begins; absent on the last page'),
+  next_cursor: z
+    .string()
+    .optional()
+    .describe('Pass it as `cursor` to get the next page. Absent on the last page'),
 })
 
 const replicasSchema = z.object({ replicas: z.array(replicaEntrySchema) })
 
-/** The schemas of answers that list something. */
+/** The schemas of list responses. */
 export const LIST_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   JobPage: jobPageSchema,
   Replicas: replicasSchema,
@@ -32,20 +35,20 @@ export const LIST_PATHS: Readonly<Record<string, Json>> = {
     get: {
       operationId: 'jobs',
       tags: ['jobs'],
-      summary: 'A pool’s jobs, the latest change of state first',
+      summary: 'A pool’s jobs, most recent state change first',
       description:
-        'Finished jobs are listed until their events expire. With bearer keys, the key needs the scope `operate`: anyone who knows a job’s id may read, cancel and erase the job. A job that does not change its state while the pages are read is on exactly one of them; one that does may be on two.',
+        'Finished jobs are listed until their events expire. With bearer keys, the key needs the scope `operate`, because anyone who knows a job’s id can read, cancel and erase the job. A job that changes state while you page may appear on two pages; any other job appears on exactly one.',
       parameters: [
-        query('pool', 'The pool; may be left out when there is exactly one', POOL_ID),
+        query('pool', 'The pool; optional if there is exactly one', POOL_ID),
         query('state', 'Only jobs in this state', { enum: JOB_STATES }),
         query('priority', 'Only jobs of this priority', { enum: ['interactive', 'batch'] }),
-        query('limit', 'The most jobs on the page', {
+        query('limit', 'Maximum number of jobs on the page', {
           type: 'integer',
           minimum: 1,
           maximum: MAX_PAGE,
           default: 100,
         }),
-        query('cursor', 'The `next_cursor` of the page before, with the same filter', { type: 'string' }),
+        query('cursor', 'The `next_cursor` of the previous page, with the same filter', { type: 'string' }),
         ANY_CORRELATION,
       ],
       responses: { 200: answer('A page of jobs', 'JobPage'), ...errors(404) },
@@ -56,7 +59,7 @@ export const LIST_PATHS: Readonly<Record<string, Json>> = {
       operationId: 'replicas',
       tags: ['pools'],
       summary: 'A pool’s replicas and their state',
-      description: 'What `tgi-pool replicas --json` prints. Addresses are without user info.',
+      description: 'The same as `tgi-pool replicas --json`. URLs have no user info.',
       parameters: [
         {
           name: 'pool',

@@ -7,16 +7,19 @@ import { ERROR_EXAMPLES, EXAMPLE_JOB_ID } from './openapi-examples.ts'
 /** Any JSON Schema, or part of the document. */
 export type Json = Record<string, unknown>
 
-/** On every answer. */
+/** The headers of every response. */
 export const CORRELATION_HEADER = {
   'X-Correlation-Id': {
-    description: "The request's, or a generated one",
+    description: "The request's id, or a generated one",
     schema: pattern(labelSchema),
   },
 }
 
 const RETRY_HEADER = {
-  'Retry-After': { description: 'Seconds', schema: { type: 'integer', minimum: 0 } },
+  'Retry-After': {
+    description: 'How long to wait before a retry (seconds)',
+    schema: { type: 'integer', minimum: 0 },
+  },
 }
 
 /** The parameter that names a job. */
@@ -33,7 +36,7 @@ export const JOB_ID = {
 export const POOL = {
   name: 'pool',
   in: 'query',
-  description: 'The job’s pool; without it all pools are searched',
+  description: 'The job’s pool. Without it, all pools are searched',
   schema: pattern(poolIdSchema),
 }
 
@@ -41,20 +44,20 @@ export const POOL = {
 export const CORRELATION = {
   name: 'X-Correlation-Id',
   in: 'header',
-  description: 'Names the request in logs and in the answer',
+  description: 'Identifies the request in logs and in the response',
   schema: pattern(labelSchema),
 }
 
-/** The same on routes that pass it to no job: one that does not fit is replaced, as proxies write their own. */
+/** The same on routes that do not pass it to a job: an invalid value is replaced, because proxies write their own. */
 export const ANY_CORRELATION = {
   ...CORRELATION,
-  description: 'Names the request in logs and in the answer; a value that does not fit is replaced',
+  description: 'Identifies the request in logs and in the response; an invalid value is replaced',
   schema: { type: 'string' },
 }
 
 type ErrorStatus = keyof typeof ERROR_EXAMPLES
 
-/** What any route may answer, whatever it is asked. */
+/** Error statuses that any route may return. */
 const EVERYWHERE: readonly ErrorStatus[] = [400, 401, 403, 408, 431, 500, 503]
 /** The same for routes that need neither key nor Redis. */
 const OPEN: readonly ErrorStatus[] = [400, 403, 408, 431, 500]
@@ -74,12 +77,12 @@ export function json(schema: string, examples?: Json): Json {
   }
 }
 
-/** An answer that is JSON. */
+/** A JSON response. */
 export function answer(description: string, schema: string, headers: Json = {}): Json {
   return { description, headers: { ...CORRELATION_HEADER, ...headers }, content: json(schema) }
 }
 
-/** An answer without a body. */
+/** A response without a body. */
 export function empty(description: string): Json {
   return { description, headers: CORRELATION_HEADER }
 }
@@ -95,13 +98,13 @@ export function openErrors(): Json {
 }
 
 /**
- * A route's error responses as two ranges, so that a reader sees what is particular to a route, and not the same rows at each. Which
- * statuses a range stands for is in `x-statuses`; the table of errors in the document's description says when each comes.
+ * A route's error responses as two ranges, so that its own responses stand out and the same rows are not repeated for each route.
+ * `x-statuses` lists the statuses of a range; the table of errors in the document's description says when each occurs.
  */
 function errorRanges(statuses: readonly ErrorStatus[]): Json {
   const range = (name: string, description: string, within: readonly ErrorStatus[], headers: Json) => ({
     [name]: {
-      description: `${description} (${within.join(', ')}): \`error.code\` says why, as the table of errors has it`,
+      description: `${description} (${within.join(', ')}): \`error.code\` says why (see Errors)`,
       headers: { ...CORRELATION_HEADER, ...headers },
       content: json(
         'Error',
@@ -144,7 +147,7 @@ export function errorTable(): string {
   return ['| status | `error.code` | when |', '|---|---|---|', ...rows].join('\n')
 }
 
-/** One event of a stream. OpenAPI 3.1 has no word for "each of them"; readers of it take this for that. */
+/** One event of a stream. OpenAPI 3.1 cannot describe the items of a stream; tools read this as the item's schema. */
 export function eventSchema(): Json {
   const fields = (name: string, data: Json) => ({
     type: 'object',

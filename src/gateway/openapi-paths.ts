@@ -17,7 +17,7 @@ import {
 import type { Json } from './openapi-parts.ts'
 import { MAX_WAIT_S } from './wait-time.ts'
 
-/** What can be done next with the job of a response, whose body names the pool in a field. */
+/** Links from a response to operations on its job; `poolField` is the field of its body that names the pool. */
 function links(poolField: 'pool' | 'pool_id', operationIds: readonly string[]): Json {
   return Object.fromEntries(
     operationIds.map((operationId) => [
@@ -42,15 +42,15 @@ const PREFERENCE_APPLIED = {
 
 const LOCATION = { Location: { description: 'URL of the job’s state', schema: { type: 'string' } } }
 
-const ENQUEUE = `When this answers, the job will reach its terminal event whatever dies. The same id (or Idempotency-Key) with the same body is the same job: answered again, with \`existing: true\`.
+const ENQUEUE = `Once this responds, the job will reach its terminal event, whatever crashes. The same id (or Idempotency-Key) with the same body is the same job: the response is repeated, with \`existing: true\`.
 
-With \`?wait=N\` or \`Prefer: wait=N\` the answer comes when the job is over: 200 with its state, as \`/v1/jobs/{id}\` has it. \`state\` says how it ended. The text of the answer is \`end.text\`, as in every state and every \`end\` event. A job that failed or was cancelled is 200, too, and \`error\` says why: the request went well. If the job is not over after N seconds, the answer is 202, as without \`wait\`: read on at \`events\`, or send the same request again with its Idempotency-Key. It is 202 before that if the gateway stops, or has as many event streams and waits open as it may.
+With \`?wait=N\` or \`Prefer: wait=N\`, the response comes when the job ends: 200 with its state, as in \`/v1/jobs/{id}\`. \`state\` says how it ended. The text of the answer is \`end.text\`, as in every state and every \`end\` event. A job that failed or was cancelled is also 200, because the request succeeded; \`error\` says why. If the job has not ended after N seconds, the response is 202, as without \`wait\`: follow \`events\`, or send the same request again with its Idempotency-Key. The response is 202 earlier if the gateway is stopping, or has reached its limit of event streams and waits.
 
-With \`Accept: text/event-stream\` the answer is the job’s event stream itself, as \`/v1/jobs/{id}/events\` has it, and \`wait\` means nothing: the job’s id is in \`X-Job-Id\`, and a client that loses the connection resumes there, or sends the same request again, with its Idempotency-Key and \`Last-Event-ID\`.
+With \`Accept: text/event-stream\`, the response is the job’s event stream, as in \`/v1/jobs/{id}/events\`, and \`wait\` is ignored. The job’s id is in \`X-Job-Id\`. A client that loses the connection resumes at \`/v1/jobs/{id}/events\`, or sends the same request again with its Idempotency-Key and \`Last-Event-ID\`.
 
-To leave does not cancel the job, whether waiting or reading.`
+Disconnecting does not cancel the job.`
 
-/** The paths of the OpenAPI document: every status that a route can answer. */
+/** The paths of the OpenAPI document, with every status that a route can return. */
 export const PATHS: Json = {
   '/v1/jobs': {
     post: {
@@ -63,14 +63,14 @@ export const PATHS: Json = {
           name: 'wait',
           in: 'query',
           description:
-            'How long to wait for the end of the job (seconds); overrides `Prefer`. Many proxies cut a request that is silent for 60 s: stay below',
+            'How long to wait for the job to end (seconds); overrides `Prefer`. Many proxies close a request that is silent for 60 s: stay below that',
           schema: { type: 'integer', minimum: 0, maximum: MAX_WAIT_S },
           example: 30,
         },
         {
           name: 'Prefer',
           in: 'header',
-          description: `\`wait=N\`: the same as a preference (RFC 7240). One above ${MAX_WAIT_S} counts as ${MAX_WAIT_S}, and what cannot be read is ignored`,
+          description: `\`wait=N\`: the same as a preference (RFC 7240). A value above ${MAX_WAIT_S} counts as ${MAX_WAIT_S}; an invalid one is ignored`,
           schema: { type: 'string' },
         },
         CORRELATION,
@@ -78,14 +78,13 @@ export const PATHS: Json = {
           name: 'Idempotency-Key',
           in: 'header',
           description:
-            'Makes the request safe to repeat: the same key is the same job (see Job ids). 1 to 255 ASCII characters, in quotes or not',
+            'Makes the request safe to repeat: the same key is the same job (see Job ids). 1 to 255 ASCII characters, quoted or not',
           schema: { type: 'string', pattern: IDEMPOTENCY_KEY_PATTERN },
         },
         {
           name: 'Last-Event-ID',
           in: 'header',
-          description:
-            'The id of the last event that was seen, when a request for an event stream is repeated',
+          description: 'The id of the last event received, when a request for an event stream is repeated',
           schema: cursor(),
         },
       ],
@@ -96,7 +95,7 @@ export const PATHS: Json = {
       responses: {
         200: {
           description:
-            'Accepted, and over in the time that `wait` gives: the job’s state; or the event stream that `Accept` asked for',
+            'Accepted and ended within `wait`: the job’s state. Or the event stream, if `Accept` asks for it',
           headers: {
             ...CORRELATION_HEADER,
             ...LOCATION,
@@ -110,7 +109,7 @@ export const PATHS: Json = {
           links: AFTER_POST,
         },
         202: { ...answer('Accepted', 'Accepted', { ...LOCATION, ...PREFERENCE_APPLIED }), links: AFTER_POST },
-        204: empty('The job is over and Last-Event-ID is its terminal event: nothing follows'),
+        204: empty('The job has ended and Last-Event-ID is its terminal event: nothing follows'),
         ...errors(404, 409, 410, 413, 415, 429),
       },
     },
@@ -127,7 +126,7 @@ export const PATHS: Json = {
       operationId: 'forget',
       tags: ['jobs'],
       summary: 'Erase a job: its prompt, its events, its place in the queue',
-      description: 'One that is not over is cancelled first.',
+      description: 'A job that has not ended is cancelled first.',
       parameters: [JOB_ID, POOL, ANY_CORRELATION],
       responses: { 204: empty('Erased'), ...errors(404, 409) },
     },
@@ -136,16 +135,16 @@ export const PATHS: Json = {
     get: {
       operationId: 'events',
       tags: ['jobs'],
-      summary: 'A job’s events, live and from any point',
+      summary: 'A job’s events, live and after any event',
       description:
-        'Server-Sent Events: `id` is the cursor to resume after, `event` the name, `data` JSON by the schemas `EventQueued`, `EventStarted`, `EventToken`, `EventMetrics`, `EventEnd`, `EventError`. The stream ends after `end` or `error`. An event `restart` (id `0-0`) says that Redis lost events: drop what was read, it begins again. Silence is filled with comments. When the bearer key is revoked or the gateway stops, the stream ends early, with the reason in a comment; the next request gets 401, or goes on at another gateway.',
+        'Server-Sent Events: `id` is the cursor to resume after, `event` the name, `data` is JSON with the schema `EventQueued`, `EventStarted`, `EventToken`, `EventMetrics`, `EventEnd` or `EventError`. The stream ends after `end` or `error`. A `restart` event (id `0-0`) means that Redis lost events: drop what you have read; the events start again. A silent stream gets comments. When the bearer key is revoked or the gateway stops, the stream ends early, with the reason in a comment; the next request gets 401, or resumes at another gateway.',
       parameters: [
         JOB_ID,
         POOL,
         {
           name: 'Last-Event-ID',
           in: 'header',
-          description: 'The id of the last event that was read; overrides `after`',
+          description: 'The id of the last event received; overrides `after`',
           schema: cursor(),
         },
         {
@@ -162,7 +161,7 @@ export const PATHS: Json = {
           headers: CORRELATION_HEADER,
           content: { 'text/event-stream': { schema: eventSchema() } },
         },
-        204: empty('The cursor is the terminal event: nothing follows, do not come again'),
+        204: empty('The cursor is the terminal event: nothing follows, so do not reconnect'),
         ...errors(404, 409, 410, 429),
       },
     },
@@ -175,29 +174,33 @@ export const PATHS: Json = {
       description: 'No token follows after the response.',
       parameters: [JOB_ID, POOL, ANY_CORRELATION],
       requestBody: { required: false, content: json('CancelRequest', { reason: { value: CANCEL_EXAMPLE } }) },
-      responses: { 200: answer('It is over', 'Cancelled'), ...errors(404, 409, 413, 415) },
+      responses: { 200: answer('The job has ended', 'Cancelled'), ...errors(404, 409, 413, 415) },
     },
   },
   '/v1/pools': {
     get: {
       operationId: 'pools',
       tags: ['pools'],
-      summary: 'All pools and their configs',
+      summary: 'All pools and their settings',
       parameters: [ANY_CORRELATION],
       responses: { 200: answer('The pools, by name', 'Pools'), ...errors() },
     },
   },
-  '/livez': { get: probe('livez', 'Whether the process answers') },
+  '/livez': { get: probe('livez', 'Liveness probe') },
   '/readyz': {
-    get: probe('readyz', 'Whether it can do its work', { 503: answer('Redis does not answer', 'Health') }),
+    get: probe('readyz', 'Readiness probe: whether Redis answers', {
+      503: answer('Redis does not answer', 'Health'),
+    }),
   },
   '/openapi.json': {
     get: page('openapi', 'This document', { 'application/json': { schema: { type: 'object' } } }),
   },
   '/': {
-    get: page('front', 'What this is, and where to go on', { 'text/html': { schema: { type: 'string' } } }),
+    get: page('front', 'The start page', { 'text/html': { schema: { type: 'string' } } }),
   },
-  '/docs': { get: page('docs', 'This document, to read', { 'text/html': { schema: { type: 'string' } } }) },
+  '/docs': {
+    get: page('docs', 'This document as a readable page', { 'text/html': { schema: { type: 'string' } } }),
+  },
 }
 
 function probe(operationId: string, summary: string, more: Json = {}): Json {
@@ -207,7 +210,7 @@ function probe(operationId: string, summary: string, more: Json = {}): Json {
     summary,
     security: [],
     parameters: [ANY_CORRELATION],
-    responses: { 200: answer('It does', 'Health'), ...openErrors(), ...more },
+    responses: { 200: answer('OK', 'Health'), ...openErrors(), ...more },
   }
 }
 
@@ -218,6 +221,6 @@ function page(operationId: string, summary: string, content: Json): Json {
     summary,
     security: [],
     parameters: [ANY_CORRELATION],
-    responses: { 200: { description: 'It', headers: CORRELATION_HEADER, content }, ...openErrors() },
+    responses: { 200: { description: 'OK', headers: CORRELATION_HEADER, content }, ...openErrors() },
   }
 }

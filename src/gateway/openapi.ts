@@ -14,39 +14,41 @@ import { OPERATOR_PATHS, OPERATOR_SCHEMAS } from './openapi-operator.ts'
 import { PATHS } from './openapi-paths.ts'
 import { drainSchema } from './operator-routes.ts'
 
-/** The answer to a job that was accepted. */
+/** The response for an accepted job. */
 const acceptedSchema = z.object({
   job_id: jobIdSchema,
   pool: poolIdSchema,
-  queue_position: z.number().int().nonnegative().describe('jobs ahead of it then, from 0'),
+  queue_position: z.number().int().nonnegative().describe('Jobs ahead of it at that time, from 0'),
   predicted_start_ms: z
     .number()
     .nonnegative()
     .optional()
-    .describe("how long it was expected to wait then (ms), when the pool's pace was known"),
-  existing: z.boolean().describe('the id had been accepted before with the same body: this is that job'),
-  events: z.string().describe('where its events are'),
+    .describe("Expected wait at that time (ms). Absent when the pool's pace was unknown"),
+  existing: z
+    .boolean()
+    .describe('Whether a job with this id and body had been accepted before: this is that job'),
+  events: z.string().describe('URL of its events'),
 })
 
-/** The answer to a job that was over in time. */
+/** The response for a job that ended in time. */
 const finishedSchema = jobStateSchema.extend({
-  pool: poolIdSchema.describe('the same as `pool_id`, as without `wait`'),
-  events: z.string().describe('where its events are'),
+  pool: poolIdSchema.describe('The same as `pool_id`, under the name that the response has without `wait`'),
+  events: z.string().describe('URL of its events'),
 })
 
 const cancelledSchema = z.object({
   job_id: jobIdSchema,
   outcome: z
     .enum(['cancelled', 'already_over'])
-    .describe('`already_over`: it had ended before, and its terminal event stays what it is'),
+    .describe('`already_over`: it had already ended, and its terminal event is unchanged'),
 })
 
 const poolsSchema = z.object({
   pools: z.array(
     z.object({
       pool_id: poolIdSchema,
-      config: poolConfigSchema.optional().describe('absent when it cannot be read'),
-      error: z.string().optional().describe('why the config cannot be read'),
+      config: poolConfigSchema.optional().describe('The settings. Absent when they cannot be read'),
+      error: z.string().optional().describe('Why the settings cannot be read'),
     }),
   ),
 })
@@ -55,37 +57,38 @@ const healthSchema = z.object({ status: z.string(), reason: z.string().optional(
 
 const DESCRIPTION = `A durable queue in front of Text Generation Inference replicas, and a replayable event stream behind them.
 
-Put a job in with \`POST /v1/jobs\`, and either wait for its answer in the same request (\`?wait=30\`), or read its events from
-\`/v1/jobs/{id}/events\`, as often and from wherever you like: the id of an event is the cursor to resume after. Leaving either does
-not cancel the job. Every accepted job ends in exactly one \`end\` or \`error\` event. The text of an answer is \`text\` of its \`end\`:
-\`end.text\` in a job's state.
+Enqueue a job with \`POST /v1/jobs\`. Then either wait for its answer in the same request (\`?wait=30\`), or read its events from
+\`/v1/jobs/{id}/events\`, as often as you like and from any event on: the id of an event is the cursor to resume after. Disconnecting
+does not cancel the job. Every accepted job ends with exactly one \`end\` or \`error\` event. The text of the answer is the \`text\` of its
+\`end\` event, and \`end.text\` in the job's state.
 
-Where the gateway has bearer keys, each request needs one: \`Authorization: Bearer <key>\`.
+If the gateway has bearer keys, each request needs one: \`Authorization: Bearer <key>\`.
 
 ## Job ids
 
-Whoever knows a job's id may read, cancel and erase the job, so ids that are made here cannot be guessed. A \`job_id\` of your own,
-or an \`Idempotency-Key\` that fits the rules of job ids (1 to 128 of \`A-Z a-z 0-9 . _ -\`, not digits only), becomes the job's id
-as it is: anyone who can guess it has the job, so use random bits, such as a UUID. Any other key becomes \`key-\` and a hash
-(hex) of the pool's name, a line feed and the key. With bearer keys this is the HMAC-SHA-256 whose key is the SHA-256 of the caller's
-bearer key: no other caller can compute it, and another bearer key gives another id. Without bearer keys it is the plain SHA-256, which
-can be guessed as well as the key.
+Anyone who knows a job's id can read, cancel and erase the job, so generated ids cannot be guessed. A \`job_id\` that you choose,
+or an \`Idempotency-Key\` that is a valid job id (1 to 128 characters of \`A-Z a-z 0-9 . _ -\`, not digits only), becomes the job's id
+unchanged. Anyone who can guess it can access the job, so make it random, such as a UUID. Any other key becomes \`key-\` and a hash
+(hex) of the pool's name, a line feed and the key. With bearer keys, this is the HMAC-SHA-256 keyed with the SHA-256 of the caller's
+bearer key: no other caller can compute it, and a different bearer key gives a different id. Without bearer keys it is the plain SHA-256,
+which is as easy to guess as the key.
 
 ## Connections
 
-The requests of a connection are answered one at a time, in order. So one connection carries one event stream at a time. A gateway
-bounds its open event streams, and the requests that wait for the end of a job, in all and for each caller (keys of one name are one caller). One event stream more is
-refused (503 \`OVERLOADED\`, 429 \`TOO_MANY_STREAMS\`); one job more is accepted without a wait (202).
+The requests of a connection are handled one at a time, in order, so a connection carries one event stream at a time. A gateway
+limits the open event streams and the requests that wait for a job to end, in total and per caller (keys with the same name are one
+caller). Beyond the limit, an event stream is refused (503 \`OVERLOADED\`, 429 \`TOO_MANY_STREAMS\`), and a job is accepted without
+waiting (202).
 
-Every response has an \`X-Correlation-Id\`: the request's, or one that was made.
+Every response has an \`X-Correlation-Id\`: the request's, or a generated one.
 
 ## Errors
 
-Every error has the same envelope (\`Error\`); \`retriable\` says whether the same request may work later, \`Retry-After\` when.
+Every error has the same envelope (\`Error\`). \`retriable\` says whether the same request may succeed later; \`Retry-After\` says when.
 
 ${errorTable()}`
 
-/** The OpenAPI 3.1 document of the gateway, from the schemas that it checks with. */
+/** The OpenAPI 3.1 document of the gateway, made from the schemas that validate requests. */
 export function buildOpenApi(): Json {
   return {
     openapi: '3.1.1',
@@ -97,9 +100,9 @@ export function buildOpenApi(): Json {
     },
     servers: [{ url: '/' }],
     tags: [
-      { name: 'jobs', description: 'Put in, read, cancel, erase' },
-      { name: 'pools', description: 'List, drain, delete' },
-      { name: 'operation', description: 'For probes and people' },
+      { name: 'jobs', description: 'Enqueue, read, cancel and erase jobs' },
+      { name: 'pools', description: 'Pools and their replicas' },
+      { name: 'operation', description: 'Probes, the start page and this document' },
     ],
     security: [{}, { bearer: [] }],
     paths: withCodeSamples(joinPaths(PATHS as Record<string, Json>, { ...LIST_PATHS, ...OPERATOR_PATHS })),
@@ -109,7 +112,7 @@ export function buildOpenApi(): Json {
           type: 'http',
           scheme: 'bearer',
           description:
-            'The key on a line of the gateway’s file of bearer keys. A line `name+operate key` gives the key the scope `operate`. A gateway on loopback may have none',
+            'A key from the gateway’s file of bearer keys. A line `name+operate key` gives the key the scope `operate`. A gateway on loopback may have no keys',
         },
       },
       schemas: {
@@ -143,7 +146,7 @@ function joinPaths(paths: Readonly<Record<string, Json>>, more: Readonly<Record<
   return joined
 }
 
-/** A job and where it goes: one flat object. */
+/** A job and its address (pool, id) in one flat object. */
 function jobRequest(): Json {
   const job = convert(jobSchema, 'input')
   const address = convert(addressSchema, 'input')
@@ -151,7 +154,7 @@ function jobRequest(): Json {
     ...job,
     properties: { ...(address['properties'] as Json), ...(job['properties'] as Json) },
     required: ['pool'],
-    // What zod checks in code: one prompt, given in one of two ways.
+    // zod checks this in code: exactly one kind of prompt.
     oneOf: [{ required: ['inputs'] }, { required: ['messages'] }],
   }
 }

@@ -1,38 +1,38 @@
 import { PoolError } from '../contract/error.ts'
 import type { Caller } from './caller.ts'
 
-/** Whose place it is: its key is revoked by id, and places are counted by name. */
+/** Who holds a place: keys are revoked by id, and places are counted by name. */
 export type PlaceHolder = Pick<Caller, 'id' | 'name'>
 
-/** How many requests may stay open for a job. */
+/** Limits on requests that stay open. */
 export interface ReaderBounds {
   readonly maxStreams: number
   readonly maxStreamsPerCaller: number
 }
 
 /**
- * Places for requests that stay open until their job moves on: event streams, and POSTs that wait for the end. Both hold a connection and
- * read the job's events, so they share one bound.
+ * Places for requests that stay open while a job runs: event streams, and POSTs that wait for the end. Both hold a connection and
+ * read the job's events, so they share one limit.
  */
 export interface ReaderPlaces {
-  /** Places taken now. */
+  /** The number of places taken. */
   readonly size: number
   /**
-   * Takes a place, which is aborted with {@link REVOKED} or {@link STOPPING} when its request must end early.
+   * Reserves a place, which is aborted with {@link REVOKED} or {@link STOPPING} when its request must end early.
    *
    * @throws {@link PoolError} `OVERLOADED` when all places are taken or the gateway is stopping; `TOO_MANY_STREAMS` when the caller has
-   * as many as one caller may.
+   * reached its limit.
    */
   reserve(caller: PlaceHolder): AbortController
-  /** Gives a place back. Idempotent. */
+  /** Releases a place. Idempotent. */
   release(place: AbortController): void
-  /** Aborts the places of every key that may no longer call, also where another key of its name may. */
+  /** Aborts the places of every key that may no longer call, even if another key with the same name may. */
   revoke(mayCall: (id: string) => boolean): void
-  /** Aborts all places and gives no more. */
+  /** Aborts all places and refuses new ones. */
   end(): void
 }
 
-/** The process ends. */
+/** The gateway is stopping. */
 export const STOPPING = new PoolError(
   'OVERLOADED',
   'this gateway is stopping; resume at another one, or here later',
@@ -54,14 +54,14 @@ export function createReaderPlaces({ maxStreams, maxStreamsPerCaller }: ReaderBo
       if (taken.size >= maxStreams) {
         throw new PoolError(
           'OVERLOADED',
-          `this gateway holds ${maxStreams} event streams open, as many as it may`,
+          `this gateway has reached its limit of ${maxStreams} open event streams`,
         )
       }
       const held = perCaller.get(caller.name) ?? 0
       if (held >= maxStreamsPerCaller) {
         throw new PoolError(
           'TOO_MANY_STREAMS',
-          `this caller holds ${held} event streams open on this gateway, as many as one caller may; close some, or ask another gateway`,
+          `this caller has reached its limit of ${held} open event streams on this gateway; close some, or use another gateway`,
         )
       }
       const place = new AbortController()

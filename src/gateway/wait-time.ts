@@ -1,10 +1,10 @@
 import { PoolError } from '../contract/error.ts'
 import { shown } from '../contract/shown.ts'
 
-/** Longest wait for a job's end (seconds): nginx and most balancers cut a request that is silent for longer. */
+/** Longest wait for a job to end (seconds): nginx and most load balancers close a request that is silent for longer. */
 export const MAX_WAIT_S = 60
 
-/** How long a request wants to wait for its job's end. */
+/** How long a request waits for its job to end. */
 export interface WaitTime {
   readonly seconds: number
   /** The `Preference-Applied` header of the response; absent when the wait is no preference. */
@@ -12,8 +12,8 @@ export interface WaitTime {
 }
 
 /**
- * Reads the wait that a request asks for: the query's, else that of `Prefer: wait=N` (RFC 7240, section 4.3). A preference is never an
- * error: one above the limit is lowered to it, and one that cannot be read is ignored.
+ * Reads the wait that a request asks for: from the query, else from `Prefer: wait=N` (RFC 7240, section 4.3). A preference is never an
+ * error: a value above the limit is lowered to it, and an invalid value is ignored.
  *
  * @returns undefined when the request asks for none.
  * @throws {@link PoolError} `INVALID_PARAMS` for a query value that is not a whole number from 0 to {@link MAX_WAIT_S}.
@@ -30,7 +30,7 @@ export function readWaitTime(query: string | undefined, prefer: string | undefin
 
 /** Only the first `wait` counts (RFC 7240, section 2). */
 function preferredWait(prefer: string): WaitTime | undefined {
-  // Preferences are separated by commas that are not in quotes.
+  // Preferences are separated by commas outside quotes.
   const preferences = prefer.match(/(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g) ?? []
   const wait = preferences.find((preference) => /^\s*wait\s*(?:[=;]|$)/i.test(preference)) ?? ''
   const digits = /^\s*wait\s*=\s*"?(\d+)"?\s*(?:;|$)/i.exec(wait)?.[1]

@@ -2,24 +2,24 @@ import type { Context } from 'hono'
 import { PAGE_STYLE, escapeHtml, pageHead, pageHeaders } from './page.ts'
 import type { HttpEnv } from './serve.ts'
 
-/** What stands at the root of a server: what it is, where to go on, and how to begin. */
+/** The page at the root of a server: what it is, links, and a first command. */
 export interface FrontPage {
   readonly title: string
   readonly text: string
-  /** Path and what is there. Paths are relative, as a proxy may serve the root elsewhere. */
+  /** Path and what is there. Paths are relative, because a proxy may mount the root elsewhere. */
   readonly links: readonly (readonly [path: string, what: string])[]
-  /** A command that works, for the address that the page was asked for under. */
+  /** A working command, given the `Host` of the request. */
   readonly curl: (address: string) => string
 }
 
 const HEADERS = pageHeaders(PAGE_STYLE)
 
 /**
- * Responds with the page at the root. It is the same for everybody, so it needs no key; and no version is in it, as it would
- * tell a stranger which faults to try.
+ * Responds with the page at the root. It holds no secrets, so it needs no key, and no version, which would help an attacker choose an
+ * exploit.
  */
 export function respondFrontPage(context: Context<HttpEnv>, page: FrontPage): Response {
-  // Checked before (host.ts); HTTP/1.0 may have none.
+  // Validated earlier (host.ts); HTTP/1.0 may have no Host.
   const host = context.env.incoming.headers.host || 'localhost'
   const links = page.links.map(
     ([path, what]) => `<li><a href="${escapeHtml(path)}">/${escapeHtml(path)}</a>: ${escapeHtml(what)}`,
@@ -32,6 +32,6 @@ ${links.join('\n')}
 <pre>${escapeHtml(page.curl(host))}</pre>
 </html>
 `
-  // It names the Host that it was asked for under.
+  // The page contains the request's Host, so it must not be cached.
   return context.body(html, 200, { ...HEADERS, 'Cache-Control': 'no-store' })
 }

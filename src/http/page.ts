@@ -7,7 +7,7 @@ code,pre{font:14px/1.4 ui-monospace,monospace;background:#f4f4f4}pre{padding:.7r
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}code,pre{background:#262626}a{color:#8ab4f8}}
 `
 
-/** The headers of a page with one style sheet in it: it loads nothing, runs nothing, sends nothing, and is in no frame. */
+/** The headers of a page with one inline style sheet: it may load, run and send nothing, and not be framed. */
 export function pageHeaders(style: string): Record<string, string> {
   const hash = createHash('sha256').update(style).digest('base64')
   return {
@@ -18,7 +18,7 @@ export function pageHeaders(style: string): Record<string, string> {
   }
 }
 
-/** The begin of a page, up to its heading. */
+/** The start of a page, up to its heading. */
 export function pageHead(title: string, style: string): string {
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -63,8 +63,8 @@ describe('an unknown field of a job names the one that was meant', () => {
     ['stop_sequences', 'use stop'],
     ['n', 'a job has one answer: enqueue it once for each'],
     ['model', 'leave it out: a pool serves one model, so choose the pool instead'],
-    ['deadline_ms', 'put deadline_ms beside parameters'],
-    ['prompt', 'put inputs beside parameters'],
+    ['deadline_ms', 'put deadline_ms next to parameters'],
+    ['prompt', 'put inputs next to parameters'],
     ['temprature', 'did you mean temperature?'],
   ])('%s among the parameters', ([field, hint]) => {
     const message = refusalOf({ inputs: 'x', parameters: { [field]: 1 } })
