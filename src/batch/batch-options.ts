@@ -1,25 +1,25 @@
 import type { PoolError } from '../contract/error.ts'
 
-/** What to run. */
+/** Options of a run. */
 export interface BatchOptions {
   readonly redisUrl: string
   readonly pool: string
   readonly prefix: string
-  /** A file; it is read twice, so no pipe. */
+  /** A regular file, because it is read twice. */
   readonly input: string
   readonly out: string
   /** How many jobs may be in Redis at once. @defaultValue by slots and pace (window.ts) */
   readonly window?: number | undefined
-  /** Run the lines again whose record is an error. */
+  /** Rerun the lines whose record is an error. */
   readonly retryFailed: boolean
   /** Ends the run at once; jobs stay in the queue. */
   readonly signal: AbortSignal
   readonly report: BatchReport
 }
 
-/** What a run reports while it works. */
+/** Callbacks of a run. */
 export interface BatchReport {
-  /** The files are read, and jobs begin. The progress stays the same object and changes. */
+  /** The files have been read, and jobs start. The progress object is updated in place. */
   onStart(progress: BatchProgress): void
   onFull(error: PoolError): void
   onAway(error: PoolError): void
@@ -28,18 +28,18 @@ export interface BatchReport {
   onKept(error: PoolError): void
 }
 
-/** How far a run is, records of earlier runs included. */
+/** The progress of a run, including records of earlier runs. */
 export interface BatchProgress {
   /** Lines that are not blank. */
   readonly total: number
-  /** Lines on record with an answer. */
+  /** Lines with a recorded answer. */
   readonly answered: number
-  /** Lines on record with an error. */
+  /** Lines with a recorded error. */
   readonly failed: number
   /** The same by code. */
   readonly codes: ReadonlyMap<string, number>
   /** Lines without a record. */
   readonly left: number
-  /** Lines that this run has recorded, a second. */
+  /** Lines that this run records per second. */
   readonly perSecond: number
 }

@@ -34,11 +34,11 @@ import { createPace, windowFor } from './window.ts'
 
 /** How many jobs are enqueued at once. */
 const ENQUEUES = 64
-/** Above this many jobs on record that Redis still has, no line is begun. */
+/** While Redis still has more recorded jobs than this, no further line starts. */
 const MAX_UNSETTLED = 1024
-/** How many bytes of lines the window holds at most, unless one line alone is larger. */
+/** Maximum bytes of the lines in the window, unless a single line is larger. */
 const WINDOW_BYTES = 32 * 1024 * 1024
-/** How often the window is measured anew (ms). */
+/** How often the pool's slots are counted (ms). */
 const MEASURE_MS = 2000
 /** An answer that expires sooner could be gone before it is read; then the line would run again, and again (ms). */
 const MIN_RETENTION_MS = 60_000
@@ -50,24 +50,24 @@ async function checkRights(redis: Redis, keys: PoolKeys, redisUrl: string): Prom
     if (!isForbidden(error)) throw redisUnavailable(redisUrl, error)
     throw new PoolError(
       'REDIS_UNAVAILABLE',
-      'Redis does not allow its user to see when jobs end (zmscore): run batches as one who may enqueue, read and forget (ops/redis.acl: gateway, operator)',
+      'Redis does not allow its user to see when jobs end (zmscore): run batches as a user that may enqueue, read and forget (ops/redis.acl: gateway, operator)',
       { cause: bareCause(error) },
     )
   }
 }
 
-/** A line whose job is in Redis, or on its way there. */
+/** A line whose job is in Redis, or being enqueued. */
 interface OpenJob {
   readonly line: number
   readonly job: JobInput
-  /** Makes room in the window. */
+  /** Frees its place in the window. */
   readonly release: () => void
-  /** The enqueue that is under way. */
+  /** The running enqueue. */
   enqueuing: Promise<void> | undefined
   over: boolean
 }
 
-/** One run of the command, between its first job and its last record. */
+/** One run of the command, from its first job to its last record. */
 export class BatchRun {
   private readonly options: BatchOptions
   private readonly pool: PoolClient
@@ -84,11 +84,11 @@ export class BatchRun {
   private readonly open = new Map<string, OpenJob>()
   private readonly pace = createPace()
   private watch: EndWatch | undefined
-  /** Lines that are begun and not on record. */
+  /** Lines that have started and are not recorded. */
   private begun = 0
   private begunBytes = 0
   private slots = 0
-  /** Who sees that Redis is unreachable. */
+  /** Which parts currently find Redis unreachable. */
   private readonly away = new Set<'calls' | 'watch'>()
   private wake: (() => void) | undefined
   private readonly progress: { -readonly [Key in keyof BatchProgress]: BatchProgress[Key] } & {
@@ -146,7 +146,7 @@ export class BatchRun {
     }
   }
 
-  /** Runs what is left; resolves when each line has its record. @throws why it stops. */
+  /** Runs the remaining lines; resolves when each line has its record. @throws the reason if it stops early. */
   async run(): Promise<BatchProgress> {
     const { options, keys, progress } = this
     const redis = await connectToShard(options.redisUrl, keys.config, { role: 'lookup' })
@@ -155,7 +155,7 @@ export class BatchRun {
       throw error
     })
     const queue = openJobQueue(redis, keys)
-    // It waits for jobs, so it sees to it that deadlines are kept, though no worker may run.
+    // Enforce deadlines here, too: without a running worker, the run would wait forever.
     const sweeper = startSweeper({
       redis,
       prefix: options.prefix,
@@ -190,7 +190,7 @@ export class BatchRun {
     } finally {
       this.failed.abort(new Error('the run is over'))
       const stopped = [this.watch.stop(), measuring, sweeper.stop()]
-      // Not after them: a Redis that is silent would keep them.
+      // Before awaiting them: they would hang on a Redis that does not answer.
       disconnectRedis(redis)
       await Promise.all(stopped)
       await queue.close()
@@ -199,7 +199,7 @@ export class BatchRun {
 
   /** Reports once that Redis is unreachable. */
   private onAway(who: 'calls' | 'watch', error: PoolError): void {
-    // What is on its way when a run stops loses its connection.
+    // When the run stops, pending calls lose their connection; that is no outage.
     if (this.stop.aborted) return
     if (this.away.size === 0) this.options.report.onAway(error)
     this.away.add(who)
@@ -213,7 +213,7 @@ export class BatchRun {
     this.stop.addEventListener('abort', act, { once: true })
   }
 
-  /** Resolves at the next change of what is under way. @throws why the run stops. */
+  /** Resolves at the next change. @throws the reason if the run stops. */
   private async change(): Promise<void> {
     this.stop.throwIfAborted()
     await new Promise<void>((resolve) => {
@@ -287,7 +287,7 @@ export class BatchRun {
       },
       (error: unknown) => {
         if (this.stop.aborted || open.over) return
-        // Nothing of it is in Redis, and its id may be another job's.
+        // Nothing of this job is in Redis, and its id may belong to another job, so erase nothing.
         if (isOfLine(error)) this.close(jobId, open, refusalOf(jobId, open.line, error), { erase: false })
         else this.failed.abort(error)
       },
@@ -297,7 +297,7 @@ export class BatchRun {
     })
   }
 
-  /** Redis may have lost the job, or half of it; an enqueue of one that it has changes nothing. */
+  /** Enqueues a job again that Redis may have lost, wholly or in part. A no-op if Redis still has it. */
   private enqueueAgain(jobId: string): void {
     const open = this.open.get(jobId)
     if (open === undefined || open.over || open.enqueuing !== undefined) return
@@ -312,13 +312,13 @@ export class BatchRun {
     await this.file.room()
   }
 
-  /** Ends a line with its record; then its job is erased. */
+  /** Records the outcome of a line, then erases its job. */
   private close(jobId: string, open: OpenJob, record: Answer | Failure, { erase }: { erase: boolean }): void {
     open.over = true
     this.watch?.delete(jobId)
     this.open.delete(jobId)
     this.record(record, () => {
-      // An enqueue that is on its way would make the job anew.
+      // Wait for a running enqueue, which would create the job again.
       if (erase) this.settler.settle(jobId, open.enqueuing)
       open.release()
     })
@@ -338,7 +338,7 @@ export class BatchRun {
     this.file.append(record).then(onRecord, (error: unknown) => this.failed.abort(error))
   }
 
-  /** Counts the slots of the pool, so that the window follows workers that start and stop. */
+  /** Keeps counting the pool's slots, so that the window follows workers that start and stop. */
   private async measure(): Promise<void> {
     while (!this.stop.aborted && this.options.window === undefined) {
       const replicas = await this.pool.replicas({ signal: this.stop }).catch(() => undefined)

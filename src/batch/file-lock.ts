@@ -9,8 +9,8 @@ const O_EXLOCK = 0x20
 const OPENS_LOCKED: ReadonlySet<NodeJS.Platform> = new Set(['darwin', 'freebsd', 'openbsd'])
 
 /**
- * Opens a file for reading and appending, makes it if need be, and locks it: flock(2), which the kernel releases when the process
- * ends, however it ends. Undefined while another process has it locked.
+ * Opens a file for reading and appending, creates it if needed, and locks it with flock(2). The kernel releases the lock when the
+ * process ends, however it ends. Undefined if another process holds the lock.
  *
  * @throws {@link PoolError} `CONFIG` if it cannot be opened or locked, or is no file.
  */
@@ -47,8 +47,8 @@ async function openForAppend(path: string): Promise<FileHandle | undefined> {
 }
 
 /**
- * Node has no flock(2). A lock belongs to the open file, which a child shares: the program `flock` takes it and ends, and the lock
- * stays for as long as this process has the file open.
+ * Node has no flock(2). A lock belongs to the open file description, which a child process shares: the program `flock` takes the lock
+ * and exits, and the lock stays as long as this process has the file open.
  */
 async function lock(file: FileHandle, path: string): Promise<boolean> {
   const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', file.fd] })

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * A set of ids in 16 to 32 bytes each, whatever their length: it holds 64 bits of their SHA-256. Two of ten million ids are taken for one
- * with a probability of three in a million.
+ * A set of ids that takes 16 to 32 bytes per id, whatever their length: it stores 64 bits of their SHA-256. With ten million ids, the
+ * probability of any collision is three in a million.
  */
 export class IdSet {
   private size = 0

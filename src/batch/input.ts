@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { PoolError } from '../contract/error.ts'
 import { isBlank, openInput, openLines } from './job-lines.ts'
 
-/** What a file of jobs holds, in a few bytes for each hundred lines. */
+/** A fingerprint of a file of jobs, in a few bytes per hundred lines. */
 export interface InputSurvey {
   readonly lines: number
   /** Lines that are not blank. */
@@ -24,18 +24,18 @@ export interface InputLine {
 export interface InputOptions {
   readonly file: string
   readonly signal: AbortSignal
-  /** What the file was before; lines may have been added at its end since. */
+  /** The file's fingerprint in an earlier run; lines may have been appended since. */
   readonly before?: InputSurvey | undefined
 }
 
-/** Lines for each digest. */
+/** Lines per digest. */
 const BLOCK = 100
 
 /**
- * Reads the lines of a file of jobs that are not blank, one after the other.
+ * Reads the non-blank lines of a file of jobs, one after the other.
  *
- * @returns what was read.
- * @throws {@link PoolError} `INVALID_PARAMS` for a file of another kind, or one whose lines are not those of `before`.
+ * @returns the file's fingerprint.
+ * @throws {@link PoolError} `INVALID_PARAMS` if the file is not JSON lines, or its lines differ from those of `before`.
  */
 export async function* readInput({
   file,
@@ -71,7 +71,7 @@ export async function* readInput({
   return { lines: line, jobs, blocks, last: digest() }
 }
 
-/** Reads a whole file for what it holds. @throws as {@link readInput}. */
+/** Reads a whole file for its fingerprint. @throws as {@link readInput}. */
 export async function surveyInput(options: InputOptions): Promise<InputSurvey> {
   const lines = readInput(options)
   for (;;) {
@@ -83,6 +83,6 @@ export async function surveyInput(options: InputOptions): Promise<InputSurvey> {
 function changed(file: string, which: string): PoolError {
   return new PoolError(
     'INVALID_PARAMS',
-    `${file}: ${which} not what the run began with. Restore the file, or give another --out; lines may only be added at the end`,
+    `${file}: ${which} not what the run started with. Restore the file, or give another --out; lines may only be added at the end`,
   )
 }

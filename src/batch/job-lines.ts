@@ -6,17 +6,17 @@ import { describeFlaw, findJsonFlaw } from '../contract/json-text.ts'
 import { kindOf } from '../contract/shown.ts'
 import { decodeText, toUtf8 } from '../runtime/read-text.ts'
 
-/** The longest line that is read (bytes): far above what any replica takes as a prompt. */
+/** The longest line that is read (bytes): far above what any replica accepts as a prompt. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
 const [LF, CR] = [0x0a, 0x0d]
 const EXAMPLE = '{"inputs":"a prompt"}'
 
 /**
- * The lines of a file of jobs, as bytes without their ends. A line ends at LF, CR or CRLF only: JSON may hold other characters
- * that some readers call line breaks (U+2028, U+2029, U+0085). Yields each line as soon as its end is read; a line above the
- * bound is cut to one byte more than the bound.
+ * The lines of a file of jobs, as bytes without line endings. A line ends only with LF, CR or CRLF: JSON may contain other
+ * characters that some readers treat as line breaks (U+2028, U+2029, U+0085). Yields each line as soon as it is complete; a line
+ * longer than the bound is cut to one byte more than the bound.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` before the first line, if the file is of another kind
+ * @throws {@link PoolError} `INVALID_PARAMS` before the first line, if the file is not JSON lines
  */
 export async function openLines(input: AsyncIterable<Buffer>, what: string): Promise<AsyncIterable<Buffer>> {
   const lines = splitLines(refuseArray(toUtf8(input, what), what))
@@ -40,7 +40,7 @@ export function isBlank(line: Buffer): boolean {
   return line.length < 1000 && line.toString('utf8').trim() === ''
 }
 
-/** Lines as {@link openLines} yields them, whatever is in them. */
+/** Like {@link openLines}, without checking the kind of file. */
 export async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let parts: Buffer[] = []
   let size = 0
@@ -74,7 +74,7 @@ export async function* splitLines(input: AsyncIterable<Buffer>): AsyncGenerator<
   if (size > 0) yield take()
 }
 
-/** Such a file may be one line of any length, so its first character decides. */
+/** Refuses a JSON array by its first character, because it may be a single line of any length. */
 async function* refuseArray(input: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
   let begun = false
   for await (const chunk of input) {
@@ -86,7 +86,7 @@ async function* refuseArray(input: AsyncIterable<Buffer>, what: string): AsyncGe
           .trimStart()[0]
     if (first === '[') {
       throw invalid(
-        `${what}: expected one JSON object a line, got a JSON array. Write lines: jq -c '.[]' FILE, or in pandas to_json(orient='records', lines=True)`,
+        `${what}: expected one JSON object per line, got a JSON array. Write lines: jq -c '.[]' FILE, or in pandas to_json(orient='records', lines=True)`,
       )
     }
     begun ||= first !== undefined
@@ -94,17 +94,17 @@ async function* refuseArray(input: AsyncIterable<Buffer>, what: string): AsyncGe
   }
 }
 
-/** Recognizes by its first line a file without any good line; other bad lines are refused one by one. */
+/** Recognizes by its first line a file in which no line can be valid; other bad lines are refused one by one. */
 function refuseKind(line: Buffer, number: number, what: string): void {
   const text = line.subarray(0, 1000).toString('utf8').trim()
   if (text === '{') {
     throw invalid(
-      `${what}: line ${number}: expected a whole JSON object on each line, got one that goes on. Put each on one line: jq -c . FILE`,
+      `${what}: line ${number}: expected a whole JSON object on each line, got one that spans several lines. Put each on one line: jq -c . FILE`,
     )
   }
   if (!/^[\uFEFF\s]*\{/.test(text) && /[,;\t]/.test(text) && !text.includes('{')) {
     throw invalid(
-      `${what}: line ${number}: expected a JSON object such as ${EXAMPLE}, got what looks like a table (CSV) or plain text. Write one JSON object a line`,
+      `${what}: line ${number}: expected a JSON object such as ${EXAMPLE}, got what looks like a table (CSV) or plain text. Write one JSON object per line`,
     )
   }
 }
@@ -112,7 +112,7 @@ function refuseKind(line: Buffer, number: number, what: string): void {
 /**
  * Reads one line as JSON.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` that names the place of the error, never the content
+ * @throws {@link PoolError} `INVALID_PARAMS` that gives the position of the error, never the content
  */
 export function parseJsonLine(line: Buffer): unknown {
   if (line.length > MAX_LINE_BYTES) {
@@ -126,14 +126,14 @@ export function parseJsonLine(line: Buffer): unknown {
   )
 }
 
-/** A line's job; `jobId` is the id that it names. */
+/** A line's job; `jobId` is its `job_id`. */
 export interface LineJob {
   readonly job: JobInput
   readonly jobId: string | undefined
 }
 
 /**
- * Reads one line as a job. Its body is checked only when it is enqueued.
+ * Reads one line as a job. The body is validated when it is enqueued.
  *
  * @throws {@link PoolError} `INVALID_PARAMS`
  */
@@ -146,11 +146,11 @@ export function parseJobLine(line: Buffer): LineJob {
   if (jobId !== undefined && typeof jobId !== 'string') {
     throw invalid(`job_id: expected a string, got ${kindOf(jobId)}`)
   }
-  // Checked where it is enqueued, as every job is.
+  // Validated by the enqueue.
   return { job: job as unknown as JobInput, jobId }
 }
 
-/** Whether an error is about one line only, so that the others may go on. */
+/** Whether an error concerns only one line, so that the others can continue. */
 export function isOfLine(error: unknown): error is PoolError {
   return error instanceof PoolError && OF_LINE.has(error.kind)
 }
@@ -174,11 +174,11 @@ export async function* openInput(file: string, signal: AbortSignal): AsyncGenera
 /** A file of jobs, before it is read. */
 interface InputStats {
   readonly size: number
-  /** No pipe, so that it can be read twice. */
+  /** Whether it is a regular file, which can be read twice. */
   isFile(): boolean
 }
 
-/** Looks at a file of jobs. @throws {@link PoolError} `CONFIG` if it cannot be read; `what` names it. */
+/** Stats a file of jobs. @throws {@link PoolError} `CONFIG` if it cannot be read; `what` names it in the message. */
 export async function statInput(file: string, what: string): Promise<InputStats> {
   const found = await stat(file).catch((cause: unknown) => {
     throw new PoolError('CONFIG', `${what}: cannot read ${file}`, { cause })
@@ -187,13 +187,13 @@ export async function statInput(file: string, what: string): Promise<InputStats>
   return found
 }
 
-/** What other languages write instead of JSON, and what to write instead. */
+/** What other languages write in place of JSON, and how to fix it. */
 const FOREIGN: readonly (readonly [RegExp, string])[] = [
   [/^[-+]?(?:nan|inf(?:inity)?)\b/i, 'NaN or Infinity, which JSON does not have. Leave the field out'],
-  [/^(?:None|True|False|undefined)\b/, 'a word that JSON does not have: it has null, true and false'],
-  [/^'/, "a single quote. JSON's strings stand in double quotes"],
+  [/^(?:None|True|False|undefined)\b/, 'a word that JSON does not have; use null, true or false'],
+  [/^'/, 'a single quote. JSON strings use double quotes'],
   [/^\0/, 'a NUL byte'],
-  [/^[},\]]/, 'a comma or a bracket too many'],
+  [/^[},\]]/, 'an extra comma or bracket'],
   // oxlint-disable-next-line no-control-regex -- it is what is looked for
   [/^[\u0001-\u001f]/, 'a raw control character, e.g. a tab. Escape it: \\t'],
   [/^(?:\/\/|\/\*|#)/, 'a comment, which JSON does not have'],

@@ -1,7 +1,7 @@
-/** Runs work, so much of it at once. */
+/** Runs work with limited concurrency. */
 export type Limit = <T>(work: () => Promise<T>) => Promise<T>
 
-/** Lets at most `most` pieces of work run at once; the others wait in their order. */
+/** Lets at most `most` pieces of work run at once; the others wait in order of arrival. */
 export function createLimit(most: number): Limit {
   let running = 0
   const waiting: (() => void)[] = []

@@ -1,10 +1,10 @@
-/** How a line of the input stands in the file of answers: not in it, answered, or failed. */
+/** The state of an input line in the file of answers: no record, answered, or failed. */
 export const LINE = { open: 0, answered: 1, failed: 2 } as const
 
-/** How a line stands. */
+/** The state of a line. */
 export type LineState = (typeof LINE)[keyof typeof LINE]
 
-/** How each line of a file stands, in one byte a line. */
+/** The states of all lines of a file, one byte per line. */
 export class LineStates {
   private bytes = new Uint8Array(1024)
 

@@ -8,7 +8,7 @@ import { isBlank } from './job-lines.ts'
 import { formatRecord, parseRecord } from './record.ts'
 import type { Answer, Failure, Outcome } from './record.ts'
 
-/** The file of answers of one run: complete lines, each of them on the disk before it counts. */
+/** The file of answers of one run: complete lines, each synced to disk before it counts. */
 export interface OutFile {
   /** Where it is, without symlinks: what is beside it is found under any name of it. */
   readonly path: string
@@ -21,22 +21,22 @@ export interface OutFile {
    */
   scan(onRecord: (outcome: Outcome, endsAt: number) => void): Promise<void>
   /**
-   * Leaves out records, all in one step: a crash leaves the file as it was, or as it shall be. Call before the first append.
+   * Removes records atomically: a crash leaves either the old or the new file. Call before the first append.
    *
    * @param isKept whether a record stays.
    */
   rewrite(isKept: (outcome: Outcome) => boolean): Promise<void>
-  /** Resolves when the record is on the disk. Records that are waiting go together. @throws what the disk says; then for good. */
+  /** Resolves when the record is on disk. Waiting records are written together. @throws if a write fails, and on every later call. */
   append(record: Answer | Failure): Promise<void>
-  /** Resolves when less than some 8 MB wait to be written. */
+  /** Resolves when less than about 8 MB are waiting to be written. */
   room(): Promise<void>
-  /** The size of the file (bytes): all of it is on the disk. */
+  /** The size of the file that is on disk (bytes). */
   readonly size: number
-  /** Resolves when nothing is being written; unlocks the file. */
+  /** Waits for pending writes, then unlocks the file. */
   close(): Promise<void>
 }
 
-/** Above this many bytes, records wait for those before them. */
+/** How many bytes may wait to be written before {@link OutFile.room} blocks. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024
 const LF = 0x0a
 /** How each record begins (record.ts). */
@@ -80,13 +80,13 @@ export async function openOutFile(name: string): Promise<OutFile> {
         size += bytes.length
         for (const { resolve } of group) resolve()
       } catch (error) {
-        // Half a line must not become the beginning of another one.
+        // An incomplete line must not become the start of the next one.
         if (failure === undefined) await file.truncate(size).catch(() => undefined)
         failure ??= notWritten(path, error)
         for (const { reject } of group) reject(failure)
       }
     }
-    // Not a microtask later: what is appended in between would wait for ever.
+    // Reset synchronously: a record appended a microtask before the reset would wait forever.
     writing = undefined
   }
 
@@ -194,7 +194,7 @@ interface Pending {
   readonly reject: (error: unknown) => void
 }
 
-/** Makes names in a file's folder last: a rename is on the disk only with the folder. */
+/** Syncs a file's folder: a rename is on disk only once the folder is. */
 export async function syncFolder(path: string): Promise<void> {
   const folder = await open(dirname(path))
   try {

@@ -2,37 +2,37 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
 import { isForbidden } from '../redis/fault.ts'
 
-/** Waits for what is better in a moment: a full queue, and an unreachable Redis if asked to. */
+/** Retries calls that fail for a passing reason: a full queue and, optionally, an unreachable Redis. */
 export interface Patience {
   /**
-   * Repeats the call until it is not refused for such a reason. All refused calls wait together.
+   * Repeats the call until it no longer fails for such a reason. All failed calls share one pause.
    *
    * @throws any other error of the call; the signal's reason.
    */
   through<T>(call: () => Promise<T>): Promise<T>
 }
 
-/** Pause if a refusal does not say how long to wait (ms). */
+/** Pause if an error has no `retryAfterMs` (ms). */
 const AGAIN_MS = 1000
 
 /** How to wait. */
 export interface PatienceOptions {
   readonly signal: AbortSignal
-  /** Called the first time that there is no room for a job. */
+  /** Called the first time that the queue is full. */
   readonly onFull: (error: PoolError) => void
-  /** Wait for Redis, and for a pool that was lost with its data. Called when a wait begins. @defaultValue they are errors */
+  /** Called when Redis, or a pool lost with its data, becomes unavailable; the call is then retried. @defaultValue such errors are thrown */
   readonly onAway?: ((error: PoolError) => void) | undefined
-  /** Called when a call succeeds after that. */
+  /** Called when a call succeeds again after `onAway`. */
   readonly onBack?: (() => void) | undefined
 }
 
-/** Patience for the calls of one command. */
+/** Creates the retries of one command. */
 export function createPatience({ signal, onFull, onAway, onBack }: PatienceOptions): Patience {
   let pause: Promise<unknown> | undefined
   let fullReported = false
   let away = false
 
-  /** Reports why a call is to be repeated; false if it is not. */
+  /** Whether a call should be retried; reports the reason if so. */
   function isForLater(error: unknown): error is PoolError {
     if (!(error instanceof PoolError) || error.ofJob) return false
     if (error.kind === 'ADMISSION_REJECT' || error.kind === 'DEADLINE_UNMET') {
@@ -67,7 +67,7 @@ export function createPatience({ signal, onFull, onAway, onBack }: PatienceOptio
   }
 }
 
-/** Whether Redis is unreachable, or has lost the pool. What its user may not do stays so. */
+/** Whether Redis is unreachable, or has lost the pool. A missing right does not pass with time. */
 function isOfRedis(error: PoolError): boolean {
   if (error.kind === 'REDIS_UNAVAILABLE') return !isForbidden(error.cause)
   return error.kind === 'POOL_UNAVAILABLE'

@@ -15,15 +15,15 @@ import {
 } from './run-state.ts'
 import type { RunState } from './run-state.ts'
 
-/** What a run knows before its first job. */
+/** The state of a run before its first job. */
 export interface Prepared {
   readonly state: RunState
   readonly lines: LineStates
   /** Ids that lines name, and those of their jobs, as far as they are on record. */
   readonly named: IdSet
-  /** The lines of the records, by the code of their error; answers under ''. */
+  /** The number of records by error code; answers under ''. */
   readonly counts: Map<string, number>
-  /** The last jobs on record: Redis may still have them. */
+  /** The most recently recorded jobs: Redis may still have them. */
   readonly unsettled: readonly string[]
 }
 
@@ -37,12 +37,11 @@ export interface PrepareOptions {
   readonly signal: AbortSignal
 }
 
-/** More jobs than can be on record and not yet erased (batch-run.ts). */
+/** More than the number of jobs that can be recorded and not yet erased (batch-run.ts). */
 const MOST_UNSETTLED = 4096
 
 /**
- * Reads the file of answers, its state and the input; writes the state, and takes failed lines out of the file if they are to be
- * run again.
+ * Reads the file of answers, its state and the input. Writes the state and, with `retryFailed`, removes the failed records.
  *
  * @throws {@link PoolError} `CONFIG` or `INVALID_PARAMS` if they do not belong together.
  */
@@ -58,7 +57,7 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
   if (before !== undefined && before.pool !== pool) {
     throw new PoolError(
       'CONFIG',
-      `--out: the run of ${out} began on pool ${before.pool}, got ${pool}. Give another --out`,
+      `--out: the run of ${out} belongs to pool ${before.pool}, got ${pool}. Give another --out`,
     )
   }
   const survey = await surveyInput({ file: input, signal, before: before?.input })
@@ -94,7 +93,8 @@ export async function prepareRun(options: PrepareOptions): Promise<Prepared> {
   state = { ...state, settled_bytes: Math.min(state.settled_bytes, file.size) }
   const again = options.retryFailed ? formatRanges(lines.in(LINE.failed)) : ''
   if (again !== '') {
-    // The state first: a line whose record is gone must not get the id of its last try. Its bytes count from a file that is replaced.
+    // Write the state first: a line whose record was removed must not reuse the id of its last try. `settled_bytes` is an offset in the
+    // file that is being replaced, so reset it.
     state = { ...state, retries: [...state.retries, again], settled_bytes: 0 }
     await writeRunState(file.path, state)
     await file.rewrite(({ code }) => code === undefined)

@@ -12,14 +12,14 @@ export interface Answer {
   readonly usage: { readonly tokens_in?: number | undefined; readonly tokens_out: number }
 }
 
-/** The same of a job that ended in an error, or of a line that was refused. */
+/** The record of a job that ended in an error, or of a refused line. */
 export interface Failure {
   readonly job_id: string
   readonly line: number
   readonly error: { readonly code: string; readonly message: string; readonly retriable: boolean }
 }
 
-/** What the file of answers says of a line, without its text. */
+/** A record without its text. */
 export interface Outcome {
   readonly jobId: string
   readonly line: number
@@ -27,7 +27,7 @@ export interface Outcome {
   readonly code: string | undefined
 }
 
-/** The record of a job that is over. */
+/** The record of a job that has ended. */
 export function recordOf(jobId: string, line: number, { event, data }: TerminalEvent): Answer | Failure {
   if (event === 'error') {
     const { code, message, retriable } = data
@@ -37,17 +37,17 @@ export function recordOf(jobId: string, line: number, { event, data }: TerminalE
   return { job_id: jobId, line, text, finish_reason, usage: { tokens_in, tokens_out } }
 }
 
-/** The record of a line that was refused. */
+/** The record of a refused line. */
 export function refusalOf(jobId: string, line: number, { kind, message, retriable }: PoolError): Failure {
   return { job_id: jobId, line, error: { code: kind, message, retriable } }
 }
 
-/** A record as one line, with its end. */
+/** A record as one line, with its line ending. */
 export function formatRecord(record: Answer | Failure): string {
   return `${jsonLine(record)}\n`
 }
 
-/** Reads a line of the file of answers; undefined if it is no record. */
+/** Parses a line of the file of answers; undefined if it is not a record. */
 export function parseRecord(line: Buffer): Outcome | undefined {
   try {
     const value = JSON.parse(line.toString('utf8')) as Partial<Answer & Failure> | null

@@ -1,13 +1,13 @@
 /**
- * Runs a file of jobs and writes a file of answers, each line of the input exactly once, whatever dies meanwhile.
+ * Runs a file of jobs and writes a file of answers, with exactly one record for each line of the input, whatever crashes meanwhile.
  *
  * ```
  * input ──line──▶ window ──enqueue──▶ Redis ──seal──▶ record ──fsync──▶ file of answers ──▶ forget
  * ```
  *
- * A line is done when its record is on the disk, and nothing else says so. Only then its job is erased from Redis. Whatever dies
- * before that, the next run of the same command makes the same id of the same line: if Redis has the job still, the command waits
- * for that, else it runs again. So the file of answers never has two records of a line, and never misses one.
+ * A line is done when its record is on disk, and only then. Its job is erased from Redis afterwards. If anything crashes before
+ * that, the next run of the same command derives the same id from the same line: if Redis still has the job, the command waits for it,
+ * otherwise it runs the line again. So the file of answers never has two records of a line, and never misses one.
  */
 import { openPool } from '../client/pools.ts'
 import { PoolError } from '../contract/error.ts'
@@ -18,7 +18,7 @@ import { openOutFile } from './out-file.ts'
 import { prepareRun } from './prepare.ts'
 
 /**
- * Runs what is left of a file of jobs; resolves when each line has its record.
+ * Runs the remaining lines of a file of jobs; resolves when each line has its record.
  *
  * @throws {@link PoolError} `CONFIG` or `INVALID_PARAMS` if the files do not belong together, `REDIS_UNAVAILABLE` if Redis does not
  * answer at the start, `POOL_UNAVAILABLE`, `INTERNAL` if the file of answers cannot be written; the signal's reason.

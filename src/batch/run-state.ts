@@ -21,21 +21,21 @@ const stateSchema = z.object({
   settled_bytes: z.number().int().nonnegative(),
 })
 
-/** What a run must remember beside its file of answers. */
+/** What a run must remember in addition to its file of answers. */
 export interface RunState {
   readonly v: 1
   /** Random, so that the ids of its jobs cannot be guessed. */
   readonly run_id: string
   readonly pool: string
-  /** What the input was when it was last read. */
+  /** The fingerprint of the input when it was last read. */
   readonly input: InputSurvey
-  /** For each `--retry-failed` the lines that it has opened again, e.g. `3,7-12`. */
+  /** For each `--retry-failed`, the lines that it reran, e.g. `3,7-12`. */
   readonly retries: readonly string[]
-  /** The jobs of the records up to here (bytes of the file of answers) were erased from Redis. */
+  /** Jobs whose records end at or before this offset in the file of answers (bytes) were erased from Redis. */
   readonly settled_bytes: number
 }
 
-/** Where the state of the run that writes a file of answers is. */
+/** The path of the state that belongs to a file of answers. */
 export function statePath(out: string): string {
   return `${out}.run`
 }
@@ -45,7 +45,7 @@ export function newRun(pool: string, input: InputSurvey): RunState {
   return { v: 1, run_id: randomUUID().replaceAll('-', ''), pool, input, retries: [], settled_bytes: 0 }
 }
 
-/** Reads the state of the run; undefined when there is none. @throws {@link PoolError} `CONFIG` for a file that is none. */
+/** Reads the state of the run; undefined if there is none. @throws {@link PoolError} `CONFIG` if the file is not a state. */
 export async function readRunState(out: string): Promise<RunState | undefined> {
   const path = statePath(out)
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
@@ -112,8 +112,8 @@ export function tryCounts(retries: readonly string[], lines: number): Uint16Arra
 const MAX_ID = 128
 
 /**
- * The id of a line's job: the one that it names, or else one that the same run makes of the same line again. Another try has another
- * id, since Redis may still have the first one.
+ * The id of a line's job: its own `job_id`, or one derived so that the same run gives the same line the same id. Each retry has a
+ * different id, because Redis may still have the previous job.
  */
 export function idOfLine(
   runId: string,

@@ -7,17 +7,17 @@ import { isForbidden } from '../redis/fault.ts'
 import { createLimit } from './limit.ts'
 import type { Patience } from './patience.ts'
 
-/** Erases jobs that are on record from Redis. */
+/** Erases recorded jobs from Redis. */
 export interface Settler {
-  /** How many jobs are on record and not yet erased. */
+  /** How many recorded jobs are not yet erased. */
   readonly left: number
-  /** Erases a job. `after`: what might still make it anew. */
+  /** Erases a job, once `after`, which might still create it again, has settled. */
   settle(jobId: string, after?: Promise<void>): void
-  /** Erases jobs that an earlier run has put on record, those that Redis still has. */
+  /** Erases the jobs recorded by an earlier run that Redis still has. */
   settleEarlier(redis: Redis, jobIds: readonly string[]): Promise<void>
 }
 
-/** What erasing takes. */
+/** Options of a settler. */
 export interface SettlerOptions {
   readonly pool: PoolClient
   readonly keys: PoolKeys
@@ -33,12 +33,12 @@ export interface SettlerOptions {
 
 /** How many jobs are erased at once. */
 const AT_ONCE = 32
-/** How often a job is tried whose worker does not let go of it; then its events stay until they expire. */
+/** How often to try a job that its worker does not release; after that its events stay until they expire. */
 const TRIES = 10
-/** How many jobs are looked for at once. */
+/** How many jobs are looked up at once. */
 const PAGE = 256
 
-/** A settler that has nothing to do yet. */
+/** Creates an idle settler. */
 export function createSettler(options: SettlerOptions): Settler {
   const { pool, keys, patience, stop } = options
   const limit = createLimit(AT_ONCE)
@@ -84,7 +84,7 @@ export function createSettler(options: SettlerOptions): Settler {
     async settleEarlier(redis, jobIds) {
       for (let at = 0; at < jobIds.length && !stop.aborted; at += PAGE) {
         const page = jobIds.slice(at, at + PAGE)
-        // Where it cannot be asked, erasing one that is gone does no harm.
+        // If the look-up fails, erase it anyway: erasing a missing job does no harm.
         const there = await Promise.all(page.map((jobId) => redis.exists(keys.events(jobId)).catch(() => 1)))
         for (const [index, jobId] of page.entries()) if (there[index] === 1) settle(jobId)
       }

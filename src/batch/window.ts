@@ -1,16 +1,16 @@
-/** How many jobs a batch may have in Redis: at least this, at most that. */
+/** Bounds of the number of jobs that a batch may have in Redis. */
 const [MIN, MAX] = [32, 1000]
-/** Jobs for this time (s) wait in the queue, so that no slot is ever without one. */
+/** Jobs for this time (s) wait in the queue, so that no slot runs idle. */
 const AHEAD_S = 2
 
-/** The most that `--window` may be. */
+/** The largest `--window`. */
 export const MAX_WINDOW = MAX
 
 /**
- * How many jobs of a batch should be in Redis: those that run, as many again, and those that end within two seconds at the pace of
- * now. More would only take memory.
+ * How many jobs of a batch should be in Redis: twice the number that run, plus those that end within two seconds at the current pace.
+ * More would only use memory.
  *
- * @param slots of all replicas that take jobs.
+ * @param slots the slots of all replicas that take jobs.
  */
 export function windowFor(slots: number, jobsPerSecond: number): number {
   const wanted = Math.ceil(2 * slots + AHEAD_S * jobsPerSecond)
@@ -20,18 +20,18 @@ export function windowFor(slots: number, jobsPerSecond: number): number {
 /** Measures a pace. */
 export interface Pace {
   count(): void
-  /** Jobs a second, over the last seconds. */
+  /** Jobs per second, over the last seconds. */
   perSecond(): number
 }
 
-/** How fast an old measurement is forgotten: to a third in this time (ms). */
+/** The time constant of the exponential decay (ms). */
 const MEMORY_MS = 10_000
 
-/** A pace that begins at zero. */
+/** Creates a pace that starts at zero. */
 export function createPace(now: () => number = () => performance.now()): Pace {
   const from = now()
   let at = from
-  /** Jobs, each weighing less the longer ago it ended. */
+  /** Sum of jobs, weighted down by age. */
   let weight = 0
   const decay = () => {
     const time = now()
@@ -45,7 +45,7 @@ export function createPace(now: () => number = () => performance.now()): Pace {
     },
     perSecond() {
       decay()
-      // In the first seconds less than the whole memory is filled.
+      // In the first seconds only part of the averaging window is filled.
       const filled = 1 - Math.exp((from - at) / MEMORY_MS)
       return filled <= 0 ? 0 : (weight / (filled * MEMORY_MS)) * 1000
     },

@@ -1,11 +1,11 @@
 /**
- * Deletes a pool with every key of it. The order makes an interrupted deletion harmless, and lets the same call go on with it:
+ * Deletes a pool and all its keys. The order makes an interrupted deletion harmless, and lets the same call resume it:
  *
  * 1. `config` becomes a mark (pool/deletion.ts). From here on nothing is accepted, and workers of the pool stop.
- * 2. Jobs that are not over are cancelled: readers get a terminal event, and workers close their requests.
- * 3. Workers let go of their leases; one that is frozen or dead loses its lease.
+ * 2. Unfinished jobs are cancelled: readers get a terminal event, and workers close their requests.
+ * 3. Workers release their leases; the lease of a frozen or dead worker expires.
  * 4. Keys are removed, queues and streams alike, until none is found.
- * 5. The name leaves `pools`, and the mark says for a day that the pool was deleted.
+ * 5. The name is removed from `pools`, and for a day the mark says that the pool was deleted.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolError } from '../contract/error.ts'
@@ -35,30 +35,30 @@ export interface DeletePoolRequest {
   readonly redis: RedisConnection
   readonly keys: PoolKeys
   readonly log: EventLog
-  /** Deletes it although workers hold leases; they stop. */
+  /** Delete the pool even if workers hold leases; they stop. */
   readonly force: boolean
   readonly confirm?: ((contents: PoolContents) => void | Promise<void>) | undefined
   /** Called for each job that this call ended. */
   readonly onSealed?: ((jobId: string, seal: LogEntry) => Promise<void>) | undefined
 }
 
-/** Jobs that are cancelled at once. */
+/** How many jobs are cancelled at once. */
 const AT_ONCE = 64
-/** Jobs that one look at the index finds. */
+/** How many jobs one read of the index returns. */
 const PAGE = 1000
-/** How long stopping workers may take: to see the mark, to close, and for the lease to expire of one that cannot (ms). */
+/** How long workers may take to stop (ms): to see the mark and close, or, if one hangs, for its lease to expire. */
 const RELEASE_MS = 20_000
 const LOOK_MS = 50
-/** Calls that had begun before the mark may still write; more passes than this mean a process that does not stop. */
+/** Calls that started before the mark may still write; more passes than this mean a process that does not stop. */
 const MAX_PASSES = 20
-/** Enough for a reader that is about to read (ms). */
+/** Retention of the cancelled jobs (ms): enough for current readers, unless their keys are removed earlier. */
 const SEALED_FOR_MS = 60_000
 
 /**
- * Deletes a pool. A call that was interrupted is completed by the next one; deleting a pool that was deleted within the last day
- * removes what may have been written since.
+ * Deletes a pool. If a call was interrupted, the next one completes it. Deleting a pool again within a day removes anything written
+ * since.
  *
- * @throws {@link PoolError} `POOL_UNAVAILABLE` if there is none; `POOL_IN_USE` if workers hold leases; what `confirm` throws.
+ * @throws {@link PoolError} `POOL_UNAVAILABLE` if there is no such pool; `POOL_IN_USE` if workers hold leases; errors of `confirm`.
  */
 export async function deletePool(request: DeletePoolRequest): Promise<void> {
   const { redis, keys, force, confirm } = request
@@ -77,8 +77,8 @@ export async function deletePool(request: DeletePoolRequest): Promise<void> {
 }
 
 /**
- * Makes way for a pool of the same name: removes what may have been written since the deletion, then the mark. A no-op for a pool
- * that was not deleted, or not yet.
+ * Prepares for a new pool of the same name: removes anything written since the deletion, then the mark. A no-op unless the pool's
+ * deletion is done.
  */
 export async function forgetDeletion(redis: RedisConnection, keys: PoolKeys): Promise<void> {
   if ((await readDeletion(redis, keys)) !== 'done') return
@@ -86,7 +86,7 @@ export async function forgetDeletion(redis: RedisConnection, keys: PoolKeys): Pr
   await clearDeletion(redis, keys)
 }
 
-/** Whether a deletion of the pool has begun. @throws `POOL_UNAVAILABLE` if there is no such pool. */
+/** Whether a deletion of the pool has started. @throws `POOL_UNAVAILABLE` if there is no such pool. */
 async function findPool(redis: RedisConnection, keys: PoolKeys): Promise<boolean> {
   const { pools } = await readPoolNames(redis, keys.pools)
   const mark = await readMark(redis, keys)
@@ -94,7 +94,7 @@ async function findPool(redis: RedisConnection, keys: PoolKeys): Promise<boolean
   return mark !== undefined
 }
 
-/** A config that is no HASH is deleted like any other. */
+/** Treats a config that is not a HASH as unmarked, so that such a pool can be deleted, too. */
 async function readMark(redis: RedisConnection, keys: PoolKeys): Promise<Deletion | undefined> {
   return readDeletion(redis, keys).catch((error: unknown) => {
     if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return undefined
@@ -113,7 +113,7 @@ async function readContents(
     readQueueDepth(redis, keys),
     listLeased(redis, keys),
   ])
-  // Jobs of plain BullMQ producers are in the queue alone until they start. An earlier call leaves cancelled ones there.
+  // Until they start, jobs of plain BullMQ producers exist only in the queue. An earlier call may have left cancelled jobs there.
   const inQueue = hasBegun ? 0 : depth.interactive + depth.batch + depth.delayed + depth.active
   return { unfinishedJobs: Math.max(queued + started, inQueue), leasedReplicas }
 }

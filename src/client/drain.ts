@@ -11,7 +11,7 @@ import { listReplicas } from '../replica/registry.ts'
 export interface DrainOutcome {
   /** The replica. */
   readonly replica_id: string
-  /** Whether it takes no jobs from now on, or already took none. */
+  /** Whether it stops taking jobs now, or had already stopped. */
   readonly outcome: 'draining' | 'already_draining'
   /** When it was requested (ms since 1970, by Redis's clock). */
   readonly since: number
@@ -25,7 +25,7 @@ export interface DrainOutcome {
 export interface UndrainOutcome {
   /** The replica. */
   readonly replica_id: string
-  /** Whether it may take jobs again, or could all along. */
+  /** Whether it takes jobs again, or was not draining. */
   readonly outcome: 'undrained' | 'was_not_draining'
 }
 
@@ -70,7 +70,7 @@ export async function undrainReplica(
   return { replica_id: replicaId, outcome: ended ? 'undrained' : 'was_not_draining' }
 }
 
-/** What there is of a pool, and that the replica is part of it: a worker has reported it, or it is drained already. */
+/** Checks that the replica belongs to the pool: a worker has registered it, or it is already drained. */
 async function lookUp(
   redis: RedisConnection,
   keys: PoolKeys,

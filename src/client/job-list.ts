@@ -19,17 +19,17 @@ export interface JobFilter {
   readonly state?: JobStateName | undefined
   /** Only jobs of this priority. @defaultValue both */
   readonly priority?: Priority | undefined
-  /** Only jobs that have been in their state for at least so long (ms). */
+  /** Only jobs that entered their state at least this long ago (ms). */
   readonly olderThanMs?: number | undefined
-  /** Only jobs that have been in their state for at most so long (ms). */
+  /** Only jobs that entered their state at most this long ago (ms). */
   readonly newerThanMs?: number | undefined
 }
 
 /** Options of a list of jobs. */
 export interface JobListOptions extends JobFilter {
-  /** The most jobs on the page, from 1 to 1000. @defaultValue 100 */
+  /** Maximum number of jobs on the page, 1 to 1000. @defaultValue 100 */
   readonly limit?: number | undefined
-  /** The `next_cursor` of the page before, with the same filter. @defaultValue the newest jobs */
+  /** The `next_cursor` of the previous page, with the same filter. @defaultValue starts with the newest jobs */
   readonly cursor?: string | undefined
   /** An abort ends the wait. */
   readonly signal?: AbortSignal | undefined
@@ -37,13 +37,13 @@ export interface JobListOptions extends JobFilter {
 
 /** A page of jobs, newest first. */
 export interface JobPage {
-  /** The jobs, by when they entered their state. */
+  /** The jobs, most recent state change first. */
   readonly jobs: JobSummary[]
-  /** Where the next page begins; absent on the last one. */
+  /** The `cursor` of the next page; absent on the last page. */
   readonly next_cursor?: string
 }
 
-/** The most jobs on a page. */
+/** Maximum number of jobs on a page. */
 export const MAX_PAGE = 1000
 
 const age = z.number().int().nonnegative().optional()
@@ -58,8 +58,8 @@ const optionsSchema = z.strictObject({
 })
 
 /**
- * A page of a pool's jobs, newest first. Jobs whose events have expired are left out; one whose events cannot be read has only what
- * the index knows.
+ * A page of a pool's jobs, newest first. Jobs whose events have expired are left out; a job whose events cannot be read has only the
+ * fields of the index.
  *
  * @throws {@link PoolError} `INVALID_PARAMS`.
  */
@@ -85,7 +85,7 @@ export async function listJobs(
   let found: IndexedJob[] = []
   for await (const run of walk) {
     found.push(...run)
-    // Where some have expired, others take their place. One more tells whether there is a next page.
+    // Fill the places of expired jobs, and read one job more to learn whether there is a next page.
     while (found.length > limit - jobs.length && jobs.length < limit) await listNext()
     if (jobs.length === limit) break
   }
@@ -112,7 +112,7 @@ function parseCursor(cursor: string): Place {
     const place = { since, jobId }
     if (formatCursor(place) === cursor) return place
   } catch {
-    // The same error as below.
+    // Fall through to the error below.
   }
   throw new PoolError('INVALID_PARAMS', `cursor: expected the next_cursor of a page, got ${shown(cursor)}`)
 }

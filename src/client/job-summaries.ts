@@ -9,12 +9,12 @@ import { parseEntry, parseRawEntry } from '../stream/entry.ts'
 import type { RawEntry } from '../stream/entry.ts'
 import type { IndexedJob } from '../stream/index-walk.ts'
 
-/** What a summary takes from the job's events. */
+/** The fields of a summary that come from the job's events. */
 type Details = Omit<JobSummary, 'job_id' | 'state' | 'since' | 'priority'>
 
 /**
- * What the events of jobs in the index say of them, in two round trips. A job without events is left out, unless it is a plain
- * BullMQ producer's that waits: the index alone knows that one.
+ * Summarizes jobs of the index from their events, in two round trips. A job without events is left out, unless it is a waiting job
+ * of a plain BullMQ producer, which exists only in the index.
  */
 export async function summarizeJobs(
   redis: RedisConnection,
@@ -44,7 +44,7 @@ export async function summarizeJobs(
   })
 }
 
-/** Undefined without events; empty if they cannot be read, so that one bad stream costs only its own details. */
+/** Undefined without events; empty if they cannot be read, so that one bad stream does not affect other jobs. */
 async function readDetails(
   redis: RedisConnection,
   keys: PoolKeys,
@@ -52,7 +52,7 @@ async function readDetails(
 ): Promise<Details | undefined> {
   const stream = keys.events(jobId)
   try {
-    // The end of an answered job repeats its text, up to a megabyte, and says nothing that is listed.
+    // Skip the `end` of an answered job: it repeats the text, up to a megabyte, and has no field that is listed.
     const [head, seal] = await Promise.all([
       redis.xrange(stream, '-', '+', 'COUNT', 2),
       state === 'failed' ? redis.xrange(stream, SEAL_ID, SEAL_ID) : [],

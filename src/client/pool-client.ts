@@ -49,7 +49,7 @@ export interface CallOptions {
   /**
    * Ends the wait: the call rejects with the signal's reason. A command already sent to Redis may still take effect.
    *
-   * @defaultValue nothing ends it but its own time limits
+   * @defaultValue only the call's own timeouts end it
    */
   readonly signal?: AbortSignal | undefined
 }
@@ -63,15 +63,15 @@ export interface EventsOptions extends CallOptions {
 /** Options of an enqueue. */
 export interface EnqueueOptions extends CallOptions {
   /**
-   * The idempotency key: the same id with the same body is the same job, and with another body an `ID_CONFLICT`. 1 to 128 of
-   * `A-Z a-z 0-9 . _ -`, a letter or digit first, not digits only and no word of BullMQ's (`wait`, `meta`, `events`, …).
+   * The idempotency key: the same id with the same body is the same job; with a different body it is an `ID_CONFLICT`. 1 to 128
+   * characters of `A-Z a-z 0-9 . _ -`, a letter or digit first, not only digits and no name that BullMQ uses (`wait`, `meta`, …).
    *
    * @defaultValue a new id of 122 random bits
    */
   readonly jobId?: string | undefined
   /**
-   * The job's `correlation_id` if its body has none: 1 to 64 of `A-Z a-z 0-9 . _ -`. It is not part of the body: the same body with
-   * another one is the same job.
+   * The job's `correlation_id` if its body has none: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. It is not part of the body: the same
+   * body with a different one is the same job.
    *
    * @defaultValue none
    */
@@ -91,16 +91,16 @@ export interface CancelOptions extends CallOptions {
 /** Options of a drain. */
 export interface DrainOptions extends CallOptions {
   /**
-   * Grace period for running attempts (whole ms, 0 to 2,147,483,647); those that are left are handed to other replicas.
+   * Grace period for running attempts (whole ms, 0 to 2,147,483,647); the rest are handed to other replicas.
    *
-   * @defaultValue as long as its worker gives them when it stops
+   * @defaultValue the worker's own grace period on shutdown
    */
   readonly graceMs?: number | undefined
 }
 
 /** Options of deleting a pool. */
 export interface DeletePoolOptions extends CallOptions {
-  /** Delete the pool although workers hold leases on its replicas: they stop first. @defaultValue false */
+  /** Delete the pool even if workers hold leases on its replicas: they stop first. @defaultValue false */
   readonly force?: boolean | undefined
   /** Called with what is about to be lost, before anything changes. If it throws, nothing is deleted. */
   readonly confirm?: ((contents: PoolContents) => void | Promise<void>) | undefined
@@ -128,10 +128,10 @@ export interface PoolClient {
    */
   events(jobId: string, options?: EventsOptions): AsyncGenerator<JobEvent | Restart, void, undefined>
   /**
-   * A job's text as it comes, special tokens left out; ends with the answer. Leaving the loop does not cancel the job.
+   * A job's text as it comes, without special tokens; ends with the answer. Leaving the loop does not cancel the job.
    *
    * @throws {@link PoolError} as {@link PoolClient.events}; the code of the job's `error` event; `REPLAY_DIVERGED` if Redis lost tokens
-   * that were yielded and they came out otherwise.
+   * that were yielded and the new ones differ.
    */
   text(jobId: string, options?: CallOptions): AsyncGenerator<string, unknown, undefined>
   /**
@@ -154,10 +154,10 @@ export interface PoolClient {
   forget(jobId: string, options?: CallOptions): Promise<void>
   /** Whether the pool knows the job: by its events, or by its place in the queue. */
   has(jobId: string, options?: CallOptions): Promise<boolean>
-  /** Where a job stands. @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`. */
+  /** The state of a job. @throws {@link PoolError} `UNKNOWN_JOB`, `POOL_UNAVAILABLE`. */
   job(jobId: string, options?: CallOptions): Promise<JobState>
   /**
-   * The pool's jobs, newest first: by when they entered their state. Finished jobs are listed until their events expire. A job
+   * The pool's jobs, most recent state change first. Finished jobs are listed until their events expire. A job
    * that does not change its state is on exactly one page.
    *
    * @throws {@link PoolError} `INVALID_PARAMS`, `POOL_UNAVAILABLE`.
@@ -178,8 +178,8 @@ export interface PoolClient {
    */
   set(change: PoolConfigChange, options?: CallOptions): Promise<PoolConfig>
   /**
-   * Deletes the pool: cancels jobs that are not over, then removes every key of the pool. If it is interrupted, the pool stays closed,
-   * and the next call goes on. For a day, workers of the pool do not start until {@link PoolClient.create} makes a new one.
+   * Deletes the pool: cancels unfinished jobs, then removes every key of the pool. If it is interrupted, the pool stays closed,
+   * and the next call resumes. For a day, workers of the pool do not start until {@link PoolClient.create} makes a new one.
    *
    * @throws {@link PoolError} `POOL_UNAVAILABLE`; `POOL_IN_USE` if a worker holds a lease and `force` is not set, or does not stop.
    */
@@ -229,7 +229,7 @@ export function createPoolClient(ports: ClientPorts, keys: PoolKeys): PoolClient
     if (ports.onJobEnd !== undefined) ports.onJobEnd(await readEnd(log, keys.pool, jobId, seal))
   }
 
-  /** A failing listener must not fail the cancel: the job is over. */
+  /** A failing listener must not fail the cancel, because the job has ended. */
   const onSealed = (jobId: string) => (seal: LogEntry) => void reportEnd(jobId, seal)
 
   async function call<T>(options: CallOptions | undefined, work: () => Promise<T>): Promise<T> {

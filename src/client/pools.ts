@@ -29,7 +29,7 @@ export interface PoolsOptions {
    */
   readonly redisUrl?: string | undefined
   /**
-   * Prefix of all Redis keys; everyone who shares the pools needs the same.
+   * Prefix of all Redis keys; all processes of a pool must use the same.
    *
    * @defaultValue `tgi-pool`
    */
@@ -43,7 +43,7 @@ export interface PoolsOptions {
 
 /** Which pool, and where. */
 export interface PoolClientOptions extends PoolsOptions {
-  /** The pool's name: 1 to 63 of `a-z 0-9 . -`. It need not exist yet. */
+  /** The pool's name: 1 to 63 characters of `a-z 0-9 . -`. It need not exist yet. */
   readonly pool: string
 }
 

@@ -1,15 +1,15 @@
 import { PoolError } from '../contract/error.ts'
 import { DEFAULT_REDIS_URL } from '../redis/address.ts'
 
-/** An address of Redis, and where it comes from. */
+/** A Redis URL and its origin. */
 interface RedisAddress {
   readonly url: string
-  /** For errors; absent if the caller gave the address. */
+  /** For error messages; absent if the caller passed the URL. */
   readonly origin?: string | undefined
 }
 
 /**
- * Where Redis is: the address that the caller gave, else `REDIS_URL` in the environment unless it is empty, else
+ * Where Redis is: the URL that the caller passed, else `REDIS_URL` in the environment unless it is empty, else
  * `redis://127.0.0.1:6379`.
  */
 export function findRedis(given: string | undefined): RedisAddress {
@@ -23,8 +23,8 @@ export function findRedis(given: string | undefined): RedisAddress {
 }
 
 /**
- * Connects to an address that {@link findRedis} found. If that fails, the error says where the address comes from, unless the caller
- * gave it.
+ * Connects to the result of {@link findRedis}. If that fails, the error says where the URL comes from, unless the caller
+ * passed it.
  */
 export async function connectTo<T>(
   { url, origin }: RedisAddress,

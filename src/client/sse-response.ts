@@ -17,7 +17,7 @@ export interface SseResponseOptions extends CallOptions, SseOptions {
   readonly after?: string | null | undefined
 }
 
-/** A web response whose body Node's streams take, too. */
+/** A web response whose body Node's streams accept, too. */
 export type SseResponse = Response & {
   /** The events, or the JSON of an error; null with 204. */
   readonly body: SseStream | null
@@ -27,13 +27,13 @@ type Events = AsyncGenerator<JobEvent | Restart, void, undefined>
 type Step = IteratorResult<JobEvent | Restart, void>
 
 /**
- * Answers a request for a job's events in the way that an `EventSource` needs; for frameworks that return a web `Response`, and
- * for `node:http` (`examples/node/event-source.ts`). It looks for the job before it answers:
+ * Answers a request for a job's events as an `EventSource` needs it; for frameworks that return a web `Response`, and
+ * for `node:http` (`examples/node/event-source.ts`). It looks up the job before it responds:
  *
- * - 200 with the events after `after`, live, until the last one. Leaving the stream stops reading; the job goes on.
- * - 204 when nothing can follow `after`: an `EventSource` that comes back after the last event stays away then.
+ * - 200 with the events after `after`, live, until the last one. Cancelling the stream stops reading; the job continues.
+ * - 204 if nothing can follow `after`: it stops an `EventSource` that reconnects after the last event.
  * - The status of the {@link PoolError} otherwise, e.g. 404 for an unknown job, 400 for an invalid `after`, 503 without Redis; the body
- *   is JSON, `{"error":{"code","message","retriable"}}`, and `Retry-After` says when to come again.
+ *   is JSON, `{"error":{"code","message","retriable"}}`, and `Retry-After` says when to retry.
  *
  * @throws only the signal's reason.
  */
@@ -58,7 +58,7 @@ export async function sseResponse(
   }
 }
 
-/** Resolves when there is something to send, or will be; throws where there is not. */
+/** Resolves when there is something to send, or will be; throws otherwise. */
 async function begin(
   pool: PoolClient,
   jobId: string,
@@ -66,13 +66,13 @@ async function begin(
   { after, signal }: Pick<SseResponseOptions, 'after' | 'signal'>,
 ): Promise<{ readonly next: Promise<Step>; readonly over: boolean }> {
   const next = events.next()
-  // The job may wait for its next event for long. Nothing is to be waited for behind the last one.
+  // The next event may take long, so respond before it. After the terminal event, none will come.
   const known = after === SEAL_ID ? false : Promise.race([pool.has(jobId, { signal }), next.then(() => true)])
   if (await known) return { next, over: false }
   return { next, over: (await next).done === true }
 }
 
-/** Events whose first one was asked for already. */
+/** The events of an iterator whose first `next()` has already been called. */
 function resumed(first: Promise<Step>, events: Events): AsyncIterable<JobEvent | Restart> {
   let asked: Promise<Step> | undefined = first
   return {

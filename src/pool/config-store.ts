@@ -58,7 +58,7 @@ export function unknownPoolError(pool: string, pools: readonly string[], cause?:
   const advice =
     cause === undefined
       ? 'Start a worker for it, or'
-      : 'This user of Redis may not create pools; as one who may (ops/redis.acl: operator)'
+      : 'This Redis user may not create pools; use one that may (ops/redis.acl: operator)'
   return new PoolError(
     'POOL_UNAVAILABLE',
     `no pool ${JSON.stringify(pool)} (${known}). ${advice}: tgi-pool pool create --pool ${pool}`,

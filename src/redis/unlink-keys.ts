@@ -6,20 +6,20 @@ import type { RedisConnection } from './connect.ts'
 /** Keys that one SCAN looks at, and that one UNLINK removes: a millisecond of Redis's time each. */
 const PAGE = 500
 
-/** Throws if the Redis user may not find keys: to be asked before anything is changed. */
+/** Throws if the Redis user may not SCAN. Call it before changing anything. */
 export async function mustBeAllowedToScan(redis: RedisConnection, prefix: string): Promise<void> {
   await nodeOf(redis, prefix).scan('0', 'COUNT', 1)
 }
 
 /** Which keys to remove. */
 export interface UnlinkRequest {
-  /** What their names begin with, up to the hash tag at least: on a Cluster only the node of that slot is asked. */
+  /** The prefix of their names, including the hash tag: on a Cluster only the node of that slot is scanned. */
   readonly prefix: string
   readonly keep: (key: string) => boolean
 }
 
 /**
- * Removes every key with a prefix, a page at a time, so that Redis serves others in between. A key that is written meanwhile may be
+ * Removes every key with a prefix, a page at a time, so that Redis can serve others in between. A key written meanwhile may be
  * missed.
  *
  * @returns how many keys were found.
@@ -43,7 +43,7 @@ function nodeOf(redis: RedisConnection, key: string): Redis {
   return node
 }
 
-/** A text as a pattern that matches it alone. */
+/** Escapes a text so that, as a pattern, it matches only itself. */
 function escapeGlob(text: string): string {
   return text.replaceAll(/[\\*?[\]^]/g, String.raw`\$&`)
 }

@@ -9,14 +9,14 @@ import { parseEntry, parseRawEntry } from './entry.ts'
 import type { RawEntry } from './entry.ts'
 import { errorData } from './seal.ts'
 
-/** What watching takes. */
+/** Options of a watch. */
 export interface EndWatchOptions {
-  /** A connection of role `lookup`; the caller closes it, after the watch. */
+  /** A connection of role `lookup`; the caller closes it after stopping the watch. */
   readonly redis: Redis
   readonly keys: PoolKeys
   /** How often Redis is asked (ms). @defaultValue 100 */
   readonly everyMs?: number | undefined
-  /** A job is over; it is no longer watched. The next ones are read only when this resolves. Must not throw. */
+  /** A job has ended and is no longer watched. The next ends are read only when this resolves. Must not throw. */
   readonly onEnd: (jobId: string, event: TerminalEvent) => Promise<void>
   /** A watched job has no stream: it was never enqueued, has expired, was erased, or Redis lost it. */
   readonly onMissing: (jobId: string) => void
@@ -32,7 +32,7 @@ export interface EndWatchOptions {
 export interface EndWatch {
   add(jobId: string): void
   delete(jobId: string): void
-  /** Resolves when no callback will be called any more. Idempotent. */
+  /** Resolves when no further callback will be called. Idempotent. */
   stop(): Promise<void>
 }
 
@@ -41,8 +41,8 @@ const EVERY_MS = 100
 const AT_ONCE = 16
 
 /**
- * Watches jobs of one pool. No token is read: a job leaves `deadlines` in the step that seals its stream, so one ZMSCORE says
- * which of the jobs are over, and only the seals of those are read.
+ * Watches jobs of one pool without reading tokens. A job leaves `deadlines` in the step that seals its stream, so one ZMSCORE shows
+ * which jobs have ended, and only their seals are read.
  */
 export function watchEnds(options: EndWatchOptions): EndWatch {
   const { redis, keys } = options
@@ -58,7 +58,7 @@ export function watchEnds(options: EndWatchOptions): EndWatch {
   async function look(): Promise<void> {
     if (watched.size === 0 && !lost) return
     const ids = [...watched]
-    // A round trip also without jobs: it says that Redis is back.
+    // Ask even without jobs, to notice when Redis is reachable again.
     const deadlines = ids.length === 0 ? [] : await redis.zmscore(keys.deadlines, ids)
     if (ids.length === 0) await redis.time()
     const wasLost = lost
@@ -84,7 +84,7 @@ export function watchEnds(options: EndWatchOptions): EndWatch {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      // Whatever it was, the next look is the same question.
+      // Ignore the error's kind: the next round asks the same question.
       await look().then(
         () => {
           if (away) options.onBack()
@@ -111,7 +111,7 @@ export function watchEnds(options: EndWatchOptions): EndWatch {
   }
 }
 
-/** A terminal event; one that cannot be read is an error of ours. */
+/** Parses a terminal event; one that cannot be read becomes `INTERNAL`. */
 function readSeal(raw: RawEntry, pool: string): TerminalEvent {
   try {
     const event = parseEntry(parseRawEntry(raw))

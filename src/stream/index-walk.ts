@@ -4,7 +4,7 @@ import type { Priority } from '../contract/job.ts'
 import type { PoolKeys } from '../contract/keys.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
-/** A place in the index. No two jobs share one: those of one millisecond are in the order of their ids. */
+/** A place in the index. Unique for each job: jobs of the same millisecond are ordered by id. */
 export interface Place {
   /** When a job entered its state (ms since 1970). */
   readonly since: number
@@ -17,7 +17,7 @@ export interface IndexedJob extends Place {
   readonly priority: Priority
 }
 
-/** Which jobs of the index, and from where. */
+/** Which jobs of the index to walk, and where to start. */
 interface IndexQuery {
   /** @defaultValue all */
   readonly state?: JobStateName | undefined
@@ -27,24 +27,24 @@ interface IndexQuery {
   readonly from?: number | undefined
   /** In their state since then or earlier (ms since 1970). */
   readonly to?: number | undefined
-  /** Only jobs behind this place. */
+  /** Only jobs after this place. */
   readonly after?: Place | undefined
   /** How many jobs the caller is likely to take. */
   readonly count: number
   readonly signal?: AbortSignal | undefined
 }
 
-/** The most jobs of one state that one command reads, unless more of them share a millisecond. */
+/** Maximum number of jobs of one state that one command reads, unless more of them share a millisecond. */
 const MAX_PAGE = 1000
 /**
- * Where the first jobs of a state have hardly any of the priority, Redis filters the others by itself, unless they are more than
- * this: it would answer no other client meanwhile (10,000 take it 5 ms).
+ * If hardly any of the first jobs of a state have the priority, Redis filters the rest itself, up to this many, because it serves no
+ * other client meanwhile (10,000 take 5 ms).
  */
 const MAX_FILTERED = 10_000
 
 /**
- * Walks the jobs of the index, newest first, over all states. A job that does not change its state during the walk comes exactly
- * once. Each step is two round trips.
+ * Walks the jobs of the index, newest first, across all states. A job that does not change its state during the walk is yielded
+ * exactly once. Each step takes two round trips.
  */
 export async function* walkIndex(
   redis: RedisConnection,
@@ -53,7 +53,7 @@ export async function* walkIndex(
 ): AsyncGenerator<readonly IndexedJob[], void, undefined> {
   const states = query.state === undefined ? JOB_STATES : [query.state]
   const lanes = states.map((state) => createLane(redis, keys, state, query))
-  // A job that moves on between two commands is in two lanes; the newer place is the later one.
+  // A job that changes state between two commands appears in two lanes; the newer place is the current one.
   const seen = new Set<string>()
   for (;;) {
     query.signal?.throwIfAborted()
@@ -77,11 +77,11 @@ type Found = Omit<IndexedJob, 'priority'>
 
 /** The jobs of one state. */
 interface Lane {
-  /** The next job, of those that were read. */
+  /** The next buffered job. */
   readonly next: Found | undefined
-  /** Whether none is left to read. */
+  /** Whether all jobs have been read. */
   readonly isOver: boolean
-  /** Reads the next jobs, unless some are left. */
+  /** Reads the next jobs if none are buffered. */
   fill(): Promise<void>
   take(): void
 }
@@ -108,7 +108,7 @@ function createLane(redis: RedisConnection, keys: PoolKeys, state: JobStateName,
     size = MAX_PAGE
   }
 
-  /** All that are left. */
+  /** All remaining jobs. */
   async function readFiltered(priority: Priority): Promise<void> {
     const { batchIndex } = keys
     const page =
@@ -123,10 +123,10 @@ function createLane(redis: RedisConnection, keys: PoolKeys, state: JobStateName,
     isOver = true
   }
 
-  /** Places and not offsets: jobs that leave would shift those behind them. */
+  /** Pages by place, not by offset: jobs that leave would shift those after them. */
   async function readPage(): Promise<void> {
     const max = Math.min(after?.since ?? Infinity, query.to ?? Infinity)
-    // Where jobs of one millisecond fill a page, a larger one reaches beyond them.
+    // If jobs of one millisecond fill a page, read a larger one to get past them.
     for (let count = size; ; count *= 2) {
       const page = await redis.zrange(
         key,
@@ -159,7 +159,7 @@ function createLane(redis: RedisConnection, keys: PoolKeys, state: JobStateName,
   }
 }
 
-/** Merges the lanes up to where one of them has to be read first. */
+/** Merges the lanes until one of them must be read again. */
 function takeRun(lanes: readonly Lane[]): Found[] {
   const run: Found[] = []
   for (;;) {
@@ -178,7 +178,7 @@ function takeRun(lanes: readonly Lane[]): Found[] {
   }
 }
 
-/** Whether a place comes after another one, newest first; as Redis orders a sorted set in reverse. */
+/** Whether a place comes after another one, newest first: Redis's reverse order of a sorted set. */
 function isBehind(place: Place, other: Place): boolean {
   if (place.since !== other.since) return place.since < other.since
   return Buffer.compare(Buffer.from(place.jobId), Buffer.from(other.jobId)) < 0

@@ -6,8 +6,8 @@ import type { RedisConnection } from '../redis/connect.ts'
 
 /**
  * KEYS the job's stream, `deadlines`, batch jobs, `expiry`, the index; ARGV job id, the id that must be the stream's last one now
- * ('0-0': there is no stream; a key of another kind is none), else nothing is changed. A job may be enqueued, or a failover bring
- * its stream back, after the look: without this condition, an accepted job would be left without a deadline.
+ * ('0-0': there is no stream; a key of another type counts as none), else nothing is changed. After the read, a job may be enqueued, or
+ * a failover may bring its stream back: without this condition, an accepted job would be left without a deadline.
  */
 const FORGET_DEADLINE = `
 local top = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -46,8 +46,8 @@ for i = 1, #KEYS do redis.call('ZREM', KEYS[i], unpack(gone)) end
 return #gone`
 
 /**
- * Removes jobs whose streams have expired, so that the index does not outgrow them. Jobs that were over before streams noted their
- * expiry go when the longest retention is over.
+ * Removes jobs whose streams have expired, so that the index does not outgrow them. Jobs that ended before streams recorded their
+ * expiry are removed after the longest retention.
  */
 export async function trimIndex(redis: RedisConnection, keys: PoolKeys, longestMs: number): Promise<void> {
   const now = await redisTimeMs(redis, keys.config)

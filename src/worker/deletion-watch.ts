@@ -2,17 +2,17 @@ import type { PoolKeys } from '../contract/keys.ts'
 import { readDeletion } from '../pool/deletion.ts'
 import type { RedisConnection } from '../redis/connect.ts'
 
-/** Sees that a worker's pool was deleted. */
+/** Detects that a worker's pool was deleted. */
 export interface DeletionWatch {
-  /** Looks in Redis, for every beat and every wake-up. Resolves to whether the pool was deleted. Never rejects. */
+  /** Checks Redis, on every heartbeat and wake-up. Resolves to whether the pool was deleted. Never rejects. */
   look(): Promise<boolean>
-  /** Whether the pool was deleted, as far as is known. */
+  /** Whether the pool was deleted, according to the last check. */
   readonly isDeleted: boolean
   /** Resolves when the pool was deleted. */
   readonly deleted: Promise<void>
 }
 
-/** Begins to watch. A pool whose mark cannot be read counts as there. */
+/** Starts to watch. If the mark cannot be read, the pool counts as existing. */
 export function createDeletionWatch(redis: RedisConnection, keys: PoolKeys): DeletionWatch {
   const { promise: deleted, resolve } = Promise.withResolvers<void>()
   let isDeleted = false

@@ -371,7 +371,7 @@ test.for(['worker', 'producer', 'gateway'] as const)(
     await expect(client.create()).rejects.toMatchObject({
       kind: 'POOL_UNAVAILABLE',
       message: expect.stringMatching(
-        /no pool "q" \(there are: p\)\. This user of Redis may not create pools.*tgi-pool pool create --pool q/,
+        /no pool "q" \(there are: p\)\. This Redis user may not create pools.*tgi-pool pool create --pool q/,
       ),
     })
     expect(await everything(acl)).toEqual(before)

@@ -38,7 +38,7 @@ test.for([
   [
     'changed',
     LINES.with(120, '{"inputs":"SECRET"}'),
-    'one of lines 101 to 200 is not what the run began with',
+    'one of lines 101 to 200 is not what the run started with',
   ],
   ['changed near the end', LINES.with(249, '{"inputs":"SECRET"}'), 'one of lines 201 to 250 is not'],
   ['blank now', LINES.with(0, ''), 'one of lines 1 to 100 is not'],

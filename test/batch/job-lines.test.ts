@@ -67,7 +67,7 @@ const BAD_LINES: readonly (readonly [string, Buffer | string, RegExp])[] = [
   ['NUL bytes', '\0\0\0\0\0\0\0', /NUL byte|not JSON/],
   ['NUL bytes behind it', `${JOB}\0\0`, /a NUL byte/],
   ['a raw tab', '{"inputs":"a\tb"}', /raw control character.*Escape it/],
-  ['a comma too many', '{"inputs":"a",}', /a comma or a bracket too many/],
+  ['a comma too many', '{"inputs":"a",}', /an extra comma or bracket/],
   ['two objects', `${JOB}${JOB}`, /one JSON object on the line, got more/],
   ['a comment', '{"inputs":"SECRET"} // SECRET', /a comment/],
   ['an end too early', '{"inputs":"SECRET', /ends too early/],

@@ -370,7 +370,7 @@ describe.concurrent('a batch is refused', () => {
     const changed = await stage.cli(files.args)
     expect(changed).toMatchObject({ status: 2, stdout: '' })
     expect(changed.stderr).toMatch(
-      /INVALID_PARAMS: .*jobs\.jsonl: one of lines 1 to 3 is not what the run began with/,
+      /INVALID_PARAMS: .*jobs\.jsonl: one of lines 1 to 3 is not what the run started with/,
     )
     expect(changed.stderr).not.toContain('SECRET')
     expect(await files.text()).toBe(before)
@@ -387,7 +387,7 @@ describe.concurrent('a batch is refused', () => {
     const foreign = await stage.cli(files.args)
     expect(foreign).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining('the state of its run, does not'),
+      stderr: expect.stringContaining('jsonl.run does not'),
     })
     expect(await files.text()).toBe('precious\n')
     await writeFile(files.out, '')
@@ -398,7 +398,7 @@ describe.concurrent('a batch is refused', () => {
     const moved = await stage.cli([...files.args, '--pool', other])
     expect(moved).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining(`began on pool ${client.pool}, got ${other}`),
+      stderr: expect.stringContaining(`belongs to pool ${client.pool}, got ${other}`),
     })
   })
 
