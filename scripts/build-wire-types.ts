@@ -9,7 +9,7 @@ import { jobSummarySchema } from '../src/contract/job-summary.ts'
 import { poolConfigSchema } from '../src/contract/pool-config.ts'
 import { replicaEntrySchema } from '../src/contract/replica-entry.ts'
 
-/** What this reads of a JSON Schema. */
+/** The JSON Schema keywords that this reads. */
 interface Schema {
   readonly type?: string | readonly string[]
   readonly description?: string
@@ -31,14 +31,14 @@ interface Schema {
   readonly maxItems?: number
 }
 
-/** One interface to write: what it promises, and where its fields are. */
+/** One interface to write: its doc comment and its fields. */
 interface Interface {
   readonly doc: string
   readonly schema: Schema
   /** Interfaces of the objects inside, by path from here: `messages[]` is an element of `messages`. */
   readonly names?: Readonly<Record<string, string>>
   readonly extends?: string
-  /** For what a user writes, each field says its bounds; what we write keeps them. */
+  /** Whether comments state bounds: only for types that users write. */
   readonly isInput?: boolean
 }
 
@@ -50,7 +50,7 @@ const token = toSchema(EVENT_SCHEMAS.token, 'output')
 const config = toSchema(poolConfigSchema, 'output')
 const replica = toSchema(replicaEntrySchema, 'output')
 
-/** Of fields that one kind of job has and the other has not. */
+/** The comment of a field that only the other kind of job has. */
 const PROMPTS = ['inputs', 'messages'] as const
 const NAMES_IN_JOB = { 'messages[]': 'ChatMessage', parameters: 'GenerationParameters' }
 
@@ -157,15 +157,15 @@ const INTERFACES: Readonly<Record<string, Interface>> = {
 }
 
 const HEAD = `/**
- * What is on the wire, as types with a comment on every field. Made from the schemas by \`npm run schemas\`: their descriptions,
- * defaults and bounds are the comments. \`test/types/wire.ts\` holds types and schemas equal.
+ * The wire formats as types, with a comment on every field. Generated from the schemas by \`npm run schemas\`: their descriptions,
+ * defaults and bounds become the comments. \`test/types/wire.ts\` checks that types and schemas agree.
  */
 `
 
 const JOB_INPUT = `
 /**
- * A job's body as a producer writes it: exactly one of \`inputs\` and \`messages\`, and whatever else is to differ from the defaults.
- * Fields that are not known are refused.
+ * A job's body as a producer writes it: exactly one of \`inputs\` and \`messages\`, and any field that should differ from its default.
+ * Unknown fields are refused.
  */
 export type JobInput = PromptJob | ChatJob
 `
@@ -185,7 +185,7 @@ function toSchema(schema: z.ZodType, io: 'input' | 'output'): Schema {
   return z.toJSONSchema(schema, { io, target: 'draft-2020-12' }) as Schema
 }
 
-/** The schema of a field, of what is in it if it may be null. */
+/** The schema of a field; of its non-null variant if it is nullable. */
 function inside(schema: Schema, field: string): Schema {
   const found = schema.properties?.[field]
   if (found === undefined)
@@ -265,7 +265,7 @@ function literal(value: unknown): string {
 /** The paragraphs of a field's comment. */
 function docOf(path: string, schema: Schema, { isInput = false }: Interface): string[] {
   const { description, default: usual } = schema
-  if (description === undefined) throw new Error(`${path}: give it a description, which is its comment, too`)
+  if (description === undefined) throw new Error(`${path}: expected a description, which becomes its comment`)
   const bounds = isInput ? boundsOf(schema) : []
   return [
     sentence(description),
@@ -278,7 +278,7 @@ function sentence(text: string): string {
   return `${text[0]?.toUpperCase()}${text.slice(1)}${/[.…]$/.test(text) ? '' : '.'}`
 }
 
-/** The bounds of a field's own values, in words. */
+/** The bounds of a field in words. */
 function boundsOf(schema: Schema): string[] {
   const [one = schema, ...others] = (schema.anyOf ?? [schema]).filter(({ type }) => type !== 'null')
   if (others.length > 0) return []
@@ -310,7 +310,7 @@ function number(value: number): string {
   return value.toLocaleString('en-US')
 }
 
-/** As wide as a comment may be, with two levels of indentation. */
+/** The maximum width of a comment line, allowing for two levels of indentation. */
 const WIDTH = 106
 
 function comment(paragraphs: readonly string[]): string {

@@ -7,13 +7,13 @@ import { poolConfigSchema } from '../src/contract/pool-config.ts'
 
 const DOCS = fileURLToPath(new URL('../docs/', import.meta.url))
 
-/** A table that the sources make, and where it goes: `<!-- settings, made by npm run docs -->` … `<!-- end -->`. */
+/** The place of a generated table: `<!-- settings, made by npm run docs -->` … `<!-- end -->`. */
 const PLACE = /(<!-- ([^\n]+), made by npm run docs -->\n)[^]*?(<!-- end -->)/g
 
-/** Flags that most verbs have: the page of the command lists them once. */
+/** Flags that most verbs have; docs/cli.md lists them once. */
 const COMMON = new Set(['--pool', '--redis', '--prefix', '--log-level', '--help'])
 
-/** Every page in `docs/` that has such tables, by its path, with the tables as they should be now. */
+/** Every page in `docs/` with generated tables, by path, with up-to-date tables. */
 export async function pagesWithTables(): Promise<Map<string, string>> {
   const pages = new Map<string, string>()
   for (const name of await readdir(DOCS)) {
@@ -81,7 +81,7 @@ function rowText(cells: readonly string[]): string {
   return `| ${cells.map(cellText).join(' | ')} |`
 }
 
-/** Text for a table's cell; what is no code must not be taken for HTML. */
+/** Escapes text for a table cell; outside code, nothing may be taken for HTML. */
 function cellText(text: string): string {
   const safe = text.startsWith('`') ? text : text.replaceAll('<', '&lt;')
   return safe.replaceAll('|', String.raw`\|`)

@@ -1,6 +1,6 @@
 /**
- * Makes what `docs/` repeats of the sources: `api.md` from the doc comments, `metrics.md` from the table of families, and
- * the tables of flags and settings in other pages. With `--check` it only says whether all of it is current.
+ * Generates the parts of `docs/` that come from the sources: `api.md` from the doc comments, `metrics.md` from the table of
+ * families, and the tables of flags and settings in other pages. With `--check` it only reports whether all are up to date.
  *
  * npm run docs · npm run docs:check
  */
@@ -49,7 +49,7 @@ for (const [page, made] of [
   if (!process.argv.includes('--check')) {
     writeFileSync(page, made)
   } else if (readFileSync(page, 'utf8') !== made) {
-    process.stderr.write(`${page} is not what the sources say: npm run docs\n`)
+    process.stderr.write(`${page} is out of date: run npm run docs\n`)
     process.exitCode = 1
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Makes the picture of README.md, `docs/demo.svg`: records a real run (real Redis, two workers as processes, simulated
+ * Generates `docs/demo.svg`, the picture in README.md: records a real run (real Redis, two worker processes, simulated
  * replicas) in which the worker that runs a job is killed with `kill -9`, and draws it. `docs/demo.json` is the recording;
- * with `--draw` it is only drawn again.
+ * `--draw` only draws it again.
  *
  * npm run picture
  */

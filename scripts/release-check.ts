@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** What a release depends on. */
+/** The inputs of the check. */
 export interface ReleaseFacts {
   /** In package.json. */
   readonly version: string
@@ -19,7 +19,7 @@ export interface ReleaseFacts {
   readonly tag?: string | undefined
 }
 
-/** Why this cannot be released: a sentence for each fault. */
+/** The reasons why this cannot be released, one sentence each. */
 export function releaseFaults(facts: ReleaseFacts): string[] {
   const { version, lockVersion, changelog, status, tags, tag } = facts
   const faults: string[] = []
@@ -33,7 +33,7 @@ export function releaseFaults(facts: ReleaseFacts): string[] {
   if (status !== '')
     faults.push(`git: expected no uncommitted change, got ${status.trim().split('\n').length}`)
   if (tag === undefined && tags.includes(`v${version}`))
-    faults.push(`git: the tag v${version} is there already; expected a new version`)
+    faults.push(`git: the tag v${version} exists already; expected a new version`)
   if (tag !== undefined && tag !== `v${version}`) faults.push(`git: expected tag v${version}, got ${tag}`)
   return faults
 }

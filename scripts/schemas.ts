@@ -1,4 +1,4 @@
-/** Writes schemas/ and src/contract/wire-types.ts anew from the contract: `npm run schemas`. A test holds them equal. */
+/** Generates schemas/ and src/contract/wire-types.ts from the contract: `npm run schemas`. A test checks that they are up to date. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { buildSchemas, formatSchema } from './build-schemas.ts'
 import { buildWireTypes } from './build-wire-types.ts'

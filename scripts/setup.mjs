@@ -36,7 +36,7 @@ function installPackages() {
   const wanted = createHash('sha256').update(readFileSync('package-lock.json')).digest('hex')
   const done = () => existsSync(stampFile) && readFileSync(stampFile, 'utf8') === wanted
   if (done()) return
-  // Two terminals may begin at once: the second waits for the first.
+  // Two terminals may start at once: the second waits for the first.
   takeLock()
   try {
     if (done()) return

@@ -5,10 +5,10 @@ const [COLUMNS, CHARACTER, LINE] = [84, 8, 18]
 const [PADDING, HEAD] = [18, 30]
 const WIDTH = COLUMNS * CHARACTER + 2 * PADDING
 
-/** How long the last state stays before the picture begins again (ms). */
+/** How long the last state stays before the animation restarts (ms). */
 const REST_MS = 6000
 
-/** On the terminals' own ground, so that a light page and a dark one show the same; all above 7:1 (WCAG 2.2, 1.4.6). */
+/** Colors on the terminals' own background, so that light and dark pages look the same; all above 7:1 (WCAG 2.2, 1.4.6). */
 const COLOURS = {
   typed: '#f0f6fc',
   note: '#ffa198',
@@ -19,7 +19,7 @@ const COLOURS = {
 
 const TITLES = { user: 'a user', operator: 'an operator' } as const
 
-/** A piece of text in its place. */
+/** A positioned piece of text. */
 interface Piece {
   readonly at: number
   readonly row: number
@@ -29,8 +29,8 @@ interface Piece {
 }
 
 /**
- * Draws a recording as an animated SVG that begins again when it is over. The same recording gives the same picture. Where nothing
- * is animated, and for readers who want less motion, it shows the last state.
+ * Draws a recording as an SVG whose animation loops. The same recording gives the same picture. Without animation, and for readers
+ * who prefer reduced motion, it shows the last state.
  */
 export function draw(recording: Recording): string {
   const { output } = recording
@@ -94,7 +94,7 @@ function drawLegend({ output, attempts }: Recording, y: number, name: ReadonlyMa
   })
 }
 
-/** Puts output into rows and columns, as a terminal does. */
+/** Lays out output in rows and columns, as a terminal does. */
 function layOut(output: readonly Output[]): { readonly pieces: Piece[]; readonly rows: number } {
   const pieces: Piece[] = []
   let [row, column] = [0, 0]
@@ -121,12 +121,12 @@ function layOut(output: readonly Output[]): { readonly pieces: Piece[]; readonly
   return { pieces: joinPieces(pieces), rows: row + (column > 0 ? 1 : 0) }
 }
 
-/** Leaves out the columns of a table that do not fit. */
+/** Drops the columns of a table that do not fit. */
 function cutToFit(line: string, length: number): string {
   return line.length <= length ? line : `${line.slice(0, length - 2).replace(/ {2,}\S*$/, '')} …`
 }
 
-/** The answer breaks between words, as prose; columns of a table are cut at the edge. */
+/** Wraps the answer between words; cuts table columns at the edge. */
 function wrapsWords(kind: Piece['kind']): boolean {
   return kind === 'attempt-1' || kind === 'attempt-2'
 }
@@ -135,7 +135,7 @@ function isNoteNext(output: readonly Output[], at: number): boolean {
   return output.some((each) => each.kind === 'note' && each.at >= at && each.at <= at + 1)
 }
 
-/** Makes one piece of neighbours that appear together. */
+/** Joins adjacent pieces that appear at the same time. */
 function joinPieces(pieces: readonly Piece[]): Piece[] {
   const joined: Piece[] = []
   for (const piece of pieces) {
@@ -159,7 +159,7 @@ function frame(top: number, height: number, title: string): string {
 <text class="head" x="${PADDING}" y="${top + 20}">${title}</text>`
 }
 
-/** Each piece is as wide as its columns, whatever font there is. */
+/** Draws a piece exactly as wide as its columns, whatever the font. */
 function drawPiece({ row, column, kind, text }: Piece, top: number, name: string): string {
   const begins = text.length - text.trimStart().length
   const shown = text.trim()

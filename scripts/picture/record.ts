@@ -17,7 +17,7 @@ export interface Output {
   readonly text: string
 }
 
-/** What happened, in order. */
+/** A recorded run, in order of time. */
 export interface Recording {
   readonly output: readonly Output[]
   /** The whole answer, as the job's `end` has it. */
@@ -30,7 +30,7 @@ const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const [POOL, JOB, TOKENS] = ['demo', 'sky', 90]
 const PROMPT = 'Why is the sky blue?'
 
-/** The token behind which the worker is killed. */
+/** The token after which the worker is killed. */
 const KILL_AFTER = 36
 
 type Child = ChildProcessByStdio<null, Readable, Readable>
@@ -125,7 +125,7 @@ async function recordStory({ start, workers, pool }: Scene): Promise<Recording> 
   return { output: byAttempt(output, ofFirst), answer, attempts }
 }
 
-/** Says of each piece of the answer by which attempt it was published. */
+/** Marks each piece of the answer with the attempt that published it. */
 function byAttempt(output: readonly Output[], ofFirst: number): Output[] {
   let left = ofFirst
   return output.flatMap((each) => {
@@ -139,9 +139,9 @@ function byAttempt(output: readonly Output[], ofFirst: number): Output[] {
   })
 }
 
-/** Lets time pass; fails when a process that must go on has ended. */
+/** Sleeps; fails if a process that must keep running has ended. */
 async function moment(running: Child): Promise<void> {
-  if (running.exitCode !== null) throw new Error(`a process ended before its time, with ${running.exitCode}`)
+  if (running.exitCode !== null) throw new Error(`a process ended early, with status ${running.exitCode}`)
   await new Promise((resolve) => setTimeout(resolve, 10))
 }
 

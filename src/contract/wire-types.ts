@@ -1,6 +1,6 @@
 /**
- * What is on the wire, as types with a comment on every field. Made from the schemas by `npm run schemas`: their descriptions,
- * defaults and bounds are the comments. `test/types/wire.ts` holds types and schemas equal.
+ * The wire formats as types, with a comment on every field. Generated from the schemas by `npm run schemas`: their descriptions,
+ * defaults and bounds become the comments. `test/types/wire.ts` checks that types and schemas agree.
  */
 
 /**
@@ -709,7 +709,7 @@ export interface Versions {
 }
 
 /**
- * A job's body as a producer writes it: exactly one of `inputs` and `messages`, and whatever else is to differ from the defaults.
- * Fields that are not known are refused.
+ * A job's body as a producer writes it: exactly one of `inputs` and `messages`, and any field that should differ from its default.
+ * Unknown fields are refused.
  */
 export type JobInput = PromptJob | ChatJob

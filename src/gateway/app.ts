@@ -19,20 +19,20 @@ import type { ListRoutes } from './list-routes.ts'
 import type { OperatorRoutes } from './operator-routes.ts'
 import type { RequestLog } from './request-log.ts'
 
-/** What an app is made of. */
+/** The parts of an app. */
 export interface AppOptions {
   readonly jobs: JobRoutes
   readonly lists: ListRoutes
   readonly operator: OperatorRoutes
   readonly pools: (context: Context<HttpEnv>) => Promise<Response>
   readonly readiness: () => Promise<Readiness>
-  /** Authorizes a request: throws a refusal, or returns who calls where that matters. */
+  /** Authorizes a request: returns the caller if that matters, or throws. */
   readonly admit: (incoming: IncomingMessage, route: string) => Caller | undefined
   readonly log: RequestLog
   readonly logger: Logger
   /** The OpenAPI document, as JSON. */
   readonly openApi: string
-  /** The page to read it. */
+  /** The same as a page. */
   readonly docsPage: string
 }
 
@@ -54,7 +54,7 @@ const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/docs': ['GET', 'HEAD'],
 }
 
-/** Routes that need no key: they say nothing of jobs. */
+/** Routes that need no key, because they reveal nothing about jobs. */
 export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/', '/livez', '/readyz', '/openapi.json', '/docs'])
 
 const FRONT_PAGE: FrontPage = {
@@ -62,14 +62,14 @@ const FRONT_PAGE: FrontPage = {
   text: 'A durable queue in front of Text Generation Inference replicas, and a replayable event stream behind them. Put in a job and wait for its answer with the command below; where the gateway has bearer keys, add -H "Authorization: Bearer <key>".',
   links: [
     ['docs', 'all routes, to read'],
-    ['openapi.json', 'the same for programs'],
-    ['readyz', 'whether it can do its work'],
+    ['openapi.json', 'the same as OpenAPI'],
+    ['readyz', 'readiness probe'],
   ],
   curl: (address) =>
     `curl '${address}/v1/jobs?wait=30' -H 'Content-Type: application/json' -d '{"pool":"main","inputs":"Why is the sky blue?"}'`,
 }
 
-/** Routes, what stands before them, and the one shape of every error. */
+/** Creates the routes, their middleware, and the error responses. */
 export function createApp(options: AppOptions): Hono<HttpEnv> {
   const { jobs, lists, operator, log } = options
   // Proxies that join paths may add a slash.
@@ -83,7 +83,7 @@ export function createApp(options: AppOptions): Hono<HttpEnv> {
   app.use(async ({ env: { incoming } }, next) => {
     const facts = log.of(incoming)
     log.of(incoming).caller = options.admit(incoming, facts.route)
-    // Only a job carries it on. Elsewhere an id that a proxy repeated or formatted differently is ignored.
+    // Strict only if a job will carry it. Elsewhere an id that a proxy repeated or formatted differently is ignored.
     if (facts.correlationRefused && facts.route === '/v1/jobs' && incoming.method === 'POST') {
       throw new PoolError('INVALID_PARAMS', 'X-Correlation-Id: expected 1 to 64 of A-Z a-z 0-9 . _ -, once')
     }
@@ -121,7 +121,7 @@ function refuse(context: Context<HttpEnv>, log: RequestLog, error: PoolError): R
   return errorResponse(context, error)
 }
 
-/** A method that a route does not take, or the question which ones it does. */
+/** Handles OPTIONS, and methods that a route does not accept. */
 function answerOther(context: Context<HttpEnv>, methods: readonly string[], log: RequestLog): Response {
   const allowed = [...methods, 'OPTIONS'].join(', ')
   context.header('Allow', allowed)
@@ -141,7 +141,7 @@ function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: A
   if (error instanceof PoolError) {
     if (error.kind === 'UNAUTHORIZED') context.header('WWW-Authenticate', CHALLENGE)
     if (error.kind !== 'REDIS_UNAVAILABLE') return refuse(context, log, error)
-    // Where Redis is, is no business of a client's.
+    // Do not reveal Redis's address to clients.
     logger.warn({ err: error, correlation_id: correlationId }, 'request failed: Redis unavailable')
     const forbids = isForbidden(error.cause)
       ? "does not allow this gateway's user what this takes"
@@ -157,6 +157,6 @@ function answerError(error: Error, context: Context<HttpEnv>, { log, logger }: A
   return refuse(
     context,
     log,
-    new PoolError('INTERNAL', `an unexpected fault; the log has more under ${correlationId}`),
+    new PoolError('INTERNAL', `unexpected error; the log has details under ${correlationId}`),
   )
 }

@@ -13,7 +13,7 @@ import { inTime } from './in-time.ts'
 import { REVOKED, STOPPING } from './reader-places.ts'
 import type { ReaderPlaces } from './reader-places.ts'
 
-/** A job and who knows of it. */
+/** A job and the client of its pool. */
 export interface FoundJob {
   readonly client: PoolClient
   readonly jobId: string
@@ -21,54 +21,54 @@ export interface FoundJob {
 
 /** One request for a job's events. */
 interface StreamRequest {
-  /** Finds the job, or puts it in the queue: asked once there is room for the stream. The signal says that it will not be sent. */
+  /** Finds or enqueues the job; called once a place is reserved. The signal aborts if the stream will not be sent. */
   readonly find: (signal: AbortSignal) => Promise<FoundJob>
-  /** The last event the client has. */
+  /** The last event that the client has. */
   readonly after: Cursor
-  /** Who asks. Those of one name share a bound, so that a key can be rotated. */
+  /** The caller. Callers with the same name share a limit, so that keys can be rotated. */
   readonly caller: Pick<Caller, 'id' | 'name'>
   readonly outgoing: ServerResponse
   /** Called for each event that goes out. */
   readonly onEvent: () => void
 }
 
-/** What became of it: the answer is on its way, or was until its client left; or nothing is there to send, nor will be. */
+/** `streaming`: the response was started; `nothing_more`: there is nothing to send and never will be. */
 type StreamOutcome = 'streaming' | 'nothing_more'
 
 /** Serves event streams. */
 export interface EventStreams {
   /**
-   * Looks first and answers then: nothing is sent when this throws.
+   * Looks up the job, then responds: if this throws, nothing was sent.
    *
-   * @throws {@link PoolError} `OVERLOADED` or `TOO_MANY_STREAMS` when as many as may be are open, in all or of the caller, before the
-   * job is looked for; what `find` throws; `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`; `UNAUTHORIZED` when the
+   * @throws {@link PoolError} `OVERLOADED` or `TOO_MANY_STREAMS` when the limit of streams, in total or of the caller, is reached, before
+   * the job is looked up; errors of `find`; `UNKNOWN_JOB`, `GONE`, `INVALID_PARAMS`, `REDIS_UNAVAILABLE`; `UNAUTHORIZED` if the
    * caller's key is revoked meanwhile.
    */
   open(request: StreamRequest): Promise<StreamOutcome>
 }
 
-/** What streams need. */
+/** Options of event streams. */
 export interface EventStreamsOptions {
   readonly heartbeatMs: number
   readonly stallMs: number
-  /** A stream whose place is aborted ends after an event, so that its reader goes on elsewhere. */
+  /** A stream whose place is aborted ends after an event, so that its reader can resume elsewhere. */
   readonly places: ReaderPlaces
   readonly redisTimeoutMs: number
-  /** A stream broke off that should not have. */
+  /** Called when a stream breaks off unexpectedly. */
   readonly onFault: (error: unknown, jobId: string) => void
 }
 
-/** Serves event streams; leaving one is no cancel of its job. */
+/** Creates event streams. Disconnecting from one does not cancel its job. */
 export function createEventStreams(options: EventStreamsOptions): EventStreams {
   const { places } = options
 
-  /** The first event, if only it shows whether there is something to send; throws if there is not. */
+  /** Waits for the first event if only that shows whether there is something to send; throws if there is not. */
   async function lookFirst({ client, jobId }: FoundJob, after: Cursor, events: Events): Promise<First> {
     const next = events.next()
-    // As a rule there is an event, or a reason why there is none. Else the job may wait for its first.
+    // Usually there is an event, or a reason why there is none. Otherwise the job may still be waiting for its first.
     if (await within(next, SOON_MS)) return { next, step: await next }
     return inTime(options.redisTimeoutMs, async (signal) => {
-      // Behind the terminal event nothing is to be waited for but the answer that it is there.
+      // After the terminal event, no further event will come.
       if (after !== SEAL_ID && (await client.has(jobId, { signal }))) return { next }
       return { next, step: await unlessAborted(next, signal) }
     })
@@ -88,7 +88,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       let first: First
       try {
         job = await request.find(stop.signal)
-        // It may have left before there was anybody to hear of it.
+        // The client may have disconnected before the listener was attached.
         if (outgoing.destroyed) leave()
         events = job.client.events(job.jobId, { after, signal: stop.signal })
         first = await lookFirst(job, after, events)
@@ -119,7 +119,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   }
 }
 
-/** Sends events as they come, no faster than the client takes them. */
+/** Sends events as they come, no faster than the client reads them. */
 async function run(sink: EventSink, events: Events, first: Step, request: Running): Promise<void> {
   for (let step = await first; step.done !== true; step = await events.next()) {
     sink.push(formatSse(step.value))
@@ -136,7 +136,7 @@ interface Running {
 type Events = AsyncGenerator<SseEvent, void, undefined>
 type Step = Promise<IteratorResult<SseEvent, void>>
 
-/** The first step, and what it brought if that is known. */
+/** The first `next()`, and its result if it is known. */
 interface First {
   readonly next: Step
   readonly step?: IteratorResult<SseEvent, void>

@@ -7,9 +7,9 @@ import { requireLoopbackHost } from '../http/host.ts'
 import type { Caller } from './caller.ts'
 import type { Cors } from './cors.ts'
 
-/** What a gateway holds requests against. */
+/** What a gateway checks requests against. */
 export interface GuardOptions {
-  /** Undefined: every user of this machine may call. */
+  /** Undefined: anyone on this machine may call. */
   readonly keys: BearerKeys | undefined
   readonly cors: Cors
   /** Routes that need no key. */
@@ -19,13 +19,13 @@ export interface GuardOptions {
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Lets a request in, or not:
+ * Authorizes a request:
  *
- * - Without keys, trust is in the address alone, and `Host` must be loopback. Probes say nothing and take any.
- * - A page that is not trusted may send what changes something before any preflight. Browsers name it in `Origin`.
- * - With keys, one must be in `Authorization`; a preflight has none by its nature.
+ * - Without keys, only the address protects the gateway, so `Host` must be loopback. Probes reveal nothing and accept any.
+ * - An untrusted page can send state-changing requests without a preflight, so `Origin` is checked.
+ * - With keys, `Authorization` must have one, except in a preflight, which never has it.
  *
- * @returns who calls; undefined where that does not matter.
+ * @returns the caller; undefined if that does not matter.
  * @throws {@link PoolError} `FORBIDDEN`, `UNAUTHORIZED`.
  */
 export function admit(incoming: IncomingMessage, route: string, options: GuardOptions): Caller | undefined {

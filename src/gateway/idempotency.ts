@@ -5,20 +5,19 @@ import type { Caller } from './caller.ts'
 
 /**
  * An `Idempotency-Key`: 1 to 255 visible ASCII characters and spaces, or that many in quotes, as a string of
- * draft-ietf-httpapi-idempotency-key-header. Other characters have no one encoding in a header, so gateways could not agree on an id.
+ * draft-ietf-httpapi-idempotency-key-header. Other characters have no single encoding in a header, so gateways could not agree on an id.
  */
 export const IDEMPOTENCY_KEY_PATTERN = '^(?:"[ -~]{1,255}"|(?!".*"$)[!-~](?:[ -~]{0,253}[!-~])?)$'
 
 const FITS = new RegExp(IDEMPOTENCY_KEY_PATTERN)
 
 /**
- * The job id that an `Idempotency-Key` stands for: the key itself where it fits the rules of job ids, else a hash of the pool's name
- * and the key. With bearer keys the hash is an HMAC that only the caller's own bearer key gives: no other caller can compute the id, two
- * callers never share one, and all gateways with the bearer key agree on it, without a secret of their own. The header may be
- * quoted or bare.
+ * The job id for an `Idempotency-Key`: the key itself if it is a valid job id, else a hash of the pool's name and the key. With bearer
+ * keys, the hash is an HMAC keyed with the caller's bearer key: no other caller can compute the id, two callers never share one, and all
+ * gateways with that bearer key agree on it without a shared secret. The header may be quoted or bare.
  *
- * @throws {@link PoolError} `INVALID_PARAMS` for a key that does not fit {@link IDEMPOTENCY_KEY_PATTERN}, and for one that is not the
- * `job_id` given.
+ * @throws {@link PoolError} `INVALID_PARAMS` for a key that does not match {@link IDEMPOTENCY_KEY_PATTERN}, or that differs from the
+ * `job_id` of the body.
  */
 export function jobIdFrom(
   key: string | undefined,

@@ -25,7 +25,7 @@ import type { RequestLog } from './request-log.ts'
 import { readWaitTime } from './wait-time.ts'
 import type { WaitTime } from './wait-time.ts'
 
-/** What the routes of jobs work with. */
+/** What the job routes need. */
 export interface JobPorts {
   readonly finder: PoolFinder
   readonly streams: EventStreams
@@ -39,7 +39,7 @@ export interface JobPorts {
 
 type Handler = (context: Context<HttpEnv>) => Promise<Response>
 
-/** The handlers of `/v1/jobs` and what is below it. */
+/** The handlers of `/v1/jobs` and below. */
 export interface JobRoutes {
   readonly enqueue: Handler
   readonly state: Handler
@@ -48,9 +48,9 @@ export interface JobRoutes {
   readonly forget: Handler
 }
 
-/** What a body has beside the job itself. */
+/** The fields of a body in addition to the job's. */
 export const addressSchema = z.looseObject({
-  pool: poolIdSchema.describe('the pool'),
+  pool: poolIdSchema.describe('The pool'),
   job_id: jobIdSchema.optional().describe('the idempotency key; Idempotency-Key is another way to give it'),
 })
 
@@ -60,7 +60,7 @@ export const cancelSchema = strictFields({
     .string()
     .max(1000)
     .optional()
-    .describe("stands in the job's `error` event, one line of at most 200 characters"),
+    .describe("Reason in the job's `error` event, one line of at most 200 characters"),
 })
 
 const NOBODY: PlaceHolder = { id: '', name: '' }
@@ -68,10 +68,10 @@ const NOBODY: PlaceHolder = { id: '', name: '' }
 const EVENT_STREAM = 'text/event-stream'
 const JSON_TYPE = 'application/json'
 
-/** Forgetting waits until a worker has let go of the job (ms). */
+/** How long forgetting waits for a worker to release the job (ms). */
 const FORGET_MS = 12_000
 
-/** Makes them. */
+/** Creates the handlers. */
 export function createJobRoutes(ports: JobPorts): JobRoutes {
   const { finder, log, redisTimeoutMs } = ports
 
@@ -119,7 +119,7 @@ export function createJobRoutes(ports: JobPorts): JobRoutes {
     async forget(context) {
       const { client, jobId } = await inTime(redisTimeoutMs, async (signal) => {
         const found = await find(context, signal)
-        // It waits for a worker, so it is asked only where Redis answers.
+        // This waits for a worker, so check first that Redis answers.
         await found.client.has(found.jobId, { signal })
         return found
       })
@@ -129,12 +129,12 @@ export function createJobRoutes(ports: JobPorts): JobRoutes {
   }
 }
 
-/** Where to resume: after the last event the client has, or from the start. */
+/** Where to resume: after the last event that the client has, or from the start. */
 function cursorOf({ env, req }: Context<HttpEnv>): Cursor {
   return readCursor(env.incoming.headers['last-event-id']?.toString() || req.query('after'))
 }
 
-/** Answers with a job's events. */
+/** Responds with a job's events. */
 async function stream(
   ports: JobPorts,
   context: Context<HttpEnv>,
@@ -150,7 +150,7 @@ async function stream(
   return outcome === 'streaming' ? RESPONSE_ALREADY_SENT : context.body(null, 204)
 }
 
-/** A job that was accepted, where, and its address. */
+/** An accepted job, its pool and its URL. */
 interface Accepted extends FoundJob {
   readonly admission: Admission
   readonly path: string
@@ -185,7 +185,7 @@ async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSig
   if (jobId !== undefined) facts.job_id = jobId
   return inTime(ports.redisTimeoutMs, async (signal) => {
     const client = await ports.finder.byName(pool, signal)
-    // Checked where it is enqueued, as every job is.
+    // Validated by the enqueue.
     const admission = await client.enqueue(job as unknown as JobInput, {
       jobId,
       correlationId: facts.correlationId,
@@ -196,12 +196,12 @@ async function admit(ports: JobPorts, context: Context<HttpEnv>, stop?: AbortSig
   })
 }
 
-/** Takes a job; responds with its events, its end or where its events are, whichever the request asks for. */
+/** Accepts a job; responds with its events, its end, or the URL of its events, as the request asks. */
 async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Response> {
   const after = cursorOf(context)
   const { incoming } = context.env
   const wait = readWaitTime(context.req.query('wait'), incoming.headers['prefer']?.toString())
-  // Where both are as welcome, it is the one that is named first.
+  // If both are equally acceptable, the one named first wins.
   const answer = accepts(context, {
     header: 'Accept',
     supports: [JSON_TYPE, EVENT_STREAM],
@@ -221,7 +221,7 @@ async function enqueue(ports: JobPorts, context: Context<HttpEnv>): Promise<Resp
   return enqueueAndWait(ports, context, wait, place)
 }
 
-/** A place to wait in; undefined when there is none: then the job is accepted without a wait. */
+/** Reserves a place to wait; undefined if there is none: the job is then accepted without waiting. */
 function reservePlace(ports: JobPorts, { env }: Context<HttpEnv>): AbortController | undefined {
   try {
     return ports.places.reserve(ports.log.of(env.incoming).caller ?? NOBODY)
@@ -230,7 +230,7 @@ function reservePlace(ports: JobPorts, { env }: Context<HttpEnv>): AbortControll
   }
 }
 
-/** Takes a job and responds when it is over, or when the time is up. */
+/** Accepts a job and responds when it has ended, or when the time is up. */
 async function enqueueAndWait(
   ports: JobPorts,
   context: Context<HttpEnv>,

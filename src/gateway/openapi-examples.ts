@@ -115,7 +115,7 @@ export const ERROR_EXAMPLES = {
     HEADERS_TOO_LARGE: 'the headers are too large: expected at most 16 KiB in all',
   }),
   500: examples('An error in the gateway', {
-    INTERNAL: 'an unexpected fault; the log has more under req-17',
+    INTERNAL: 'unexpected error; the log has details under req-17',
   }),
   503: examples('Not now', {
     REDIS_UNAVAILABLE: 'Redis does not answer; the operation may still take effect',

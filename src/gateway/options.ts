@@ -2,29 +2,29 @@ import { PoolError } from '../contract/error.ts'
 import type { Logger } from '../runtime/log.ts'
 import { isLoopback } from '../runtime/loopback.ts'
 
-/** How a gateway is run. */
+/** Options of a gateway. */
 export interface GatewayOptions {
   readonly redisUrl: string
-  /** Of all Redis keys. @defaultValue `tgi-pool` */
+  /** Prefix of all Redis keys. @defaultValue `tgi-pool` */
   readonly prefix?: string | undefined
-  /** One that is not loopback needs `bearerFile`. @defaultValue `127.0.0.1` */
+  /** Any address but loopback requires `bearerFile`. @defaultValue `127.0.0.1` */
   readonly host?: string | undefined
-  /** 0 takes any free one. */
+  /** 0 picks a free one. */
   readonly port: number
-  /** A file of bearer keys (http/key-lines.ts), one a line; without it anyone who reaches the port may do everything. */
+  /** A file of bearer keys (http/key-lines.ts), one per line. Without it, anyone who can reach the port may do everything. */
   readonly bearerFile?: string | undefined
   /** Origins whose pages may call, `scheme://host[:port]`; no wildcards. @defaultValue none */
   readonly corsOrigins?: readonly string[] | undefined
   readonly logger: Logger
   /** Silence after which a comment goes out on an event stream (ms). @defaultValue 15000 */
   readonly heartbeatMs?: number | undefined
-  /** How long a client may leave its events lying before it is cut (ms). @defaultValue 30000 */
+  /** How long a client may not read its events before it is disconnected (ms). @defaultValue 30000 */
   readonly stallMs?: number | undefined
   /** Event streams, and requests that wait for a job's end, open at once. @defaultValue 10000 */
   readonly maxStreams?: number | undefined
   /**
-   * Those of the bearer keys of one name or, without keys, of one client address. @defaultValue half of `maxStreams`; without keys all of them, as a
-   * proxy on this machine asks from one address for everybody
+   * The same per caller: the bearer keys of one name or, without keys, one client address. @defaultValue half of `maxStreams`; without
+   * keys all of them, because a local proxy sends all requests from one address
    */
   readonly maxStreamsPerCaller?: number | undefined
   /** The largest body (bytes): a job of 2 MB passes. @defaultValue 2621440 */
@@ -57,9 +57,9 @@ export interface GatewaySettings extends GatewayOptions {
 }
 
 /**
- * Fills in defaults and checks what belongs together.
+ * Fills in defaults and checks the combination.
  *
- * @throws {@link PoolError} `CONFIG` for an origin that is none, and for an address that others can reach without a key.
+ * @throws {@link PoolError} `CONFIG` for an invalid origin, or for a non-loopback address without keys.
  */
 export function settle(options: GatewayOptions): GatewaySettings {
   const maxStreams = options.maxStreams ?? GATEWAY_DEFAULTS.maxStreams

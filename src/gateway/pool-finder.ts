@@ -5,17 +5,17 @@ import { parseOrThrow } from '../contract/format-issues.ts'
 import { jobIdSchema, poolIdSchema } from '../contract/ids.ts'
 import { unknownPoolError } from '../pool/config-store.ts'
 
-/** Finds the pool that a request is about. */
+/** Finds the pool of a request. */
 export interface PoolFinder {
   /** @throws {@link PoolError} `INVALID_PARAMS` for an invalid name, `POOL_UNAVAILABLE` for an unknown pool. */
   byName(pool: string, signal: AbortSignal): Promise<PoolClient>
-  /** By name where one is given, else the only pool. @throws also `INVALID_PARAMS` unless there is exactly one. */
+  /** By name if one is given, else the only pool. @throws also `INVALID_PARAMS` unless there is exactly one. */
   byNameOrOnly(pool: string | undefined, signal: AbortSignal): Promise<PoolClient>
-  /** By name where one is given, else the pool that has the job. @throws also `UNKNOWN_JOB`, `ID_CONFLICT`. */
+  /** By name if one is given, else the pool that has the job. @throws also `UNKNOWN_JOB`, `ID_CONFLICT`. */
   ofJob(jobId: string, pool: string | undefined, signal: AbortSignal): Promise<PoolClient>
 }
 
-/** A client stays as long as the process: one is made only for a pool that is there, whatever names are asked for. */
+/** Clients are kept as long as the process, so one is created only for a pool that exists. */
 export function createPoolFinder(pools: Pools): PoolFinder {
   const known = new Set<string>()
 
@@ -36,7 +36,7 @@ export function createPoolFinder(pools: Pools): PoolFinder {
     const names = there.length === 0 ? 'there are none yet' : `there are: ${there.slice(0, 10).join(', ')}`
     throw new PoolError(
       'INVALID_PARAMS',
-      `pool: expected a name, since there is not exactly one pool (${names})`,
+      `pool: expected a name, because there is not exactly one pool (${names})`,
     )
   }
 

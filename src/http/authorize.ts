@@ -19,7 +19,7 @@ export function requireKey({ headers: { authorization } }: IncomingMessage, keys
 }
 
 /**
- * Lets a caller do what needs a scope.
+ * Requires a scope of the caller.
  *
  * @throws {@link PoolError} `INSUFFICIENT_SCOPE`.
  */

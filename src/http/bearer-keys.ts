@@ -8,13 +8,13 @@ import type { KeyLine, Scope } from './key-lines.ts'
 
 /** A key that may call. */
 export interface BearerKey {
-  /** Tells it from every other key; never logged. */
+  /** Unique for each key; never logged. */
   readonly id: string
-  /** For logs and bounds: the name on its line, or the first 8 hex digits of its SHA-256. Several keys may share a name. */
+  /** For logs and limits: the name on its line, or the first 8 hex digits of its SHA-256. Several keys may share a name. */
   readonly name: string
-  /** Whether it may do what needs that scope. */
+  /** Whether it has that scope. */
   may(scope: Scope): boolean
-  /** The HMAC-SHA-256 (hex) of a text that only this key gives. */
+  /** The HMAC-SHA-256 (hex) of a text, computed with this key. */
   sign(text: string): string
 }
 
@@ -29,18 +29,18 @@ export interface BearerKeys {
   close(): void
 }
 
-/** How to read them. */
+/** Options of bearer keys. */
 export interface BearerKeysOptions {
   /**
-   * One key a line, of at least 16 characters that are visible ASCII; `#` begins a comment line. Before the key may stand a name and
-   * its scopes: `name key`, `name+operate key`. To rotate a key, give its successor the same name.
+   * One key per line, at least 16 visible ASCII characters; `#` starts a comment line. A name and scopes may precede the
+   * key: `name key`, `name+operate key`. To rotate a key, give its successor the same name.
    */
   readonly file: string
   readonly logger: Logger
   /** How often the file is checked for changes (ms). @defaultValue 1000 */
   readonly lookMs?: number | undefined
   /**
-   * A file that is overwritten in place lacks keys for a moment. Before they count as removed, the file is read again this much later
+   * A file that is overwritten in place lacks keys for a moment, so it is read again this much later before keys count as removed
    * (ms). @defaultValue 100
    */
   readonly rewriteMs?: number | undefined
@@ -49,10 +49,10 @@ export interface BearerKeysOptions {
 }
 
 /**
- * Reads a file of bearer keys, and reads it again when it changes, so that keys can be added and revoked without a restart. Only the
- * keys that are in the file now may call: none if it is empty, missing or unreadable, and never one from a line that is not a key.
+ * Reads a file of bearer keys, and reads it again when it changes, so that keys can be added and revoked without a restart. Only
+ * keys that are in the file now may call: none if it is empty, missing or unreadable, and none from an invalid line.
  *
- * @throws {@link PoolError} `CONFIG` for a file with any fault at the start: it names the file and the line, never the key.
+ * @throws {@link PoolError} `CONFIG` if the file has any fault on the first read: it names the file and the line, never the key.
  */
 export async function openBearerKeys(options: BearerKeysOptions): Promise<BearerKeys> {
   const { file, logger } = options
@@ -133,10 +133,10 @@ function includes(keys: readonly KeyLine[], { digest }: KeyLine): boolean {
   return keys.some((other) => other.digest.equals(digest))
 }
 
-/** What a file holds. */
+/** The content of a key file. */
 interface Reading {
   readonly keys: readonly KeyLine[]
-  /** The first thing that is wrong with it. */
+  /** The first fault in it. */
   readonly fault?: PoolError | undefined
 }
 
@@ -156,7 +156,7 @@ function keyFault(what: string, cause?: unknown): PoolError {
   return new PoolError('CONFIG', `bearer keys: ${what}`, { cause })
 }
 
-/** Changes with the file and with who may read it; a file that is not there has one, too. */
+/** A fingerprint that changes with the file and its permissions; a missing file has one, too. */
 async function markOf(file: string): Promise<string> {
   try {
     const { mtimeMs, ctimeMs, size, ino } = await stat(file)

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { labelSchema } from '../contract/ids.ts'
 
 /**
- * What a key must be given for; every key may do the rest.
+ * Scopes that a key must have explicitly; every key may do everything else.
  *
- * - `operate`: see which jobs a pool has. Whoever knows a job's id may read and erase the job, so a list of ids is for operators.
+ * - `operate`: list a pool's jobs. Anyone who knows a job's id can read and erase the job, so a list of ids is for operators.
  */
 const SCOPES = ['operate'] as const
 
@@ -13,17 +13,17 @@ export type Scope = (typeof SCOPES)[number]
 
 /** A line of a key file. */
 export interface KeyLine {
-  /** For logs and bounds: the name on the line, or the first 8 hex digits of the key's SHA-256. Several keys may share a name. */
+  /** For logs and limits: the name on the line, or the first 8 hex digits of the key's SHA-256. Several keys may share a name. */
   readonly name: string
   readonly scopes: ReadonlySet<Scope>
   /** The key's SHA-256. */
   readonly digest: Buffer
 }
 
-/** The keys of a file, and the first thing that is wrong with it. */
+/** The keys of a file, and the first fault in it. */
 interface KeyLines {
   readonly keys: readonly KeyLine[]
-  /** The line and what was expected there, without anything of the file. */
+  /** The line and what was expected there, without any content of the file. */
   readonly fault?: string | undefined
 }
 
@@ -31,8 +31,8 @@ const MIN_LENGTH = 16
 const KEY = new RegExp(`^[\\x21-\\x7e]{${MIN_LENGTH},}$`)
 
 /**
- * Reads the lines of a key file: `key`, `name key` or `name+operate key`. A line that is none, or has the key of a line before it under
- * another name or with other scopes, is skipped and is a fault.
+ * Reads the lines of a key file: `key`, `name key` or `name+operate key`. An invalid line, or one that repeats an earlier key with
+ * a different name or scopes, is skipped and reported as a fault.
  */
 export function parseKeyLines(text: string): KeyLines {
   const keys = new Map<string, KeyLine>()
@@ -47,7 +47,7 @@ export function parseKeyLines(text: string): KeyLines {
   return { keys: [...keys.values()], fault }
 }
 
-/** The key of a line, or what was expected. */
+/** The key of a line, or a description of what was expected. */
 function parseLine(line: string): KeyLine | string {
   const words = line.split(/\s+/)
   const [key = '', label, ...more] = words.toReversed()
@@ -68,7 +68,7 @@ function isScope(word: string): word is Scope {
   return SCOPES.some((scope) => scope === word)
 }
 
-/** Adds a key; what was expected if it is there already, and not alike. */
+/** Adds a key; returns what was expected if the same key has a different name or scopes. */
 function add(keys: Map<string, KeyLine>, key: KeyLine): string | undefined {
   const id = key.digest.toString('hex')
   const known = keys.get(id)

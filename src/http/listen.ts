@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import { PoolError } from '../contract/error.ts'
 
-/** Where a server listens, and where a person changes that. */
+/** Where a server listens, and which settings change that. */
 export interface ListenAddress {
   readonly host: string
   /** 0 picks a free one. */
@@ -35,10 +35,10 @@ function explain({ code = 'unknown error' }: NodeJS.ErrnoException, address: Lis
   const { port, portSetting, hostSetting } = address
   switch (code) {
     case 'EADDRINUSE':
-      return `the port is in use (${code}); choose another with ${portSetting} (0 picks a free one), or stop the process that has it`
+      return `the port is in use (${code}); choose another with ${portSetting} (0 picks a free one), or stop the process that uses it`
     case 'EACCES':
       return port < 1024
-        ? `ports below 1024 need a right that this process lacks (${code}); choose a higher one with ${portSetting}`
+        ? `ports below 1024 need a privilege that this process lacks (${code}); choose a higher one with ${portSetting}`
         : `the system does not allow it (${code}); choose another port with ${portSetting}`
     case 'EADDRNOTAVAIL':
       return `no interface of this machine has the address (${code}); choose another with ${hostSetting}`
@@ -46,7 +46,7 @@ function explain({ code = 'unknown error' }: NodeJS.ErrnoException, address: Lis
     case 'EAI_AGAIN':
       return `the host name has no address (${code}); choose another with ${hostSetting}`
     case 'EAFNOSUPPORT':
-      return `this machine has no addresses of that kind (${code}); choose another with ${hostSetting}`
+      return `this machine does not support that kind of address (${code}); choose another with ${hostSetting}`
     default:
       return `${code}; choose another address with ${portSetting} and ${hostSetting}`
   }

@@ -13,23 +13,23 @@ import { findHostFault } from './host.ts'
 import { listen } from './listen.ts'
 import { createTurns } from './turns.ts'
 
-/** What an app of ours may reach of Node below Hono: the raw request and response. */
+/** Node's raw request and response, as Hono handlers can reach them. */
 export interface HttpEnv {
   readonly Bindings: HttpBindings
 }
 
-/** What is served, and where. */
+/** Options of an HTTP server. */
 export interface HttpServerOptions {
   readonly app: Hono<HttpEnv>
   /** @defaultValue `127.0.0.1` */
   readonly host?: string | undefined
-  /** 0 takes any free one. */
+  /** 0 picks a free one. */
   readonly port: number
-  /** What to change when the port cannot be had. @defaultValue `--port` */
+  /** The setting to change if the port cannot be bound. @defaultValue `--port` */
   readonly portSetting?: string | undefined
   /** The same for the host. @defaultValue `--host` */
   readonly hostSetting?: string | undefined
-  /** Sees every request first, those too that no app can read; headers set here are on every answer. */
+  /** Called first for every request, even malformed ones; headers set here are on every response. */
   readonly onRequest?: ((incoming: IncomingMessage, outgoing: ServerResponse) => void) | undefined
 }
 
@@ -40,15 +40,15 @@ export interface HttpServer {
   /** e.g. `http://127.0.0.1:8080` */
   readonly url: string
   /**
-   * Takes nothing more, lets requests finish for `graceMs`, then cuts them. Idempotent; a later call without grace cuts at
-   * once. @defaultValue 0
+   * Refuses new requests, lets open ones finish for `graceMs`, then closes them. Idempotent; a later call without grace closes
+   * them at once. @defaultValue 0
    */
   close(graceMs?: number): Promise<void>
 }
 
 /**
- * The limits of every door of ours. A client that sends slowly (slow loris) loses its connection after the time for
- * headers, or for the whole request; nothing bounds how long an answer may take.
+ * The limits of all our HTTP servers. A slow sender (slow loris) is disconnected after the time for headers, or for the
+ * whole request; the time for a response is not limited.
  */
 const LIMITS = {
   /** All headers of a request (bytes). */

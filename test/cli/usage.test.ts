@@ -140,7 +140,7 @@ describe.concurrent('what is typed wrong', () => {
     const result = await stage.cli(['simulator', '--port', String(port)])
     expect(result).toMatchObject({ status: 2, stdout: '' })
     expect(result.stderr).toBe(
-      `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port (0 picks a free one), or stop the process that has it\n`,
+      `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port (0 picks a free one), or stop the process that uses it\n`,
     )
   })
 

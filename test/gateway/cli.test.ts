@@ -92,7 +92,7 @@ describe('tgi-pool gateway', () => {
     const { status, stderr } = await stage.cli(['gateway', '--port', port])
     expect([status, stderr]).toEqual([
       2,
-      `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port or TGI_POOL_GATEWAY_PORT (0 picks a free one), or stop the process that has it\n`,
+      `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port or TGI_POOL_GATEWAY_PORT (0 picks a free one), or stop the process that uses it\n`,
     ])
     first.kill('SIGTERM')
     expect((await first.over).status).toBe(0)

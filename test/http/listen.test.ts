@@ -26,7 +26,7 @@ describe('an address that cannot be had', () => {
     const port = await bind('127.0.0.1', 0)
     await expect(bind('127.0.0.1', port)).rejects.toMatchObject({
       kind: 'CONFIG',
-      message: `cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port or PORT (0 picks a free one), or stop the process that has it`,
+      message: `cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port or PORT (0 picks a free one), or stop the process that uses it`,
     })
   })
 
@@ -49,9 +49,14 @@ describe('an address that cannot be had', () => {
   })
 
   test.each([
-    ['EACCES', 80, '127.0.0.1', 'ports below 1024 need a right that this process lacks (EACCES); choose'],
+    ['EACCES', 80, '127.0.0.1', 'ports below 1024 need a privilege that this process lacks (EACCES); choose'],
     ['EACCES', 8700, '127.0.0.1', 'the system does not allow it (EACCES); choose another port with --port'],
-    ['EAFNOSUPPORT', 8700, '::1', 'this machine has no addresses of that kind (EAFNOSUPPORT); choose'],
+    [
+      'EAFNOSUPPORT',
+      8700,
+      '::1',
+      'this machine does not support that kind of address (EAFNOSUPPORT); choose',
+    ],
     ['EOTHER', 8700, '127.0.0.1', 'EOTHER; choose another address with --port or PORT and --host or HOST'],
   ])('is told when the system says %s for port %i of %s', async (code, port, host, said) => {
     const where = host === '::1' ? `[::1]:${port}` : `${host}:${port}`

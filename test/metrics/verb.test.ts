@@ -89,7 +89,7 @@ describe('tgi-pool metrics', () => {
     expect(await stage.cli(['metrics', '--port', String(port)])).toMatchObject({
       status: 2,
       stdout: '',
-      stderr: `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port or TGI_POOL_METRICS_PORT (0 picks a free one), or stop the process that has it\n`,
+      stderr: `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --port or TGI_POOL_METRICS_PORT (0 picks a free one), or stop the process that uses it\n`,
     })
     expect(await stage.cli(['metrics', '--port', '70000'])).toMatchObject({
       status: 2,

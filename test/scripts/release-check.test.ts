@@ -25,7 +25,7 @@ test.each([
     'CHANGELOG.md: expected "## 0.2.0 (<date>)" as first heading, got "## 0.1.0 (2026-12-01)"',
   ],
   [{ status: ' M README.md\n?? x\n' }, 'git: expected no uncommitted change, got 2'],
-  [{ tags: ['v0.2.0'] }, 'git: the tag v0.2.0 is there already; expected a new version'],
+  [{ tags: ['v0.2.0'] }, 'git: the tag v0.2.0 exists already; expected a new version'],
   [{ tag: 'v0.3.0' }, 'git: expected tag v0.2.0, got v0.3.0'],
 ])('a commit with %j is refused in one sentence', (change, fault) => {
   expect(releaseFaults({ ...GOOD, ...change })).toEqual([fault])

@@ -112,7 +112,7 @@ describe('the health port of a worker', () => {
     expect(result).toMatchObject({
       status: 2,
       stdout: '',
-      stderr: `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --health-port or TGI_POOL_HEALTH_PORT (0 picks a free one), or stop the process that has it\n`,
+      stderr: `tgi-pool: CONFIG: cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE); choose another with --health-port or TGI_POOL_HEALTH_PORT (0 picks a free one), or stop the process that uses it\n`,
     })
     expect(await client.replicas()).toEqual([])
   })
