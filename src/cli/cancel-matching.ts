@@ -1,19 +1,16 @@
 import type { PoolClient } from '../client/pool-client.ts'
-import type { Priority } from '../contract/job.ts'
 import type { JobSummary } from '../contract/wire-types.ts'
 import { PoolError } from '../contract/error.ts'
 import { jsonLine } from '../contract/json-line.ts'
 import { ask, canAsk } from './ask.ts'
 import { cancelEach } from './cancel-each.ts'
 import { EXIT, Exit } from './exit.ts'
+import { filterOf } from './job-filter.ts'
+import type { FilterFlags } from './job-filter.ts'
 import { errLine, outLine } from './print.ts'
 
 /** Options that choose jobs to cancel. */
-export interface MatchFlags {
-  readonly state?: 'queued' | 'started'
-  readonly priority?: Priority
-  readonly olderThan?: number
-  readonly newerThan?: number
+export interface MatchFlags extends FilterFlags<'queued' | 'started'> {
   readonly all?: boolean
   readonly dryRun?: boolean
   readonly yes?: boolean
@@ -58,20 +55,18 @@ function printMatch({ job_id: jobId, state, priority, since }: JobSummary, { jso
 /** The ids of all matching jobs, collected before the first is cancelled. */
 async function findJobs(
   pool: PoolClient,
-  { state, priority, olderThan, newerThan }: MatchFlags,
+  flags: MatchFlags,
   signal: AbortSignal,
   onMatch?: (job: JobSummary) => void,
 ): Promise<ReadonlySet<string>> {
   const ids = new Set<string>()
   // Queued first, so that a job that starts meanwhile is found at least once.
-  for (const one of state === undefined ? (['queued', 'started'] as const) : [state]) {
+  for (const state of flags.state === undefined ? (['queued', 'started'] as const) : [flags.state]) {
     let cursor: string | undefined
     do {
       const page = await pool.jobs({
-        state: one,
-        priority,
-        olderThanMs: olderThan,
-        newerThanMs: newerThan,
+        ...filterOf(flags),
+        state,
         limit: PAGE,
         cursor,
         signal,

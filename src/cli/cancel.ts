@@ -1,4 +1,3 @@
-import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
@@ -6,9 +5,9 @@ import { jsonLine } from '../contract/json-line.ts'
 import { cancelMatching } from './cancel-matching.ts'
 import type { MatchFlags } from './cancel-matching.ts'
 import { cancelEach } from './cancel-each.ts'
-import { duration } from './duration.ts'
 import { EXIT, Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
+import { withJobFilter } from './job-filter.ts'
 import { checkIds, idsOf, withIds } from './job-ids.ts'
 import type { IdFlags } from './job-ids.ts'
 import { usingPool, withPool } from './options.ts'
@@ -25,23 +24,7 @@ export function addCancel(program: Command): void {
   const command = program
     .command('cancel')
     .description('Cancel queued or running jobs, by id or by filter; no token follows after this returns')
-  withIds(command)
-    .addOption(
-      new Option('--state <state>', 'all jobs in this state instead of ids').choices(['queued', 'started']),
-    )
-    .addOption(
-      new Option('--priority <priority>', 'all jobs of this priority').choices(['interactive', 'batch']),
-    )
-    .option(
-      '--older-than <duration>',
-      'all jobs that entered their state at least this long ago, e.g. 1h',
-      duration,
-    )
-    .option(
-      '--newer-than <duration>',
-      'all jobs that entered their state at most this long ago, e.g. 10m',
-      duration,
-    )
+  withJobFilter(withIds(command), { states: ['queued', 'started'], jobs: 'all jobs' })
     .option('--all', 'all queued and running jobs')
     .option('--dry-run', 'with a filter: only print the jobs that would be cancelled')
     .option('--yes', 'with a filter: cancel without asking')

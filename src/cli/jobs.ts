@@ -1,7 +1,7 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { PoolClient } from '../client/pool-client.ts'
-import { OVER_STATES } from '../contract/job-states.ts'
+import { JOB_STATES, OVER_STATES } from '../contract/job-states.ts'
 import type { JobSummary } from '../contract/wire-types.ts'
 import { jsonLine } from '../contract/json-line.ts'
 import { formatDuration } from './duration.ts'
@@ -30,7 +30,7 @@ export function addJobs(program: Command): void {
     .description(
       "List a pool's jobs, most recent state change first; finished jobs until their events expire",
     )
-  withJobFilter(command)
+  withJobFilter(command, { states: JOB_STATES, jobs: 'only jobs' })
     .option('--limit <n>', `maximum number of jobs to list (default: ${DEFAULT_LIMIT})`, integer(1))
     .addOption(new Option('--all', 'list every job').conflicts('limit'))
     .option('--json', 'one JSON line per job')
