@@ -28,10 +28,15 @@ export async function openLocked(path: string): Promise<FileHandle | undefined> 
     }
     if (!isLocked) return undefined
     // Its holder may have put another file in its place before it ended.
-    const [held, there] = await Promise.all([file.stat(), stat(path).catch(() => undefined)])
-    if (there !== undefined && held.ino === there.ino && held.dev === there.dev) return file
+    if (await isAt(file, path)) return file
     await file.close()
   }
+}
+
+/** Whether a path still names an open file. */
+export async function isAt(file: FileHandle, path: string): Promise<boolean> {
+  const [held, there] = await Promise.all([file.stat(), stat(path).catch(() => undefined)])
+  return there !== undefined && held.ino === there.ino && held.dev === there.dev
 }
 
 async function openForAppend(path: string): Promise<FileHandle | undefined> {

@@ -3,7 +3,7 @@ import { open, realpath, rename, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { PoolError } from '../contract/error.ts'
-import { openLocked } from './file-lock.ts'
+import { isAt, openLocked } from './file-lock.ts'
 import { isBlank } from './job-lines.ts'
 import { formatRecord, parseRecord } from './record.ts'
 import type { Answer, Failure, Outcome } from './record.ts'
@@ -78,11 +78,17 @@ export async function openOutFile(name: string): Promise<OutFile> {
         await writeAll(file, bytes)
         await file.datasync()
         size += bytes.length
+        // Else the jobs of these records would be erased, though nobody can find the records.
+        if (!(await isAt(file, path)))
+          throw new PoolError(
+            'INTERNAL',
+            `${basename(path)} was removed, renamed or replaced while the run wrote it. Put it back and run the same command again`,
+          )
         for (const { resolve } of group) resolve()
       } catch (error) {
         // An incomplete line must not become the start of the next one.
         if (failure === undefined) await file.truncate(size).catch(() => undefined)
-        failure ??= notWritten(path, error)
+        failure ??= error instanceof PoolError ? error : notWritten(path, error)
         for (const { reject } of group) reject(failure)
       }
     }

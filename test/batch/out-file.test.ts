@@ -1,4 +1,4 @@
-import { appendFile, lstat, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { appendFile, lstat, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test as base, expect } from 'vitest'
@@ -167,4 +167,18 @@ test('a device is no file of answers', async () => {
     kind: 'CONFIG',
     message: '--out: expected a file, got a pipe or device: /dev/null',
   })
+})
+
+test('a file that is removed or renamed while it is written takes no more records', async ({ path }) => {
+  for (const takeAway of [() => rm(path), () => rename(path, `${path}.moved`)]) {
+    const file = await openOutFile(path)
+    await file.append(answer(1))
+    await takeAway()
+    await expect(file.append(answer(2))).rejects.toMatchObject({
+      kind: 'INTERNAL',
+      message: expect.stringContaining('answers.jsonl was removed, renamed or replaced'),
+    })
+    await expect(file.append(answer(3))).rejects.toMatchObject({ kind: 'INTERNAL' })
+    await file.close()
+  }
 })
