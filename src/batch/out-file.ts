@@ -107,12 +107,6 @@ export async function openOutFile(name: string): Promise<OutFile> {
       let number = 0
       let end = 0
       let hasZeros = false
-      const refuse = (at: number) => {
-        throw new PoolError(
-          'CONFIG',
-          `--out: ${name}: line ${at}: expected a record of this run, got something else. Take the line out, or give another --out`,
-        )
-      }
       for await (const { line, endsAt, isWhole } of linesOf(file, size)) {
         number += 1
         const record = isWhole ? parseRecord(line) : undefined
@@ -121,9 +115,9 @@ export async function openOutFile(name: string): Promise<OutFile> {
           // A crash of the machine may leave zeros behind what was on the disk for sure, never before it.
           hasZeros ||= line.includes(0)
           const isOfRun = hasZeros || (isWhole ? isBlank(line) : isBeginOfRecord(line))
-          if (!isOfRun) refuse(number)
+          if (!isOfRun) throw notARecord(name, number)
         } else if (bad === undefined) onRecord(record, endsAt)
-        else refuse(bad.line)
+        else throw notARecord(name, bad.line)
         end = endsAt
       }
       const good = bad?.at ?? end
@@ -212,6 +206,13 @@ export async function syncFolder(path: string): Promise<void> {
 
 async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten
+}
+
+function notARecord(name: string, line: number): PoolError {
+  return new PoolError(
+    'CONFIG',
+    `--out: ${name}: line ${line}: expected a record of this run, got something else. Take the line out, or give another --out`,
+  )
 }
 
 /** The error of a file that cannot be written. */
