@@ -12,7 +12,9 @@ const jobPageSchema = z.object({
   next_cursor: z
     .string()
     .optional()
-    .describe('Pass it as `cursor` to get the next page. Absent on the last page'),
+    .describe(
+      'Pass it as `cursor` to get the next page. Absent on the last page only: a page may have few jobs, or none, and still have it',
+    ),
 })
 
 const replicasSchema = z.object({ replicas: z.array(replicaEntrySchema) })

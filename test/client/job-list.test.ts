@@ -235,6 +235,24 @@ describe('pages', () => {
       expect(idsOf(await stage.all(options))).toEqual(jobs.map(({ jobId }) => jobId))
   })
 
+  test('pass over a bounded number of expired jobs each, and the next goes on there', async ({
+    stage,
+    redis: { redis, keys },
+  }) => {
+    const jobs = Array.from({ length: 3 }, (_, at) => job(`job-${at}`, { since: NOW - 60_000 - at }))
+    await stage.seed(jobs)
+    for (let from = 0; from < 21_000; from += 1000) {
+      const members = Array.from({ length: 1000 }, (_, at) => [NOW - from - at, `expired-${from + at}`])
+      await redis.zadd(keys.index('ended'), ...members.flat())
+    }
+    const first = await stage.client.jobs({ limit: 1000 })
+    expect(first).toEqual({ jobs: [], next_cursor: expect.any(String) })
+    const pages: number[] = []
+    const all = await stage.all({ limit: 1000 }, async (page) => pages.push(page))
+    expect(idsOf(all)).toEqual(jobs.map(({ jobId }) => jobId))
+    expect(pages).toEqual([1, 2])
+  })
+
   test('are full although jobs on the way have expired, and a bad stream costs only its own details', async ({
     stage,
     redis: { redis, keys },
