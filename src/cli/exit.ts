@@ -34,6 +34,13 @@ export function exitStatus(error: unknown): number {
   return error instanceof PoolError && USAGE.has(error.kind) ? EXIT.usage : EXIT.fault
 }
 
+/** What to do about an address where no Redis is, in words that only the command has. */
+function nextStep(error: unknown): string {
+  const isAbsent = error instanceof PoolError && / does not answer: /.test(error.message)
+  if (!isAbsent || error.kind !== 'REDIS_UNAVAILABLE') return ''
+  return '; start Redis there, or give its URL with --redis or REDIS_URL'
+}
+
 /** Prints an error for a person, or as one JSON line: the envelope that errors have over HTTP. `line` is its line in a file. */
 export function printError(error: unknown, json: boolean, line?: number): void {
   if (error instanceof Exit) return
@@ -45,7 +52,7 @@ export function printError(error: unknown, json: boolean, line?: number): void {
   } else {
     const where = line === undefined ? '' : `line ${line}: `
     const what = known && line === undefined ? `${error.kind}: ` : ''
-    errLine(`tgi-pool: ${where}${what}${message}`)
+    errLine(`tgi-pool: ${where}${what}${message}${nextStep(error)}`)
   }
   if (!known && process.env['LOG_LEVEL'] === 'debug' && error instanceof Error) {
     err(`${error.stack ?? ''}\n`)

@@ -44,7 +44,7 @@ describe.concurrent('a Redis that is not there', () => {
         status: 1,
         signal: undefined,
         stdout: '',
-        stderr: `tgi-pool: REDIS_UNAVAILABLE: Redis at redis://127.0.0.1:${port} does not answer: connect ECONNREFUSED 127.0.0.1:${port}\n`,
+        stderr: `tgi-pool: REDIS_UNAVAILABLE: Redis at redis://127.0.0.1:${port} does not answer: connect ECONNREFUSED 127.0.0.1:${port}; start Redis there, or give its URL with --redis or REDIS_URL\n`,
       })
     }
   })
@@ -114,7 +114,7 @@ test.concurrent('a Redis that takes connections and says nothing is given up on'
   const result = await stage.cli(['replicas'], { env: { REDIS_URL: redis.url } })
   expect(result).toMatchObject({ status: 1, stdout: '' })
   expect(result.stderr).toMatch(
-    /^tgi-pool: REDIS_UNAVAILABLE: Redis at [^\n]+ does not answer: no answer within \d+ ms\n$/,
+    /^tgi-pool: REDIS_UNAVAILABLE: Redis at [^\n]+ does not answer: no answer within \d+ ms; start Redis there, or give its URL with --redis or REDIS_URL\n$/,
   )
 })
 
