@@ -83,7 +83,10 @@ async function findJobs(
 
 async function confirm(jobs: string, pool: string, signal: AbortSignal): Promise<void> {
   if (!canAsk()) {
-    throw new PoolError('INVALID_PARAMS', `${jobs} of pool ${pool} match; add --yes to cancel them`)
+    throw new PoolError(
+      'INVALID_PARAMS',
+      `this would cancel ${jobs} of pool ${pool}; confirm with --yes, or list them with --dry-run`,
+    )
   }
   const answer = await ask(`Cancel ${jobs} of pool ${pool}? (y/N)`, signal)
   if (/^y(es)?$/i.test(answer)) return

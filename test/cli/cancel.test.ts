@@ -85,7 +85,7 @@ describe.concurrent('cancel by filter', () => {
     expect(refused).toMatchObject({
       status: 2,
       stdout: '',
-      stderr: `tgi-pool: INVALID_PARAMS: 2 jobs of pool ${stage.pool} match; add --yes to cancel them\n`,
+      stderr: `tgi-pool: INVALID_PARAMS: this would cancel 2 jobs of pool ${stage.pool}; confirm with --yes, or list them with --dry-run\n`,
     })
     expect(dry.status).toBe(0)
     expect(jsonLines(dry.stdout)).toEqual(
