@@ -49,8 +49,9 @@ export function checkJsonText(text: string, what: string): void {
 /** What is wrong, where, and what was expected; quotes nothing. */
 export function describeFlaw({ kind, at }: JsonFlaw, length: number): string {
   if (kind !== 'not_json') return `${describeExcess(kind)} (from character ${at} of ${length} on)`
-  const where = at >= length ? 'it ends too early' : `not JSON from character ${at} on`
-  return `expected JSON: ${where} (of ${length})`
+  return at >= length
+    ? `invalid JSON: ends too early, after ${length} characters`
+    : `invalid JSON at character ${at} of ${length}`
 }
 
 /** The first flaw of a text; undefined if it is JSON within the bounds (RFC 8259). */
