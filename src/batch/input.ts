@@ -83,6 +83,6 @@ export async function surveyInput(options: InputOptions): Promise<InputSurvey> {
 function changed(file: string, which: string): PoolError {
   return new PoolError(
     'INVALID_PARAMS',
-    `${file}: ${which} not what the run started with. Restore the file, or give another --out; lines may only be added at the end`,
+    `${file}: ${which} not what the run started with. Restore the file and add corrected lines at its end, or give another --out`,
   )
 }

@@ -178,10 +178,13 @@ interface InputStats {
   isFile(): boolean
 }
 
+const WHY: Readonly<Record<string, string>> = { ENOENT: 'no such file', EACCES: 'permission denied' }
+
 /** Stats a file of jobs. @throws {@link PoolError} `CONFIG` if it cannot be read; `what` names it in the message. */
 export async function statInput(file: string, what: string): Promise<InputStats> {
   const found = await stat(file).catch((cause: unknown) => {
-    throw new PoolError('CONFIG', `${what}: cannot read ${file}`, { cause })
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException
+    throw new PoolError('CONFIG', `${what}: cannot read ${file}: ${WHY[code] ?? code}`, { cause })
   })
   if (found.isDirectory()) throw new PoolError('CONFIG', `${what}: expected a file, got the folder ${file}`)
   return found

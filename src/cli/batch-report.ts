@@ -102,10 +102,17 @@ export function startBatchReport({ json, out }: BatchPrinterOptions): BatchPrint
         errLine(
           'tgi-pool: interrupted; enqueued jobs keep running. Run the same command again to collect them and run the rest',
         )
-      if (end === 'done' && failed > 0)
-        errLine(`tgi-pool: the errors are in ${out}; --retry-failed reruns those lines`)
+      if (end === 'done' && failed > 0) errLine(`tgi-pool: the errors are in ${out}; ${nextStep(codes)}`)
     },
   }
+}
+
+/** What to do about lines with an error: a refused line is refused again, until it is written differently. */
+function nextStep(codes: ReadonlyMap<string, number>): string {
+  const retry = '--retry-failed runs those lines again'
+  const correct = 'add them, corrected, at the end of the file of jobs, and run the command again'
+  if (!codes.has('INVALID_PARAMS')) return retry
+  return codes.size === 1 ? `refused lines fail again: ${correct}` : `${retry}; of INVALID_PARAMS, ${correct}`
 }
 
 function done({ answered, failed }: BatchProgress): number {
