@@ -11,6 +11,7 @@ var numbers = function (version) {
 }
 var need = numbers(wanted)
 var have = numbers(process.versions.node)
+var inCheckout = existsSync(join(__dirname, '..', 'src', 'cli', 'main.ts'))
 
 if (have[0] < need[0] || (have[0] === need[0] && have[1] < need[1])) {
   process.stderr.write(
@@ -20,12 +21,14 @@ if (have[0] < need[0] || (have[0] === need[0] && have[1] < need[1])) {
       process.versions.node +
       ' (' +
       process.execPath +
-      '). Install a newer Node: https://nodejs.org\n',
+      '). ' +
+      (inCheckout
+        ? 'On Linux, npm run setup installs one for this checkout; elsewhere: https://nodejs.org\n'
+        : 'Install a newer Node: https://nodejs.org\n'),
   )
   process.exit(2)
 }
 
-var inCheckout = existsSync(join(__dirname, '..', 'src', 'cli', 'main.ts'))
 import(inCheckout ? '../src/cli/main.ts' : '../dist/src/cli/main.js').catch(function (error) {
   if (
     !inCheckout ||
