@@ -101,8 +101,8 @@ export async function openPools(options: PoolsOptions = {}): Promise<Pools> {
   let ofServer: MemoryWatch | undefined
   // On a Cluster each pool is on its own shard.
   const memoryOf = (keys: PoolKeys) => (redis instanceof Cluster ? watch(keys) : (ofServer ??= watch(keys)))
-  const withAddress = <T>(work: Promise<T>) => named(redisUrl, work)
   let closed: Promise<void> | undefined
+  const withAddress = <T>(work: Promise<T>) => named(redisUrl, work, () => closed !== undefined)
 
   function pool(id: string): PoolClient {
     const keys = poolKeys(parseOrThrow(poolIdSchema, id, 'pool'), prefix)
@@ -185,12 +185,13 @@ function throwUnread(
   }
 }
 
-/** Adds the address to errors of the connection. */
-async function named<T>(redisUrl: string, work: Promise<T>): Promise<T> {
+/** Adds the address to errors of the connection, unless it was we who closed it. */
+async function named<T>(redisUrl: string, work: Promise<T>, isClosed: () => boolean): Promise<T> {
   return work.catch((error: unknown) => {
     const where = redactUrl(redisUrl)
     const cause = bareCause(error)
     if (isConnectionError(error)) {
+      if (isClosed()) throw new PoolError('REDIS_UNAVAILABLE', 'the pool client was closed', { cause })
       throw new PoolError('REDIS_UNAVAILABLE', `Redis at ${where} went away`, { cause })
     }
     if (isForbidden(error)) {

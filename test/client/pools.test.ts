@@ -54,7 +54,10 @@ describe('all pools of a Redis', () => {
     await expect.poll(async () => String(await redis.redis.client('LIST'))).toContain('cmd=xread')
     await pools.close()
     await told
-    await expect(client.config()).rejects.toMatchObject({ kind: 'REDIS_UNAVAILABLE' })
+    await expect(client.config()).rejects.toMatchObject({
+      kind: 'REDIS_UNAVAILABLE',
+      message: 'the pool client was closed',
+    })
   })
 })
 
