@@ -84,7 +84,7 @@ async function waitAll(
       return EXIT.fault
     }
     if (interrupted.aborted && ids.left > 0)
-      errLine(`tgi-pool: jobs that have not ended and keep running: ${ids.left}`)
+      errLine(`tgi-pool: ${ids.left} ${ids.left === 1 ? 'job keeps' : 'jobs keep'} running; wait again to collect`)
     throw error
   } finally {
     clearTimeout(limit)

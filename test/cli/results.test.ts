@@ -192,7 +192,7 @@ describe.concurrent('wait', () => {
     waiting.interruptTwice()
     expect(await waiting.over).toMatchObject({
       status: 130,
-      stderr: expect.stringContaining('jobs that have not ended and keep running: 1\n'),
+      stderr: expect.stringContaining('1 job keeps running; wait again to collect\n'),
     })
     expect(replica.seen.open).toBe(1)
     expect(await client.job('runs')).toMatchObject({ state: 'started' })
