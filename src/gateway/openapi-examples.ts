@@ -73,7 +73,7 @@ export const ERROR_EXAMPLES = {
     INVALID_PARAMS: 'job: parameters.max_new_tokens: Too small: expected number to be >=1, got 0',
   }),
   401: examples('The bearer key is missing or wrong', {
-    UNAUTHORIZED: 'Authorization: expected Bearer and a key of this server, got nothing',
+    UNAUTHORIZED: 'Authorization: expected Bearer and a key from the key file, got nothing',
   }),
   403: examples('The `Origin` or `Host` is not allowed, or the key lacks the scope', {
     FORBIDDEN: 'Origin: pages of this origin may not call; see TGI_POOL_CORS_ORIGINS',

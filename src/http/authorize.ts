@@ -15,7 +15,10 @@ export function requireKey({ headers: { authorization } }: IncomingMessage, keys
   const key = keys.find(authorization)
   if (key !== undefined) return key
   const got = authorization === undefined ? 'nothing' : 'another'
-  throw new PoolError('UNAUTHORIZED', `Authorization: expected Bearer and a key of this server, got ${got}`)
+  throw new PoolError(
+    'UNAUTHORIZED',
+    `Authorization: expected Bearer and a key from the key file, got ${got}`,
+  )
 }
 
 /**
