@@ -3,7 +3,7 @@
 // The command `tgi-pool`. In old JavaScript and without packages, so that every Node reads it and an old one says what
 // is wrong with it. A checkout runs from its sources, without a build; the package has none and runs from `dist`.
 var existsSync = require('fs').existsSync
-var join = require('path').join
+var path = require('path')
 var wanted = require('../package.json').engines.node.replace('>=', '')
 
 var numbers = function (version) {
@@ -11,7 +11,7 @@ var numbers = function (version) {
 }
 var need = numbers(wanted)
 var have = numbers(process.versions.node)
-var inCheckout = existsSync(join(__dirname, '..', 'src', 'cli', 'main.ts'))
+var inCheckout = existsSync(path.join(__dirname, '..', 'src', 'cli', 'main.ts'))
 
 if (have[0] < need[0] || (have[0] === need[0] && have[1] < need[1])) {
   process.stderr.write(
@@ -33,7 +33,7 @@ import(inCheckout ? '../src/cli/main.ts' : '../dist/src/cli/main.js').catch(func
   if (
     !inCheckout ||
     error.code !== 'ERR_MODULE_NOT_FOUND' ||
-    existsSync(join(__dirname, '..', 'node_modules'))
+    existsSync(path.join(__dirname, '..', 'node_modules'))
   ) {
     throw error
   }

@@ -83,10 +83,10 @@ function checkNode() {
   const version = existsSync(own)
     ? spawnSync(own, ['--version'], { encoding: 'utf8' }).stdout
     : process.version
-  const [major, minor] = String(version).replace('v', '').split('.').map(Number)
+  const [major, minor] = version.replace('v', '').split('.').map(Number)
   if (major > minNode[0] || (major === minNode[0] && minor >= minNode[1])) return
   fail(
-    `expected Node ${minNode.join('.')} or newer, got ${String(version).trim()}. On Linux (x64, arm64) npm brings one by itself; here, install one: https://nodejs.org`,
+    `expected Node ${minNode.join('.')} or newer, got ${version.trim()}. On Linux (x64, arm64) npm brings one by itself; here, install one: https://nodejs.org`,
   )
 }
 

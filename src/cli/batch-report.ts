@@ -71,7 +71,7 @@ export function startBatchReport({ json, out }: BatchPrinterOptions): BatchPrint
     onBack: () => say('Redis is reachable again', { waiting: null }),
     onKept: (error) =>
       say(`${error.message}; the events of finished jobs stay in Redis until they expire`, {
-        warning: { kind: error.kind, message: error.message },
+        warning: { code: error.kind, message: error.message },
       }),
     stop(end) {
       clearInterval(timer)
@@ -120,7 +120,7 @@ function done({ answered, failed }: BatchProgress): number {
 }
 
 function waiting({ kind, message }: PoolError): object {
-  return { waiting: { kind, message } }
+  return { waiting: { code: kind, message } }
 }
 
 function round(value: number): number {

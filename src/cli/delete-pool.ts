@@ -52,7 +52,11 @@ function nameOf(argument: string | undefined, { pool }: DeleteFlags, isTyped: bo
     throw new PoolError('INVALID_PARAMS', `expected one pool, got ${argument} and --pool ${pool}`)
   }
   const name = argument ?? pool
-  if (name === undefined) throw new PoolError('INVALID_PARAMS', 'expected a pool, got none')
+  if (name === undefined)
+    throw new PoolError(
+      'INVALID_PARAMS',
+      'expected the name of a pool, got none, e.g. tgi-pool pool delete main',
+    )
   return name
 }
 

@@ -10,8 +10,8 @@ export function duration(text: string): number {
   throw new InvalidArgumentError('Expected a duration such as 90s, 10m, 2h or 1d.')
 }
 
-/** Formats a duration in its two largest units, rounded down: `45s`, `12m`, `3h5m`, `2d4h`. */
-export function formatDuration(ms: number): string {
+/** Formats an age in its two largest units, rounded down, for tables: `45s`, `12m`, `3h5m`, `2d4h`. */
+export function formatAge(ms: number): string {
   const whole = (unit: number) => Math.floor(Math.max(0, ms) / unit)
   const { s, m, h, d } = UNITS
   if (ms < m) return `${whole(s)}s`

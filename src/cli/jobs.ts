@@ -4,7 +4,7 @@ import type { PoolClient } from '../client/pool-client.ts'
 import { JOB_STATES, OVER_STATES } from '../contract/job-states.ts'
 import type { JobSummary } from '../contract/wire-types.ts'
 import { jsonLine } from '../contract/json-line.ts'
-import { formatDuration } from './duration.ts'
+import { formatAge } from './duration.ts'
 import { withInterrupt } from './interrupt.ts'
 import { filterOf, withJobFilter } from './job-filter.ts'
 import type { FilterFlags } from './job-filter.ts'
@@ -81,9 +81,9 @@ function cellsOf(job: JobSummary, nowMs: number): string[] {
   return [
     job.job_id,
     job.state,
-    formatDuration(nowMs - job.since),
+    formatAge(nowMs - job.since),
     job.priority,
-    acceptedAt === undefined ? '–' : `${formatDuration(nowMs - acceptedAt)} ago`,
+    acceptedAt === undefined ? '–' : `${formatAge(nowMs - acceptedAt)} ago`,
     deadlineAt === undefined || isOver(job) ? '–' : formatDeadline(deadlineAt - nowMs),
     job.correlation_id ?? '–',
     job.code ?? '',
@@ -91,7 +91,7 @@ function cellsOf(job: JobSummary, nowMs: number): string[] {
 }
 
 function formatDeadline(ms: number): string {
-  return ms > 0 ? `in ${formatDuration(ms)}` : 'passed'
+  return ms > 0 ? `in ${formatAge(ms)}` : 'passed'
 }
 
 function isOver({ state }: JobSummary): boolean {

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { PoolClient } from '../client/pool-client.ts'
 import { isTerminal } from '../contract/event.ts'
 import { jsonLine } from '../contract/json-line.ts'
-import { duration, formatDuration } from './duration.ts'
+import { duration, formatAge } from './duration.ts'
 import { EXIT, Exit } from './exit.ts'
 import { withInterrupt } from './interrupt.ts'
 import { checkIds, idsOf, withIds } from './job-ids.ts'
@@ -79,12 +79,14 @@ async function waitAll(
   } catch (error) {
     progress?.stop()
     if (signal.reason instanceof TimedOut) {
-      const text = `${ids.left} ${ids.left === 1 ? 'job had' : 'jobs had'} not ended after ${formatDuration(flags.timeout ?? 0)}`
+      const text = `${ids.left} ${ids.left === 1 ? 'job had' : 'jobs had'} not ended after ${formatAge(flags.timeout ?? 0)}`
       errLine(json ? JSON.stringify({ timeout: { not_over: ids.left } }) : `tgi-pool: ${text}`)
       return EXIT.fault
     }
     if (interrupted.aborted && ids.left > 0)
-      errLine(`tgi-pool: ${ids.left} ${ids.left === 1 ? 'job keeps' : 'jobs keep'} running; wait again to collect`)
+      errLine(
+        `tgi-pool: ${ids.left} ${ids.left === 1 ? 'job keeps' : 'jobs keep'} running; wait again to collect`,
+      )
     throw error
   } finally {
     clearTimeout(limit)

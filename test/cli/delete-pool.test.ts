@@ -50,7 +50,10 @@ describe.concurrent('pool delete', () => {
       stage.cli(['pool', 'delete', 'never-made'], { env }),
     ])
     expect(list.stdout.split('\n')).not.toContain(stage.pool)
-    expect(none).toMatchObject({ status: 2, stderr: expect.stringContaining('expected a pool, got none') })
+    expect(none).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('expected the name of a pool, got none'),
+    })
     expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('got a and --pool b') })
     expect(unknown).toMatchObject({ status: 1, stderr: expect.stringContaining('no pool "never-made"') })
   })

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { expect, test } from 'vitest'
-import { duration, formatDuration } from '../../src/cli/duration.ts'
+import { duration, formatAge } from '../../src/cli/duration.ts'
 
 test.for([
   ['0s', 0],
@@ -32,5 +32,5 @@ test.for([
   [86_400_000, '1d'],
   [187_200_000, '2d4h'],
 ] as const)('%i ms reads %s', ([ms, text]) => {
-  expect(formatDuration(ms)).toBe(text)
+  expect(formatAge(ms)).toBe(text)
 })
