@@ -48,10 +48,10 @@ export function checkJsonText(text: string, what: string): void {
 
 /** What is wrong, where, and what was expected; quotes nothing. */
 export function describeFlaw({ kind, at }: JsonFlaw, length: number): string {
-  if (kind !== 'not_json') return `${describeExcess(kind)} (from character ${at} of ${length} on)`
+  if (kind !== 'not_json') return `${describeExcess(kind)} (from character ${at + 1} of ${length} on)`
   return at >= length
     ? `invalid JSON: ends too early, after ${length} characters`
-    : `invalid JSON at character ${at} of ${length}`
+    : `invalid JSON at character ${at + 1} of ${length}`
 }
 
 /** The first flaw of a text; undefined if it is JSON within the bounds (RFC 8259). */

@@ -118,9 +118,9 @@ describe('POST /v1/jobs', () => {
 
   test.for([
     ['{"pool":"lab","inputs":"secret words"', 'ends too early'],
-    ['{"pool":"lab", inputs:"secret words"}', 'at character 15 of '],
-    ['{"pool":"lab","inputs":"secret\nwords"}', 'at character 23 of '],
-    ['{} secret', 'at character 3 of '],
+    ['{"pool":"lab", inputs:"secret words"}', 'at character 16 of '],
+    ['{"pool":"lab","inputs":"secret\nwords"}', 'at character 24 of '],
+    ['{} secret', 'at character 4 of '],
     [Buffer.from([0x22, 0xff, 0x22]), 'UTF-8'],
     ['', 'got nothing'],
     ['['.repeat(100_000) + ']'.repeat(100_000), 'deep'],
