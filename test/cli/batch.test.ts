@@ -213,7 +213,7 @@ describe.concurrent('a file of jobs', () => {
     run.interruptTwice()
     const { status, stderr } = await run.over
     expect(status).toBe(130)
-    expect(stderr).toMatch(/6 lines: 0 answered, 0 failed, 6 left in .* s\n.*the same command collects them/)
+    expect(stderr).toMatch(/6 lines: 0 answered, 0 failed, 6 left in .* s\n.*Run the same command again to collect them/)
     expect((await client.waiting()).batch).toBe(6)
     const replica = await stage.serve()
     await expect.poll(async () => (await client.waiting()).batch).toBe(0)
@@ -387,7 +387,7 @@ describe.concurrent('a batch is refused', () => {
     const foreign = await stage.cli(files.args)
     expect(foreign).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining('jsonl.run does not'),
+      stderr: expect.stringContaining('jsonl.run, the state of its run, does not'),
     })
     expect(await files.text()).toBe('precious\n')
     await writeFile(files.out, '')

@@ -91,7 +91,7 @@ describe.concurrent('generate', () => {
   test('says after two seconds that there is no worker', async ({ stage }) => {
     await stage.client()
     const generate = stage.start(['generate', 'hello', '--job-id', 'j', '--max-new-tokens', '3'])
-    await generate.printed('Start a worker', 'stderr')
+    await generate.printed('start a worker', 'stderr')
     expect(generate.stderr).toBe(
       `tgi-pool: job j is waiting: pool ${stage.pool} has no replicas; start a worker\n`,
     )
