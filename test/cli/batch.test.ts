@@ -213,7 +213,9 @@ describe.concurrent('a file of jobs', () => {
     run.interruptTwice()
     const { status, stderr } = await run.over
     expect(status).toBe(130)
-    expect(stderr).toMatch(/6 lines: 0 answered, 0 failed, 6 left in .* s\n.*Run the same command again to collect them/)
+    expect(stderr).toMatch(
+      /6 lines: 0 answered, 0 failed, 6 left in .* s\n.*Run the same command again to collect them/,
+    )
     expect((await client.waiting()).batch).toBe(6)
     const replica = await stage.serve()
     await expect.poll(async () => (await client.waiting()).batch).toBe(0)

@@ -63,9 +63,10 @@ async function installed(): Promise<string> {
 describe('Schemathesis', () => {
   test('finds nothing that the OpenAPI document does not say', async ({ lab, gateway }) => {
     const program = await installed()
-    // The document's own bound: it knows no pool's settings.
+    // The document's own bounds: it knows no pool's settings.
     const longest = Math.floor(Number.MAX_SAFE_INTEGER / 4)
-    await lab.client({ max_deadline_ms: longest, max_retention_ms: longest }, 'main')
+    const bounds = { max_deadline_ms: longest, max_retention_ms: longest, max_max_new_tokens: 2 ** 32 - 1 }
+    await lab.client(bounds, 'main')
     await lab.worker(await lab.replica(), { pool: 'main' })
     const gate = await gateway({ bearerFile: await keyFile(`fuzz+operate ${KEY}`) })
     const { path: cwd, done } = await tempFolder()
