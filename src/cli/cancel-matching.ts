@@ -1,4 +1,5 @@
 import type { PoolClient } from '../client/pool-client.ts'
+import { MAX_PAGE } from '../contract/limits.ts'
 import type { JobSummary } from '../contract/wire-types.ts'
 import { PoolError } from '../contract/error.ts'
 import { jsonLine } from '../contract/json-line.ts'
@@ -17,9 +18,6 @@ export interface MatchFlags extends FilterFlags<'queued' | 'started'> {
   readonly reason?: string
   readonly json?: boolean
 }
-
-/** The most jobs that one call lists. */
-const PAGE = 1000
 
 /** Cancels the matching jobs after confirmation, or with `--dry-run` only prints them. */
 export async function cancelMatching(
@@ -67,7 +65,7 @@ async function findJobs(
       const page = await pool.jobs({
         ...filterOf(flags),
         state,
-        limit: PAGE,
+        limit: MAX_PAGE,
         cursor,
         signal,
       })

@@ -1,6 +1,7 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import type { PoolClient } from '../client/pool-client.ts'
+import { MAX_PAGE } from '../contract/limits.ts'
 import { JOB_STATES, OVER_STATES } from '../contract/job-states.ts'
 import type { JobSummary } from '../contract/wire-types.ts'
 import { jsonLine } from '../contract/json-line.ts'
@@ -20,8 +21,6 @@ interface JobsFlags extends PoolFlags, FilterFlags {
 }
 
 const DEFAULT_LIMIT = 100
-/** The most jobs that one call of the library returns. */
-const PAGE = 1000
 
 /** `tgi-pool jobs`. */
 export function addJobs(program: Command): void {
@@ -41,14 +40,22 @@ export function addJobs(program: Command): void {
 
 async function listJobs(pool: PoolClient, flags: JobsFlags, signal: AbortSignal): Promise<void> {
   const print = flags.json === true ? printJson : createPrinter()
-  let left = flags.all === true ? Infinity : (flags.limit ?? DEFAULT_LIMIT)
+  const limit = flags.all === true ? Infinity : (flags.limit ?? DEFAULT_LIMIT)
+  let listed = 0
   let cursor: string | undefined
   do {
-    const page = await pool.jobs({ ...filterOf(flags), limit: Math.min(left, PAGE), cursor, signal })
-    print(page.jobs)
-    left -= page.jobs.length
+    const page = await pool.jobs({
+      ...filterOf(flags),
+      limit: Math.min(limit - listed, MAX_PAGE),
+      cursor,
+      signal,
+    })
+    if (page.jobs.length > 0) print(page.jobs)
+    listed += page.jobs.length
     cursor = page.next_cursor
-  } while (cursor !== undefined && left > 0)
+  } while (cursor !== undefined && listed < limit)
+  // Only now: where events have expired, a page may be empty and the next one may not.
+  if (listed === 0 && flags.json !== true) outLine('no jobs')
   if (cursor === undefined || flags.limit !== undefined) return
   errLine(`tgi-pool: only the latest ${DEFAULT_LIMIT} jobs are listed; use --limit N or --all for more`)
 }
@@ -68,12 +75,7 @@ function createPrinter(): (jobs: readonly JobSummary[]) => void {
     'CORRELATION',
     'CODE',
   ])
-  let isFirst = true
-  return (jobs) => {
-    if (jobs.length > 0) out(format(jobs.map((job) => cellsOf(job, Date.now()))))
-    else if (isFirst) outLine('no jobs')
-    isFirst = false
-  }
+  return (jobs) => out(format(jobs.map((job) => cellsOf(job, Date.now()))))
 }
 
 function cellsOf(job: JobSummary, nowMs: number): string[] {

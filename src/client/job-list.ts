@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'
 import type { Priority } from '../contract/job.ts'
+import { MAX_PAGE } from '../contract/limits.ts'
 import { JOB_STATES } from '../contract/job-states.ts'
 import type { JobStateName } from '../contract/job-states.ts'
 import type { JobSummary } from '../contract/wire-types.ts'
@@ -43,8 +44,6 @@ export interface JobPage {
   readonly next_cursor?: string
 }
 
-/** Maximum number of jobs on a page. */
-export const MAX_PAGE = 1000
 /** About how many jobs whose events have expired a page passes over: 10,000 take a quarter of a second. */
 const MAX_EXPIRED = 10_000
 

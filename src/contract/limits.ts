@@ -79,3 +79,6 @@ function check(field: string, got: number, limit: number, name: string): void {
     `job: ${field}: expected at most ${limit} (the pool's ${name}), got ${got}`,
   )
 }
+
+/** The most jobs on one page of a list. */
+export const MAX_PAGE = 1000

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { MAX_PAGE } from '../client/job-list.ts'
+import { MAX_PAGE } from '../contract/limits.ts'
 import type { JobListOptions } from '../client/job-list.ts'
 import { PoolError } from '../contract/error.ts'
 import { parseOrThrow } from '../contract/format-issues.ts'

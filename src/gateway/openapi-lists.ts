@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { MAX_PAGE } from '../client/job-list.ts'
+import { MAX_PAGE } from '../contract/limits.ts'
 import { poolIdSchema } from '../contract/ids.ts'
 import { JOB_STATES } from '../contract/job-states.ts'
 import { jobSummarySchema } from '../contract/job-summary.ts'

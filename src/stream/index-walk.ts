@@ -35,7 +35,7 @@ interface IndexQuery {
 }
 
 /** Maximum number of jobs of one state that one command reads, unless more of them share a millisecond. */
-const MAX_PAGE = 1000
+const PER_COMMAND = 1000
 /**
  * If hardly any of the first jobs of a state have the priority, Redis filters the rest itself, up to this many, because it serves no
  * other client meanwhile (10,000 take 5 ms).
@@ -92,7 +92,7 @@ function createLane(redis: RedisConnection, keys: PoolKeys, state: JobStateName,
   let isOver = false
   const key = keys.index(state)
   let { after } = query
-  let size = Math.min(query.count, MAX_PAGE)
+  let size = Math.min(query.count, PER_COMMAND)
   let isFirst = true
 
   function parse(page: readonly string[]): Found[] {
@@ -105,7 +105,7 @@ function createLane(redis: RedisConnection, keys: PoolKeys, state: JobStateName,
     else await readFiltered(query.priority)
     isFirst = false
     after = jobs.at(-1) ?? after
-    size = MAX_PAGE
+    size = PER_COMMAND
   }
 
   /** All remaining jobs. */

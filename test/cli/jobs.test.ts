@@ -55,6 +55,22 @@ describe('jobs', () => {
     expect(jobs.map(({ job_id: id }) => id)).toEqual(states.map(({ jobId }) => jobId))
   })
 
+  test('are listed although the events of all on the first page have expired', async ({ stage, seed }) => {
+    await seed([{ jobId: 'old', state: 'queued', priority: 'batch', since: NOW - HOUR }])
+    const redis = await connectToServer(stage.redisUrl, { role: 'commands' })
+    const index = poolKeys(stage.pool).index('ended')
+    for (let from = 0; from < 11_000; from += 1000)
+      await redis.zadd(
+        index,
+        ...Array.from({ length: 1000 }, (_, at) => [NOW - from - at, `expired-${from + at}`]).flat(),
+      )
+    redis.disconnect()
+    expect((await (await stage.client()).jobs()).jobs).toEqual([])
+    const { status, stdout } = await stage.cli(['jobs'])
+    expect(status).toBe(0)
+    expect(stdout.split('\n').map((line) => line.split(' ')[0])).toEqual(['JOB', 'old', ''])
+  })
+
   test('of a filter are those alone', async ({ stage, seed }) => {
     await seed([
       { jobId: 'young', state: 'queued', priority: 'batch', since: NOW },
