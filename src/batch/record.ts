@@ -1,22 +1,30 @@
 import { jsonLine } from '../contract/json-line.ts'
 import type { PoolError } from '../contract/error.ts'
-import type { TerminalEvent } from '../contract/event.ts'
+import type { EventData, TerminalEvent } from '../contract/event.ts'
 
-/** A line of the file of answers: how one line of the input ended. */
-export interface Answer {
-  readonly job_id: string
-  /** The number of the line in the input, from 1. */
-  readonly line: number
+/** What is printed of an answer. */
+export interface AnswerFields {
   readonly text: string
-  readonly finish_reason: string
+  readonly finish_reason: EventData['end']['finish_reason']
   readonly usage: { readonly tokens_in?: number | undefined; readonly tokens_out: number }
 }
 
+/** What is printed of an error. */
+export interface ErrorFields {
+  readonly error: { readonly code: string; readonly message: string; readonly retriable: boolean }
+}
+
+/** A line of the file of answers: how one line of the input ended. */
+export interface Answer extends AnswerFields {
+  readonly job_id: string
+  /** The number of the line in the input, from 1. */
+  readonly line: number
+}
+
 /** The record of a job that ended in an error, or of a refused line. */
-export interface Failure {
+export interface Failure extends ErrorFields {
   readonly job_id: string
   readonly line: number
-  readonly error: { readonly code: string; readonly message: string; readonly retriable: boolean }
 }
 
 /** A record without its text. */
@@ -29,12 +37,17 @@ export interface Outcome {
 
 /** The record of a job that has ended. */
 export function recordOf(jobId: string, line: number, { event, data }: TerminalEvent): Answer | Failure {
-  if (event === 'error') {
-    const { code, message, retriable } = data
-    return { job_id: jobId, line, error: { code, message, retriable } }
-  }
-  const { text, finish_reason, tokens_in, tokens_out } = data
-  return { job_id: jobId, line, text, finish_reason, usage: { tokens_in, tokens_out } }
+  return { job_id: jobId, line, ...(event === 'error' ? errorFields(data) : answerFields(data)) }
+}
+
+/** The fields of an answer that are printed. */
+export function answerFields({ text, finish_reason, tokens_in, tokens_out }: EventData['end']): AnswerFields {
+  return { text, finish_reason, usage: { tokens_in, tokens_out } }
+}
+
+/** The fields of an error that are printed. */
+export function errorFields({ code, message, retriable }: EventData['error']): ErrorFields {
+  return { error: { code, message, retriable } }
 }
 
 /** The record of a refused line. */

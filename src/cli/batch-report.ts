@@ -2,6 +2,7 @@ import { SingleBar } from 'cli-progress'
 import type { PoolError } from '../contract/error.ts'
 import type { BatchProgress, BatchReport } from '../batch/batch-options.ts'
 import { err, errLine, outLine } from './print.ts'
+import { formatDuration } from './format-duration.ts'
 
 /** How often progress is printed if stderr is not a terminal (ms). */
 const EVERY_MS = 10_000
@@ -135,13 +136,5 @@ function formatRate(perSecond: number): string {
 function formatLeft({ left, perSecond }: BatchProgress): string {
   if (left === 0) return 'done'
   if (perSecond < 0.001) return 'time left unknown'
-  const seconds = Math.ceil(left / perSecond)
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)]
-  const text =
-    hours > 0
-      ? `${hours} h ${minutes} min`
-      : minutes > 0
-        ? `${minutes} min ${seconds % 60} s`
-        : `${seconds} s`
-  return `about ${text} left`
+  return `about ${formatDuration((left / perSecond) * 1000)} left`
 }

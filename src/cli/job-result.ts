@@ -1,3 +1,5 @@
+import { answerFields, errorFields } from '../batch/record.ts'
+import type { AnswerFields, ErrorFields } from '../batch/record.ts'
 import type { PoolClient } from '../client/pool-client.ts'
 import { PoolError } from '../contract/error.ts'
 import type { EventData, TerminalEvent } from '../contract/event.ts'
@@ -7,14 +9,10 @@ import { EXIT } from './exit.ts'
 import { errLine } from './print.ts'
 
 /** What `results` and `wait` print of one job. */
-export interface JobResultLine {
+export interface JobResultLine extends Partial<AnswerFields>, Partial<ErrorFields> {
   readonly job_id: string
   /** Absent for an unknown job. */
   readonly state?: JobStateName
-  readonly text?: string
-  readonly finish_reason?: EventData['end']['finish_reason']
-  readonly usage?: { readonly tokens_in?: number | undefined; readonly tokens_out: number }
-  readonly error?: { readonly code: string; readonly message: string; readonly retriable: boolean }
 }
 
 /** A job as it is now. */
@@ -38,15 +36,12 @@ export function ofTerminal(jobId: string, { event, data }: TerminalEvent): JobRe
   return event === 'end' ? ofEnd(jobId, data) : ofError(jobId, data)
 }
 
-function ofEnd(
-  jobId: string,
-  { text, finish_reason, tokens_in, tokens_out }: EventData['end'],
-): JobResultLine {
-  return { job_id: jobId, state: 'ended', text, finish_reason, usage: { tokens_in, tokens_out } }
+function ofEnd(jobId: string, end: EventData['end']): JobResultLine {
+  return { job_id: jobId, state: 'ended', ...answerFields(end) }
 }
 
-function ofError(jobId: string, { code, message, retriable }: EventData['error']): JobResultLine {
-  return { job_id: jobId, state: stateOfError(code), error: { code, message, retriable } }
+function ofError(jobId: string, error: EventData['error']): JobResultLine {
+  return { job_id: jobId, state: stateOfError(error.code), ...errorFields(error) }
 }
 
 /** A job that is unknown or has expired. @throws any other error. */

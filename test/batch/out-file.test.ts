@@ -21,7 +21,7 @@ const answer = (line: number) => ({
   job_id: `j-${line}`,
   line,
   text: 'a text\nof two lines \u2028',
-  finish_reason: 'length',
+  finish_reason: 'length' as const,
   usage: { tokens_in: 1, tokens_out: 2 },
 })
 
