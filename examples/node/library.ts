@@ -38,7 +38,9 @@ try {
   // From here or from any other process, at once or while the events are kept (an hour).
   for await (const event of pool.events(story, { after })) take(event)
   const { text } = await pool.result(story)
-  console.log(`resumed: ${tokens.join('') === text ? 'nothing missing, nothing twice' : 'a misfit'}`)
+  console.log(
+    `resumed: ${tokens.join('') === text ? 'nothing missing, nothing twice' : 'events are missing or repeated'}`,
+  )
   console.log(text)
 
   // Where only the text counts, `text` does all of that.

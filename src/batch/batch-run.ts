@@ -40,9 +40,10 @@ const MAX_UNSETTLED = 1024
 const WINDOW_BYTES = 32 * 1024 * 1024
 /** How often the pool's slots are counted (ms). */
 const MEASURE_MS = 2000
-/** An answer that expires sooner could be gone before it is read; then the line would run again, and again (ms). */
+/** Shortest retention of a job (ms). An answer that expires before it is read would make its line run again and again. */
 const MIN_RETENTION_MS = 60_000
-/** A run that may not see its jobs end would wait for ever. */
+
+/** A run that may not see its jobs end would wait forever. */
 async function checkRights(redis: Redis, keys: PoolKeys, redisUrl: string): Promise<void> {
   try {
     await redis.zmscore(keys.deadlines, '-')

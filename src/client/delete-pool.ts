@@ -51,7 +51,7 @@ const RELEASE_MS = 20_000
 const LOOK_MS = 50
 /** Calls that started before the mark may still write; more passes than this mean a process that does not stop. */
 const MAX_PASSES = 20
-/** Retention of the cancelled jobs (ms): enough for current readers, unless their keys are removed earlier. */
+/** How long the events of a cancelled job stay if the deletion is interrupted (ms); else they are removed at once. */
 const SEALED_FOR_MS = 60_000
 
 /**

@@ -9,7 +9,9 @@ const count = z.number().int().nonnegative()
 
 /** The job is accepted. Written by the producer before the job is in the queue. */
 const queuedSchema = z.object({
-  digest: z.string().describe('SHA-256 (hex) of the body as given: tells apart two bodies with the same id'),
+  digest: z
+    .string()
+    .describe('SHA-256 (hex) of the body as given: distinguishes two bodies with the same id'),
   accepted_at: ms.describe("When the job was accepted (ms since 1970, by Redis's clock)"),
   deadline_at: ms.describe(
     "When the job's deadline passes; then it ends in `error` (ms since 1970, by Redis's clock)",

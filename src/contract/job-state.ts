@@ -5,7 +5,7 @@ import { JOB_STATES } from './job-states.ts'
 
 export type { JobState } from './wire-types.ts'
 
-/** The state of a job, as `job` prints it. Read from the stream; the queue only tells where the job waits. */
+/** The state of a job, as `job` prints it. Read from the stream; the queue only shows where the job waits. */
 export const jobStateSchema = z.object({
   job_id: jobIdSchema.describe("The job's id"),
   pool_id: poolIdSchema.describe("The job's pool"),

@@ -238,7 +238,7 @@ export interface GenerationParameters {
 
 /** The `data` of a `queued` event: the job is accepted. */
 export interface QueuedData {
-  /** SHA-256 (hex) of the body as given: tells apart two bodies with the same id. */
+  /** SHA-256 (hex) of the body as given: distinguishes two bodies with the same id. */
   digest: string
   /** When the job was accepted (ms since 1970, by Redis's clock). */
   accepted_at: number

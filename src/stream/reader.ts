@@ -25,7 +25,7 @@ import type { Tap } from './tap.ts'
 export interface Restart {
   /** The cursor before the first event. */
   readonly id: typeof START
-  /** The name that tells it from a job's events. */
+  /** Distinguishes it from a job's own events. */
   readonly event: 'restart'
   /** What happened. */
   readonly data: {

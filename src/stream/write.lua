@@ -13,7 +13,7 @@
 -- ARGV[2…] runs of entries, four arguments each: id of the first, how many, event, their data joined by newlines
 --          (compact JSON holds none); within a run ids count up by one, from run to run they ascend
 -- then, with KEYS[2]: job id, deadline (ms since 1970), retention (ms) unless the stream's first entry has one, the channel
--- that is told of a seal (sharded pub/sub: it wakes only), the job's priority (empty: unknown), the state it is in now (which
+-- that a seal is published to (sharded pub/sub: it only wakes), the job's priority (empty: unknown), its state now (which
 -- index, from 1), what to add to the counters: field and whole number in turn, with a blank between; '?' is how many tokens
 -- the stream had before
 --
